@@ -1,0 +1,89 @@
+#include "common/log.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <time.h>
+
+#define LINE_SIZE 2048
+
+static const struct {
+	int syslog;
+	const char *name;
+} levels[] = {
+	[LOG_LEVEL_ERROR] = {LOG_ERR, "error"},
+	[LOG_LEVEL_WARNING] = {LOG_WARNING, "warning"},
+	[LOG_LEVEL_INFO] = {LOG_INFO, "info"},
+	[LOG_LEVEL_DEBUG] = {LOG_DEBUG, "debug"},
+};
+
+static const char *program = "usher";
+static enum log_level threshold = LOG_LEVEL_INFO;
+static bool to_journal;
+
+/* Whether standard error is still the stream that the service manager connected to the journal. */
+static bool stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
+void log_init(const char *name, enum log_level level)
+{
+	program = name;
+	threshold = level;
+	to_journal = stderr_is_journal();
+}
+
+static int write_prefix(char *line, size_t size, enum log_level level)
+{
+	struct timespec now;
+	struct tm local;
+	char stamp[32];
+
+	if (to_journal)
+		return snprintf(line, size, "<%d>", levels[level].syslog);
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	localtime_r(&now.tv_sec, &local);
+	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &local);
+	return snprintf(line, size, "%s.%03ld %s[%d] %s: ", stamp, now.tv_nsec / 1000000, program,
+			(int)getpid(), levels[level].name);
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+	int saved = errno;
+	char line[LINE_SIZE];
+	va_list args;
+	int used;
+
+	if (level > threshold)
+		return;
+
+	used = write_prefix(line, sizeof(line), level);
+	va_start(args, format);
+	errno = saved; /* for %m */
+	int text = vsnprintf(line + used, sizeof(line) - (size_t)used - 1, format, args);
+	va_end(args);
+
+	size_t length = (size_t)used + (text > 0 ? (size_t)text : 0);
+	if (length > sizeof(line) - 2)
+		length = sizeof(line) - 2;
+
+	/* A line break inside would forge a second line. */
+	for (size_t i = 0; i < length; i++)
+		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+			line[i] = ' ';
+	line[length++] = '\n';
+
+	ssize_t written = write(STDERR_FILENO, line, length);
+	(void)written; /* nowhere is left to say so */
+	errno = saved;
+}
