@@ -32,7 +32,7 @@ WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpoi
 	-Wwrite-strings -Wformat=2 -Wundef -Wvla -Wswitch-enum -Wno-unused-parameter \
 	$(if $(filter 1,$(WERROR)),-Werror)
 HARDENING = -fstack-protector-strong $(if $(SANITIZE)$(findstring -O0,$(CFLAGS)),,-D_FORTIFY_SOURCE=2)
-OUR_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -fno-strict-aliasing -MMD -MP $(WARNINGS) \
+OUR_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -fno-strict-aliasing -MMD -MP $(WARNINGS) \
 	$(HARDENING) $(SANITIZE) -I. -I$(BUILD)/include -DUSHER_VERSION='"$(VERSION)"' \
 	-DUSHER_WORKER='"$(LIBEXECDIR)/usher-worker"' -DUSHER_CONFIG='"$(SYSCONFDIR)/usher/usher.yaml"'
 OUR_LDFLAGS = $(SANITIZE) -Wl,-z,relro,-z,now -Wl,--as-needed

@@ -12,10 +12,10 @@
 #define ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The object of the given type whose member is what pointer points at. */
-#define CONTAINER_OF(pointer, type, member)                                                        \
+#define CONTAINER_OF(pointer, type, member) \
 	((type *)((char *)(1 ? (pointer) : &((type *)0)->member) - offsetof(type, member)))
 
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define PRINTF_LIKE(string, first) __attribute__((format(printf, string, first)))
 
 /* Closes fd unless it is -1; keeps errno, since it runs on the way out of failures. */
 static inline void close_fd(int fd)

@@ -1,0 +1,235 @@
+#include "common/ipc/channel.h"
+
+#include <fcntl.h>
+#include <stdalign.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/fdpass.h"
+#include "common/macros.h"
+
+/* So many are received per wake-up, that a busy peer cannot starve the others. */
+#define MESSAGES_PER_WAKEUP 64
+
+/* A packet that waits for room in the kernel. */
+struct channel_packet {
+	STAILQ_ENTRY(channel_packet) link;
+	int fds[IPC_FDS_MAX];
+	size_t n_fds;
+	size_t size;
+	char data[];
+};
+
+int channel_pair(int ret_fds[2])
+{
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ret_fds) == -1)
+		return -errno;
+	return 0;
+}
+
+static void packet_free(struct channel_packet *packet)
+{
+	for (size_t i = 0; i < packet->n_fds; i++)
+		close_fd(packet->fds[i]);
+	free(packet);
+}
+
+static int packet_new(const void *data, size_t size, const int *fds, size_t n_fds,
+		      struct channel_packet **ret)
+{
+	struct channel_packet *packet = malloc(sizeof(*packet) + size);
+
+	if (!packet)
+		return -ENOMEM;
+	packet->n_fds = 0;
+	packet->size = size;
+	memcpy(packet->data, data, size);
+
+	/* The caller may close his own before this one is sent. */
+	for (size_t i = 0; i < n_fds; i++) {
+		int fd = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
+
+		if (fd == -1) {
+			int error = -errno;
+
+			packet_free(packet);
+			return error;
+		}
+		packet->fds[packet->n_fds++] = fd;
+	}
+	*ret = packet;
+	return 0;
+}
+
+static int send_now(struct channel *channel, const void *data, size_t size, const int *fds,
+		    size_t n_fds)
+{
+	struct iovec part = {(void *)data, size};
+	ssize_t sent = fdpass_send(channel->fd, &part, 1, fds, n_fds);
+
+	return sent < 0 ? (int)sent : 0;
+}
+
+static void lose(struct channel *channel, int error, const char *why)
+{
+	channel_close(channel);
+	channel->ops->on_lost(channel, error, why, channel->ctx);
+}
+
+static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct channel *channel = CONTAINER_OF(watcher, struct channel, writer);
+	struct channel_packet *packet;
+
+	while ((packet = STAILQ_FIRST(&channel->queue))) {
+		int error = send_now(channel, packet->data, packet->size, packet->fds,
+				     packet->n_fds);
+		if (error == -EAGAIN)
+			return;
+		if (error < 0) {
+			lose(channel, error == -EPIPE ? 0 : error, "its channel takes no message");
+			return;
+		}
+		STAILQ_REMOVE_HEAD(&channel->queue, link);
+		channel->queued_bytes -= packet->size;
+		channel->queued_messages--;
+		packet_free(packet);
+	}
+	ev_io_stop(loop, watcher);
+}
+
+static int enqueue(struct channel *channel, const void *data, size_t size, const int *fds,
+		   size_t n_fds)
+{
+	struct channel_packet *packet;
+	int error;
+
+	if (channel->queued_messages == CHANNEL_QUEUE_MESSAGES ||
+	    channel->queued_bytes + size > CHANNEL_QUEUE_BYTES)
+		return -ENOBUFS;
+
+	error = packet_new(data, size, fds, n_fds, &packet);
+	if (error < 0)
+		return error;
+
+	STAILQ_INSERT_TAIL(&channel->queue, packet, link);
+	channel->queued_bytes += size;
+	channel->queued_messages++;
+	ev_io_start(channel->loop, &channel->writer);
+	return 0;
+}
+
+int channel_send(struct channel *channel, enum ipc_type type, const void *body, const void *tail,
+		 size_t tail_count, const int *fds)
+{
+	alignas(uint32_t) char packet[IPC_PACKET_MAX];
+	size_t n_fds = ipc_fd_count(type);
+	int size, error = -EAGAIN;
+
+	if (channel->fd == -1)
+		return -EPIPE;
+
+	size = ipc_encode(type, body, tail, tail_count, packet);
+	if (size < 0)
+		return size;
+
+	if (STAILQ_EMPTY(&channel->queue))
+		error = send_now(channel, packet, (size_t)size, fds, n_fds);
+	if (error == -EAGAIN)
+		return enqueue(channel, packet, (size_t)size, fds, n_fds);
+	/* Whether the other end has gone is told by the reading side, once. */
+	return error == -ECONNRESET ? -EPIPE : error;
+}
+
+/* Receives one message. Returns whether another may be tried. */
+static bool receive(struct channel *channel)
+{
+	alignas(uint32_t) char packet[IPC_PACKET_MAX];
+	int fds[IPC_FDS_MAX];
+	struct ipc_message message;
+	const char *why;
+	size_t n_fds = 0;
+	ssize_t size;
+
+	size = fdpass_recv(channel->fd, packet, sizeof(packet), fds, ARRAY_LEN(fds), &n_fds);
+	if (size == -EAGAIN)
+		return false;
+	if (size == 0 || size == -ECONNRESET) {
+		lose(channel, 0, "it closed its channel");
+		return false;
+	}
+	if (size < 0) {
+		lose(channel, (int)size,
+		     size == -EMSGSIZE    ? "it sent a message that is too long"
+		     : size == -EOVERFLOW ? "descriptors of its message were lost"
+					  : "its channel cannot be read");
+		return false;
+	}
+
+	int error = ipc_decode(channel->other, packet, (size_t)size, n_fds, &message, &why);
+	if (error == 0) {
+		message.fds = fds;
+		channel->ops->on_message(channel, &message, channel->ctx);
+	}
+	for (size_t i = 0; i < n_fds; i++)
+		close_fd(fds[i]);
+	if (error < 0) {
+		lose(channel, error, why);
+		return false;
+	}
+	return channel->fd != -1;
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct channel *channel = CONTAINER_OF(watcher, struct channel, reader);
+
+	for (int i = 0; i < MESSAGES_PER_WAKEUP; i++)
+		if (!receive(channel))
+			return;
+}
+
+int channel_open(struct channel *channel, struct ev_loop *loop, int fd, enum ipc_side side,
+		 const struct channel_ops *ops, void *ctx)
+{
+	int type;
+	socklen_t size = sizeof(type);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == -1)
+		return -errno;
+	if (type != SOCK_SEQPACKET)
+		return -EPROTOTYPE;
+
+	*channel = (struct channel){
+		.loop = loop,
+		.fd = fd,
+		.other = side == IPC_SUPERVISOR ? IPC_WORKER : IPC_SUPERVISOR,
+		.ops = ops,
+		.ctx = ctx,
+	};
+	STAILQ_INIT(&channel->queue);
+	ev_io_init(&channel->reader, on_readable, fd, EV_READ);
+	ev_io_init(&channel->writer, on_writable, fd, EV_WRITE);
+	ev_io_start(loop, &channel->reader);
+	return 0;
+}
+
+void channel_close(struct channel *channel)
+{
+	struct channel_packet *packet;
+
+	if (channel->fd == -1)
+		return;
+
+	ev_io_stop(channel->loop, &channel->reader);
+	ev_io_stop(channel->loop, &channel->writer);
+	close_fd(channel->fd);
+	channel->fd = -1;
+
+	while ((packet = STAILQ_FIRST(&channel->queue))) {
+		STAILQ_REMOVE_HEAD(&channel->queue, link);
+		packet_free(packet);
+	}
+	channel->queued_bytes = channel->queued_messages = 0;
+}

@@ -1,0 +1,69 @@
+/* One end of the channel between supervisor and worker, on an event loop. Not thread-safe.
+ *
+ * Owns:   the socket from channel_open() on; closed by channel_close(). Messages that the kernel
+ *         does not take yet wait here in a bounded queue, with duplicates of their descriptors.
+ * Errors: functions return 0 or -errno.
+ * Order:  messages arrive in the order they were sent. on_lost comes once, when the other end has
+ *         closed or has sent what no end may send; nothing is received after it.
+ *         A callback may call channel_close(), but must leave the memory of the channel until it
+ *         has returned.
+ * Source: unix(7): SOCK_SEQPACKET keeps message boundaries. */
+#ifndef USHER_COMMON_IPC_CHANNEL_H
+#define USHER_COMMON_IPC_CHANNEL_H
+
+#include <ev.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+#include "common/ipc/messages.h"
+
+/* What one end may leave unread before the other gives it up (-ENOBUFS). */
+#define CHANNEL_QUEUE_BYTES    (4u << 20)
+#define CHANNEL_QUEUE_MESSAGES 4096
+
+struct channel;
+
+/* Descriptors that are left in message->fds are closed after the call. */
+typedef void channel_message_fn(struct channel *channel, struct ipc_message *message, void *ctx);
+
+/* error is 0 when the other end closed, else -errno; why is a phrase for the log. */
+typedef void channel_lost_fn(struct channel *channel, int error, const char *why, void *ctx);
+
+struct channel_ops {
+	channel_message_fn *on_message;
+	channel_lost_fn *on_lost;
+};
+
+STAILQ_HEAD(channel_queue, channel_packet);
+
+/* All fields are the module's own. */
+struct channel {
+	struct ev_loop *loop;
+	ev_io reader;
+	ev_io writer;
+	int fd; /* -1: closed */
+	enum ipc_side other;
+	const struct channel_ops *ops;
+	void *ctx;
+	struct channel_queue queue;
+	size_t queued_bytes;
+	size_t queued_messages;
+};
+
+/* A pair of connected sockets for a channel: non-blocking, close-on-exec. */
+int channel_pair(int ret_fds[2]);
+
+/* Starts to receive on fd, which is a connected SOCK_SEQPACKET socket. ops and ctx are borrowed.
+ * On failure fd stays the caller's. */
+int channel_open(struct channel *channel, struct ev_loop *loop, int fd, enum ipc_side side,
+		 const struct channel_ops *ops, void *ctx);
+
+/* Closes at once; what is queued is lost. Closing twice is allowed. */
+void channel_close(struct channel *channel);
+
+/* Sends a message of the table, or queues it. fds are as many as the table says, and borrowed.
+ * Returns -EPIPE when the channel is closed, -ENOBUFS when the queue is full, -EMSGSIZE. */
+int channel_send(struct channel *channel, enum ipc_type type, const void *body, const void *tail,
+		 size_t tail_count, const int *fds);
+
+#endif
