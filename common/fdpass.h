@@ -21,7 +21,8 @@ ssize_t fdpass_send(int socket, const struct iovec *parts, size_t n_parts, const
 /* Receives one message of at most size bytes and at most max_fds descriptors (up to FDPASS_MAX).
  * Returns its size, 0 at the end of the stream, -EAGAIN when there is none, -EMSGSIZE when it was
  * longer than size, -EOVERFLOW when descriptors were lost on the way: more came than fit, or this
- * process may hold no more (MSG_CTRUNC does not say which). */
+ * process may hold no more (MSG_CTRUNC does not say which). An empty message returns 0 as well, and
+ * may still bring descriptors. */
 ssize_t fdpass_recv(int socket, void *data, size_t size, int *fds, size_t max_fds,
 		    size_t *ret_n_fds);
 
