@@ -27,6 +27,7 @@ static const struct row rows[IPC_TYPE_END] = {
 #define X(name, wire, side, body, tail, descriptors)                                             \
 	static_assert(sizeof(struct body) % sizeof(uint32_t) == 0, #body " has padding");        \
 	static_assert(alignof(struct body) <= alignof(uint32_t), #body " needs more alignment"); \
+	static_assert(alignof(struct tail) <= alignof(uint32_t), #tail " needs more alignment"); \
 	static_assert((descriptors) <= IPC_FDS_MAX, #name " has too many descriptors");
 IPC_TABLE(X)
 #undef X
