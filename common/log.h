@@ -1,9 +1,11 @@
 /* One line per decision, to standard error.
  *
- * On a terminal or in a file a line is "TIME LEVEL TEXT"; when standard error is the journal's
- * (JOURNAL_STREAM names its device and inode) it is "<N>TEXT", so that journald knows the level.
+ * On a terminal or in a file a line is "TIME PROGRAM[PID] LEVEL: TEXT"; when standard error is the
+ * journal's (JOURNAL_STREAM names its device and inode) it is "<N>TEXT", so that journald knows the
+ * level. Control characters in it become spaces; what exceeds 2 KiB is cut off.
  *
- * Errors: none; a line that cannot be written is lost. errno is kept.
+ * Errors: none; a line that cannot be written is lost. errno is kept. That the reader of standard
+ *         error has gone must not end the program: it has to ignore SIGPIPE.
  * Source: sd-daemon(3) for the prefixes, systemd.exec(5) for JOURNAL_STREAM. */
 #ifndef USHER_COMMON_LOG_H
 #define USHER_COMMON_LOG_H

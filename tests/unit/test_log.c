@@ -1,0 +1,269 @@
+/* Lines of the log, as the program at the other end of standard error gets them. */
+#include "common/log.h"
+
+#include <regex.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#define LINE_MAX_SIZE 2048
+
+/* Standard error is a socket that keeps the bounds of each write: one line must be one write. */
+static struct {
+	int reader;
+	int writer;
+	int saved_stderr;
+} stream;
+
+static char line[2 * LINE_MAX_SIZE];
+
+static int setup(void **state)
+{
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds) == -1)
+		return -1;
+	stream.reader = fds[0];
+	stream.writer = fds[1];
+	stream.saved_stderr = dup(STDERR_FILENO);
+	return stream.saved_stderr == -1 ? -1 : unsetenv("JOURNAL_STREAM");
+}
+
+static int teardown(void **state)
+{
+	close_fd(stream.reader);
+	close_fd(stream.writer);
+	close_fd(stream.saved_stderr);
+	return unsetenv("JOURNAL_STREAM");
+}
+
+/* Standard error is ours only while a line is written, for cmocka uses it too. */
+#define WITH_STREAM(action)                               \
+	do {                                              \
+		dup2(stream.writer, STDERR_FILENO);       \
+		action;                                   \
+		int kept = errno;                         \
+		dup2(stream.saved_stderr, STDERR_FILENO); \
+		errno = kept;                             \
+	} while (0)
+
+/* The next line that was written, "" if there is none. */
+static const char *next_line(void)
+{
+	int saved = errno;
+	ssize_t size = recv(stream.reader, line, sizeof(line) - 1, MSG_DONTWAIT);
+
+	line[size > 0 ? size : 0] = '\0';
+	errno = saved;
+	return line;
+}
+
+static void name_journal(dev_t device, ino_t inode)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%ju:%ju", (uintmax_t)device, (uintmax_t)inode);
+	assert_int_equal(setenv("JOURNAL_STREAM", text, 1), 0);
+}
+
+/* Standard error is the journal's from here on. */
+static void use_journal(enum log_level level)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(stream.writer, &st), 0);
+	name_journal(st.st_dev, st.st_ino);
+	WITH_STREAM(log_init("test", level));
+}
+
+static void assert_matches(const char *text, const char *pattern)
+{
+	regex_t regex;
+
+	assert_int_equal(regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB), 0);
+	int error = regexec(&regex, text, 0, NULL, 0);
+	regfree(&regex);
+	if (error)
+		fail_msg("\"%s\" does not match \"%s\"", text, pattern);
+}
+
+#define TIME_PATTERN "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3} "
+
+static void plain_line_has_time_program_pid_level_and_text(void **state)
+{
+	char pattern[128];
+
+	snprintf(pattern, sizeof(pattern), TIME_PATTERN "test\\[%d\\] warning: 3 of \"x\"\n$",
+		 (int)getpid());
+	WITH_STREAM(log_init("test", LOG_LEVEL_INFO));
+	WITH_STREAM(log_warning("%d of \"%s\"", 3, "x"));
+	assert_matches(next_line(), pattern);
+	assert_string_equal(next_line(), "");
+}
+
+static void each_level_has_its_name(void **state)
+{
+	WITH_STREAM(log_init("test", LOG_LEVEL_DEBUG));
+	WITH_STREAM(log_error("x"));
+	assert_matches(next_line(), "\\] error: x\n$");
+	WITH_STREAM(log_warning("x"));
+	assert_matches(next_line(), "\\] warning: x\n$");
+	WITH_STREAM(log_info("x"));
+	assert_matches(next_line(), "\\] info: x\n$");
+	WITH_STREAM(log_debug("x"));
+	assert_matches(next_line(), "\\] debug: x\n$");
+}
+
+static void journal_gets_the_number_of_the_level_and_the_text(void **state)
+{
+	use_journal(LOG_LEVEL_DEBUG);
+	WITH_STREAM(log_error("one %s", "error"));
+	assert_string_equal(next_line(), "<3>one error\n");
+	WITH_STREAM(log_warning("a warning"));
+	assert_string_equal(next_line(), "<4>a warning\n");
+	WITH_STREAM(log_info("information"));
+	assert_string_equal(next_line(), "<6>information\n");
+	WITH_STREAM(log_debug("details"));
+	assert_string_equal(next_line(), "<7>details\n");
+}
+
+static void another_stream_than_the_journals_gets_plain_lines(void **state)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(stream.writer, &st), 0);
+	name_journal(st.st_dev, st.st_ino + 1);
+	WITH_STREAM(log_init("test", LOG_LEVEL_INFO));
+	WITH_STREAM(log_info("x"));
+	assert_matches(next_line(), TIME_PATTERN);
+
+	name_journal(st.st_dev + 1, st.st_ino);
+	WITH_STREAM(log_init("test", LOG_LEVEL_INFO));
+	WITH_STREAM(log_info("x"));
+	assert_matches(next_line(), TIME_PATTERN);
+}
+
+static void nonsense_in_the_journals_variable_means_plain_lines(void **state)
+{
+	static const char *const values[] = {"", ":", "1", "x:y", "8:", ":8", "-", "1;2"};
+
+	for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+		assert_int_equal(setenv("JOURNAL_STREAM", values[i], 1), 0);
+		WITH_STREAM(log_init("test", LOG_LEVEL_INFO));
+		WITH_STREAM(log_info("x"));
+		assert_matches(next_line(), TIME_PATTERN);
+	}
+}
+
+static void percent_m_is_the_callers_errno_and_errno_is_kept(void **state)
+{
+	use_journal(LOG_LEVEL_INFO);
+	WITH_STREAM(errno = EADDRINUSE; log_error("cannot bind: %m"));
+	assert_int_equal(errno, EADDRINUSE);
+	assert_string_equal(next_line(), "<3>cannot bind: Address already in use\n");
+
+	unsetenv("JOURNAL_STREAM");
+	WITH_STREAM(log_init("test", LOG_LEVEL_INFO));
+	WITH_STREAM(errno = EADDRINUSE; log_error("cannot bind: %m"));
+	assert_int_equal(errno, EADDRINUSE);
+	assert_matches(next_line(), "error: cannot bind: Address already in use\n$");
+}
+
+static void errno_is_kept_when_nothing_is_written(void **state)
+{
+	use_journal(LOG_LEVEL_ERROR);
+	WITH_STREAM(errno = ENOENT; log_info("left out"));
+	assert_int_equal(errno, ENOENT);
+
+	close_fd(take_fd(&stream.reader));
+	WITH_STREAM(errno = ENOENT; log_error("nobody reads this"));
+	assert_int_equal(errno, ENOENT);
+}
+
+static void levels_above_the_threshold_are_left_out(void **state)
+{
+	for (int threshold = LOG_LEVEL_ERROR; threshold <= LOG_LEVEL_DEBUG; threshold++) {
+		use_journal((enum log_level)threshold);
+		for (int level = LOG_LEVEL_ERROR; level <= LOG_LEVEL_DEBUG; level++) {
+			WITH_STREAM(log_write((enum log_level)level, "x"));
+			assert_int_equal(next_line()[0], level <= threshold ? '<' : '\0');
+		}
+	}
+}
+
+static void line_break_in_the_text_forges_no_line(void **state)
+{
+	use_journal(LOG_LEVEL_INFO);
+	WITH_STREAM(log_info("name \"%s\"", "x\n<0>kernel: on fire\r\n"));
+	assert_string_equal(next_line(), "<6>name \"x <0>kernel: on fire  \"\n");
+	assert_string_equal(next_line(), "");
+}
+
+static void control_characters_do_not_reach_the_reader(void **state)
+{
+	use_journal(LOG_LEVEL_INFO);
+	for (int c = 1; c < 256; c++) {
+		char expected[] = "<6>a?b\n";
+
+		expected[4] = (char)(c < 0x20 || c == 0x7f ? ' ' : c);
+		WITH_STREAM(log_info("a%cb", c));
+		assert_string_equal(next_line(), expected);
+	}
+}
+
+static void text_beyond_ascii_is_kept(void **state)
+{
+	use_journal(LOG_LEVEL_INFO);
+	WITH_STREAM(log_info("Gr\xc3\xb6\xc3\x9f"
+			     "e \xe2\x82\xac"));
+	assert_string_equal(next_line(), "<6>Gr\xc3\xb6\xc3\x9f"
+					 "e \xe2\x82\xac\n");
+}
+
+/* Every length around the bound: cut or not, it is one line with one end. */
+static void long_line_is_cut_but_stays_a_line(void **state)
+{
+	char text[2 * LINE_MAX_SIZE];
+
+	use_journal(LOG_LEVEL_INFO);
+	for (size_t length = LINE_MAX_SIZE - 20; length < LINE_MAX_SIZE + 20; length++) {
+		memset(text, 'x', length);
+		text[length] = '\0';
+		WITH_STREAM(log_info("%s", text));
+
+		size_t size = strlen(next_line());
+		assert_true(size == length + 4 || (size < length + 4 && size == LINE_MAX_SIZE - 1));
+		assert_ptr_equal(strchr(line, '\n'), line + size - 1);
+		assert_memory_equal(line, "<6>xxx", 6);
+		assert_string_equal(next_line(), "");
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+		TEST(plain_line_has_time_program_pid_level_and_text),
+		TEST(each_level_has_its_name),
+		TEST(journal_gets_the_number_of_the_level_and_the_text),
+		TEST(another_stream_than_the_journals_gets_plain_lines),
+		TEST(nonsense_in_the_journals_variable_means_plain_lines),
+		TEST(percent_m_is_the_callers_errno_and_errno_is_kept),
+		TEST(errno_is_kept_when_nothing_is_written),
+		TEST(levels_above_the_threshold_are_left_out),
+		TEST(line_break_in_the_text_forges_no_line),
+		TEST(control_characters_do_not_reach_the_reader),
+		TEST(text_beyond_ascii_is_kept),
+		TEST(long_line_is_cut_but_stays_a_line),
+#undef TEST
+	};
+
+	alarm(60);
+	return cmocka_run_group_tests_name("log", tests, NULL, NULL);
+}
