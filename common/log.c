@@ -9,6 +9,9 @@
 
 #define LINE_SIZE 2048
 
+/* Of the program's name; a prefix must leave room for the text. */
+#define NAME_FORMAT "%.64s"
+
 static const struct {
 	int syslog;
 	const char *name;
@@ -53,8 +56,8 @@ static int write_prefix(char *line, size_t size, enum log_level level)
 	clock_gettime(CLOCK_REALTIME, &now);
 	localtime_r(&now.tv_sec, &local);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &local);
-	return snprintf(line, size, "%s.%03ld %s[%d] %s: ", stamp, now.tv_nsec / 1000000, program,
-			(int)getpid(), levels[level].name);
+	return snprintf(line, size, "%s.%03ld " NAME_FORMAT "[%d] %s: ", stamp,
+			now.tv_nsec / 1000000, program, (int)getpid(), levels[level].name);
 }
 
 void log_write(enum log_level level, const char *format, ...)

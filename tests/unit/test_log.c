@@ -245,6 +245,16 @@ static void long_line_is_cut_but_stays_a_line(void **state)
 	}
 }
 
+static void long_name_of_a_program_is_cut(void **state)
+{
+	static char name[4 * LINE_MAX_SIZE];
+
+	memset(name, 'n', sizeof(name) - 1);
+	WITH_STREAM(log_init(name, LOG_LEVEL_INFO));
+	WITH_STREAM(log_info("the text"));
+	assert_matches(next_line(), "n\\[[0-9]+\\] info: the text\n$");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,6 +271,7 @@ int main(void)
 		TEST(control_characters_do_not_reach_the_reader),
 		TEST(text_beyond_ascii_is_kept),
 		TEST(long_line_is_cut_but_stays_a_line),
+		TEST(long_name_of_a_program_is_cut),
 #undef TEST
 	};
 
