@@ -1,49 +1,60 @@
 # usher: everything is built, tested and installed from here; products go to build/.
 #
-# Yours to set: CC, CFLAGS, CPPFLAGS, LDFLAGS, PREFIX, DESTDIR, WERROR=1, V=1.
+# Yours to set: CC, CPPFLAGS, CFLAGS, LDFLAGS (they come after ours), PREFIX and the folders below,
+# DESTDIR, BUILD, WERROR=1 (warnings are errors), V=1 (show the commands).
 
 VERSION = 0.1.0
 SOVERSION = 0
 
-CC       ?= cc
-CFLAGS   ?= -O2 -g
-PREFIX   ?= /usr/local
+CC        ?= cc
+CFLAGS    ?= -O2 -g
+PKG_CONFIG ?= pkg-config
+PREFIX    ?= /usr/local
 SYSCONFDIR ?= /etc
 BINDIR     = $(PREFIX)/bin
 SBINDIR    = $(PREFIX)/sbin
 LIBDIR     = $(PREFIX)/lib
 LIBEXECDIR = $(PREFIX)/libexec/usher
-INCLUDEDIR = $(PREFIX)/include/usher
+INCLUDEDIR = $(PREFIX)/include
 MANDIR     = $(PREFIX)/share/man
 DOCDIR     = $(PREFIX)/share/doc/usher
-UNITDIR    = $(LIBDIR)/systemd/system
+UNITDIR    = $(PREFIX)/lib/systemd/system
 BUILD      = build
 
-# Debian packages by name: to build and run, and on top of that to test.
-BUILD_PACKAGES = gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev
-CHECK_PACKAGES = clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev cppcheck \
-	valgrind mandoc shellcheck netcat-openbsd iproute2 procps systemd
+# Debian packages by name: to build and run, and what a target needs on top of that.
+BUILD_PACKAGES    = gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev
+check_PACKAGES    = libcmocka-dev iproute2 systemd
+sanitize_PACKAGES = $(check_PACKAGES)
+valgrind_PACKAGES = $(check_PACKAGES) valgrind
+fuzz_PACKAGES     = clang libclang-rt-dev llvm
+lint_PACKAGES     = $(check_PACKAGES) clang clang-format clang-tidy cppcheck mandoc shellcheck
 
 # --- flags ------------------------------------------------------------------------------------
-
-pkg = $(shell pkg-config $(1) $(2) 2>/dev/null || echo $(3))
 
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wwrite-strings -Wformat=2 -Wundef -Wvla -Wswitch-enum -Wno-unused-parameter \
 	$(if $(filter 1,$(WERROR)),-Werror)
-HARDENING = -fstack-protector-strong $(if $(SANITIZE)$(findstring -O0,$(CFLAGS)),,-D_FORTIFY_SOURCE=2)
+
+# _FORTIFY_SOURCE wants an optimising compiler, and a user's own value goes first.
+OPTIMISES = $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS))))
+FORTIFIED = $(findstring _FORTIFY_SOURCE,$(CC) $(CPPFLAGS) $(CFLAGS))
+HARDENING = -fstack-protector-strong \
+	$(if $(SANITIZE)$(FORTIFIED),,$(if $(OPTIMISES),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2))
+
+# Evaluated when the file is read: `run` and `check` call make anew once the packages are there.
+pkg = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null || echo $(3))
+LIB_CFLAGS  := $(call pkg,--cflags,yaml-0.1 jansson,)
+EV_LIBS     := -lev
+LIBS        := $(EV_LIBS) $(call pkg,--libs,yaml-0.1 jansson,-lyaml -ljansson)
+CMOCKA_LIBS := $(call pkg,--libs,cmocka,-lcmocka)
+
 OUR_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -fno-strict-aliasing -MMD -MP $(WARNINGS) \
-	$(HARDENING) $(SANITIZE) -I. -I$(BUILD)/include -DUSHER_VERSION='"$(VERSION)"' \
-	-DUSHER_WORKER='"$(LIBEXECDIR)/usher-worker"' -DUSHER_CONFIG='"$(SYSCONFDIR)/usher/usher.yaml"'
+	$(HARDENING) $(SANITIZE) -I. -I$(BUILD)/include $(LIB_CFLAGS) \
+	-DUSHER_VERSION='"$(VERSION)"' -DUSHER_WORKER='"$(LIBEXECDIR)/usher-worker"' \
+	-DUSHER_CONFIG='"$(SYSCONFDIR)/usher/usher.yaml"'
 OUR_LDFLAGS = $(SANITIZE) -Wl,-z,relro,-z,now -Wl,--as-needed
 
-EV_LIBS      = -lev
-YAML_LIBS    = $(call pkg,--libs,yaml-0.1,-lyaml)
-JANSSON_LIBS = $(call pkg,--libs,jansson,-ljansson)
-CMOCKA_LIBS  = $(call pkg,--libs,cmocka,-lcmocka)
-LIBS         = $(EV_LIBS) $(YAML_LIBS) $(JANSSON_LIBS)
-
-COMPILE = $(CC) $(CPPFLAGS) $(OUR_CFLAGS) $(CFLAGS)
+COMPILE = $(CC) $(OUR_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 LINK    = $(CC) $(OUR_LDFLAGS) $(CFLAGS) $(LDFLAGS)
 Q       = $(if $(V),,@)
 
@@ -54,14 +65,15 @@ PUBLIC      = $(wildcard common/net/net.h common/cluster/cluster.h)
 COMMON_SRC  = $(wildcard common/*.c common/*/*.c)
 DAEMON_SRC  = $(filter-out $(MAINS),$(wildcard daemon/*.c))
 WORKER_SRC  = $(filter-out $(MAINS),$(wildcard worker/*.c worker/*/*.c))
-HELPER_SRC  = $(wildcard tests/helpers/*.c)
+FAKES       = $(wildcard tests/helpers/fake_*.c)
+HELPER_SRC  = $(filter-out $(FAKES),$(wildcard tests/helpers/*.c))
 UNIT        = $(wildcard tests/unit/test_*.c)
 INTEGRATION = $(wildcard tests/integration/test_*.c)
 EXAMPLES    = $(wildcard tests/examples/*.c)
 FUZZ        = $(wildcard tests/fuzz/fuzz_*.c)
 SCRIPTS     = $(wildcard tests/*.sh tests/*/*.sh .ci/run)
-MANUALS     = $(wildcard daemon/*.[1-8] common/*/*.[1-8] conf/*.[1-8])
-C_FILES     = $(wildcard */*.[ch] */*/*.[ch])
+MANUALS     = $(wildcard daemon/*.[1-8] worker/*.[1-8] common/*.[1-8] common/*/*.[1-8] conf/*.[1-8])
+C_FILES     = $(foreach top,common daemon worker tests,$(wildcard $(top)/*.[ch] $(top)/*/*.[ch]))
 
 obj = $(1:%.c=$(BUILD)/%.o)
 exe = $(1:%.c=$(BUILD)/%)
@@ -69,51 +81,55 @@ exe = $(1:%.c=$(BUILD)/%)
 PROGRAMS = $(BUILD)/usherd $(BUILD)/usher-worker $(BUILD)/usherctl
 UNITS    = $(wildcard systemd/*.service systemd/*.socket)
 LIBRARY  = $(BUILD)/libusher.so $(BUILD)/libusher.a
-ALL_OBJ  = $(call obj,$(COMMON_SRC) $(DAEMON_SRC) $(WORKER_SRC) $(MAINS) $(HELPER_SRC) $(UNIT) \
-	$(INTEGRATION) $(EXAMPLES) $(FUZZ))
+ALL_OBJ  = $(call obj,$(COMMON_SRC) $(DAEMON_SRC) $(WORKER_SRC) $(MAINS) $(HELPER_SRC) $(FAKES) \
+	$(UNIT) $(INTEGRATION) $(EXAMPLES) $(FUZZ))
 
 # --- targets ----------------------------------------------------------------------------------
 
 all: programs library units ## build the programs and the library (the default)
 programs: $(PROGRAMS)
-units: $(addprefix $(BUILD)/,$(notdir $(UNITS)))
 library: $(LIBRARY) $(BUILD)/usher.pc
+units: $(addprefix $(BUILD)/,$(notdir $(UNITS)))
+tests: $(call exe,$(UNIT) $(INTEGRATION) $(EXAMPLES) $(FAKES))
+
+# As many jobs as there are processors, unless the user has said how many.
+AGAIN = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 run: deps ## install what is missing, build, and run usherd with conf/usher.yaml
-	@$(MAKE) --no-print-directory programs
-	$(BUILD)/usherd -c conf/usher.yaml
+	@$(AGAIN) programs
+	@exec $(BUILD)/usherd -c conf/usher.yaml
 
 check: deps-check ## install what is missing, build, and run every test
-	@$(MAKE) --no-print-directory all tests
+	@$(AGAIN) all tests
 	@tests/run.sh $(BUILD)
 
 deps: ## install the Debian packages that are missing to build and run
 	@tests/deps.sh $(BUILD_PACKAGES)
-deps-check:
-	@tests/deps.sh $(BUILD_PACKAGES) $(CHECK_PACKAGES)
+deps-%:
+	@tests/deps.sh $(BUILD_PACKAGES) $($*_PACKAGES)
 
-tests: $(call exe,$(UNIT) $(INTEGRATION) $(EXAMPLES))
-
-sanitize: ## the whole suite under AddressSanitizer and UndefinedBehaviorSanitizer
-	@$(MAKE) --no-print-directory all tests BUILD=$(BUILD)/sanitize \
-		SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
+SANITIZERS = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+sanitize: deps-sanitize ## run every test under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(AGAIN) all tests BUILD=$(BUILD)/sanitize SANITIZE="$(SANITIZERS)"
 	@tests/run.sh $(BUILD)/sanitize
 
-valgrind: all tests ## the unit tests under valgrind
+valgrind: deps-valgrind ## run the unit tests under valgrind
+	@$(AGAIN) all tests
 	@tests/run.sh --valgrind $(BUILD)
 
-FUZZ_SECONDS = 60
-fuzz: ## fuzz the parsers of outside bytes for FUZZ_SECONDS each (clang's libFuzzer)
-	@$(MAKE) --no-print-directory fuzz-build BUILD=$(BUILD)/fuzz CC=clang \
-		SANITIZE="-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined"
+FUZZ_SECONDS ?= 60
+fuzz: deps-fuzz ## fuzz each parser of outside bytes for FUZZ_SECONDS (60) with libFuzzer
+	@$(AGAIN) fuzz-build BUILD=$(BUILD)/fuzz CC=clang \
+		SANITIZE="$(SANITIZERS) -fsanitize=fuzzer-no-link"
 	@tests/fuzz/run.sh $(BUILD)/fuzz $(FUZZ_SECONDS)
 fuzz-build: $(call exe,$(FUZZ))
 
 format: ## lay out the code as .clang-format says
 	clang-format -i $(C_FILES)
 
-lint: ## clang-format, clang-tidy, cppcheck, mandoc and shellcheck, all clean
-	@tests/lint.sh "$(C_FILES)" "$(MANUALS)" "$(SCRIPTS)" "$(BUILD)"
+lint: deps-lint ## check the sources: clang-format, clang-tidy, cppcheck, mandoc, shellcheck
+	@$(AGAIN) public-headers
+	@tests/lint.sh "$(C_FILES)" "$(MANUALS)" "$(SCRIPTS)" $(filter -std% -I% -D%,$(OUR_CFLAGS))
 
 # What goes where: MODE SOURCE DESTINATION.
 INSTALLED = \
@@ -123,7 +139,7 @@ INSTALLED = \
 	0755:$(BUILD)/libusher.so.$(SOVERSION):$(LIBDIR)/libusher.so.$(SOVERSION) \
 	0644:$(BUILD)/libusher.a:$(LIBDIR)/libusher.a \
 	0644:$(BUILD)/usher.pc:$(LIBDIR)/pkgconfig/usher.pc \
-	$(foreach header,$(PUBLIC),0644:$(header):$(INCLUDEDIR)/$(notdir $(header))) \
+	$(foreach header,$(PUBLIC),0644:$(header):$(INCLUDEDIR)/usher/$(notdir $(header))) \
 	$(foreach page,$(MANUALS),0644:$(page):$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page))) \
 	$(foreach unit,$(UNITS),0644:$(BUILD)/$(notdir $(unit)):$(UNITDIR)/$(notdir $(unit))) \
 	0644:systemd/sysusers.conf:$(LIBDIR)/sysusers.d/usher.conf \
@@ -134,17 +150,23 @@ INSTALLED = \
 
 install: all ## put everything in its place below DESTDIR and PREFIX
 	@set -e; for entry in $(INSTALLED); do \
-		set -- $$(echo "$$entry" | tr : ' '); \
-		install -D -m "$$1" "$$2" "$(DESTDIR)$$3"; \
+		mode=$${entry%%:*} rest=$${entry#*:}; \
+		install -D -m "$$mode" "$${rest%%:*}" "$(DESTDIR)$${rest#*:}"; \
 	done
-	@ln -sf libusher.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libusher.so
-	@test -e $(DESTDIR)$(SYSCONFDIR)/usher/usher.yaml || \
-		install -D -m 0644 conf/usher.yaml $(DESTDIR)$(SYSCONFDIR)/usher/usher.yaml
-uninstall: ## remove what install put there, but not what is in /etc/usher
-	@rm -f $(foreach entry,$(INSTALLED),$(DESTDIR)$(lastword $(subst :, ,$(entry)))) \
-		$(DESTDIR)$(LIBDIR)/libusher.so
+	@ln -sf libusher.so.$(SOVERSION) "$(DESTDIR)$(LIBDIR)/libusher.so"
+	@test -e "$(DESTDIR)$(SYSCONFDIR)/usher/usher.yaml" || \
+		install -D -m 0644 conf/usher.yaml "$(DESTDIR)$(SYSCONFDIR)/usher/usher.yaml"
+	@test -n "$(DESTDIR)" -o "$$(id -u)" -ne 0 || ldconfig
 
-dist: ## a source archive in build/
+OWN_FOLDERS = $(INCLUDEDIR)/usher $(LIBEXECDIR) $(DOCDIR)/examples $(DOCDIR)
+uninstall: ## remove what install put there, except what is in /etc/usher
+	@set -e; for entry in $(INSTALLED); do rm -f "$(DESTDIR)$${entry##*:}"; done
+	@rm -f "$(DESTDIR)$(LIBDIR)/libusher.so"
+	@for folder in $(OWN_FOLDERS); do \
+		test ! -d "$(DESTDIR)$$folder" || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$$folder"; \
+	done
+
+dist: ## a source archive of the last commit in build/
 	@mkdir -p $(BUILD)
 	git archive --prefix=usher-$(VERSION)/ -o $(BUILD)/usher-$(VERSION).tar.gz HEAD
 
@@ -153,19 +175,29 @@ clean: ## remove build/
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n '/^# Yours/,/^$$/s/^# //p' $(MAKEFILE_LIST)
 
-.PHONY: all programs library units run check deps deps-check tests sanitize valgrind fuzz fuzz-build \
-	format lint install uninstall dist clean help
+.PHONY: all programs library units tests run check deps sanitize valgrind fuzz fuzz-build format \
+	lint public-headers install uninstall dist clean help always
+.DELETE_ON_ERROR:
 
 # --- how it is built --------------------------------------------------------------------------
 
-# Objects are made anew when the compiler or its flags change.
-STAMP = $(BUILD)/.flags
-FLAGS_TEXT = $(subst ','\'',$(COMPILE) $(LINK))
-$(STAMP): always
-	@mkdir -p $(BUILD)
-	@echo '$(FLAGS_TEXT)' | cmp -s - $@ || echo '$(FLAGS_TEXT)' > $@
-.PHONY: always
+# A stamp is touched when its text changes: the flags that objects are made with, and the names
+# of the objects that archives are made of (a removed source leaves no newer file behind).
+FLAGS_STAMP = $(BUILD)/.flags
+NAMES_STAMP = $(BUILD)/.names
+FLAGS_TEXT  = $(COMPILE) $(LINK) $(LIBS) $(BINDIR) $(SBINDIR) $(LIBDIR) $(INCLUDEDIR)
+NAMES_TEXT  = $(COMMON_SRC) $(DAEMON_SRC) $(WORKER_SRC) $(HELPER_SRC)
+quoted = '$(subst ','\'',$(1))'
+define write_stamp
+	@mkdir -p $(@D)
+	@echo $(call quoted,$(1)) | cmp -s - $@ || echo $(call quoted,$(1)) >$@
+endef
+$(FLAGS_STAMP): always
+	$(call write_stamp,$(FLAGS_TEXT))
+$(NAMES_STAMP): always
+	$(call write_stamp,$(NAMES_TEXT))
 
 # <usher/net.h> is one file in the tree, in build/include and where it is installed.
 public_copy = $(BUILD)/include/usher/$(notdir $(1))
@@ -174,8 +206,9 @@ $(call public_copy,$(1)): $(1)
 	@mkdir -p $$(@D) && cp $$< $$@
 endef
 $(foreach header,$(PUBLIC),$(eval $(call copy_public,$(header))))
+public-headers: $(foreach header,$(PUBLIC),$(call public_copy,$(header)))
 
-$(BUILD)/%.o: %.c $(STAMP) | $(foreach header,$(PUBLIC),$(call public_copy,$(header)))
+$(BUILD)/%.o: %.c $(FLAGS_STAMP) | public-headers
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  CC    $<")
 	$(Q)$(COMPILE) -c -o $@ $<
@@ -185,9 +218,9 @@ $(BUILD)/daemon.a: $(call obj,$(DAEMON_SRC))
 $(BUILD)/worker.a: $(call obj,$(WORKER_SRC))
 $(BUILD)/helpers.a: $(call obj,$(HELPER_SRC))
 ARCHIVES = $(BUILD)/common.a $(BUILD)/daemon.a $(BUILD)/worker.a $(BUILD)/helpers.a
-$(ARCHIVES):
+$(ARCHIVES): $(NAMES_STAMP)
 	@$(if $(V),,echo "  AR    $@")
-	$(Q)rm -f $@ && $(AR) rcs $@ $^
+	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
 $(BUILD)/usherd: $(BUILD)/daemon/main.o $(BUILD)/daemon.a $(BUILD)/common.a
 $(BUILD)/usherctl: $(BUILD)/daemon/usherctl.o $(BUILD)/daemon.a $(BUILD)/common.a
@@ -198,7 +231,7 @@ $(PROGRAMS):
 
 # The library holds common/ alone; what it shows is what the symbol map lists.
 SYMBOL_MAP = common/libusher.map
-$(BUILD)/libusher.so.$(SOVERSION): $(call obj,$(COMMON_SRC)) $(SYMBOL_MAP)
+$(BUILD)/libusher.so.$(SOVERSION): $(call obj,$(COMMON_SRC)) $(SYMBOL_MAP) $(NAMES_STAMP)
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(LINK) -shared -Wl,-soname,$(@F) -Wl,--version-script=$(SYMBOL_MAP) -Wl,-z,defs -o $@ \
 		$(filter %.o,$^) $(EV_LIBS)
@@ -206,13 +239,14 @@ $(BUILD)/libusher.so: $(BUILD)/libusher.so.$(SOVERSION)
 	@ln -sf $(<F) $@
 $(BUILD)/libusher.a: $(BUILD)/common.a
 	@cp $< $@
-$(BUILD)/usher.pc: common/usher.pc.in $(STAMP)
-	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
+$(BUILD)/usher.pc: common/usher.pc.in $(FLAGS_STAMP)
+	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+		-e 's|@VERSION@|$(VERSION)|' $< >$@
 
 # Units name the installed programs by their full paths.
-$(addprefix $(BUILD)/,$(notdir $(UNITS))): $(BUILD)/%: systemd/% $(STAMP)
+$(addprefix $(BUILD)/,$(notdir $(UNITS))): $(BUILD)/%: systemd/% $(FLAGS_STAMP)
 	@sed -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@BINDIR@|$(BINDIR)|g' \
-		-e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' $< > $@
+		-e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' $< >$@
 
 # A test names the calls that it fakes in a comment "wrap: accept4 malloc".
 wraps = $(foreach call,$(shell sed -n 's/.*[^a-z]wrap: \([a-z0-9_ ]*\).*/\1/p' $(1)),-Wl,--wrap=$(call))
@@ -224,6 +258,9 @@ $(call exe,$(UNIT) $(INTEGRATION)): $(BUILD)/%: $(BUILD)/%.o $(TEST_LIBS)
 $(call exe,$(EXAMPLES)): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libusher.so
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(LINK) -pie -o $@ $< -L$(BUILD) -lusher $(EV_LIBS) -Wl,-rpath,'$$ORIGIN/../..'
+$(call exe,$(FAKES)): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/common.a
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(LINK) -pie -o $@ $^ $(LIBS)
 $(call exe,$(FUZZ)): $(BUILD)/%: $(BUILD)/%.o $(TEST_LIBS)
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)

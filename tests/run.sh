@@ -1,47 +1,92 @@
 #!/bin/sh
-# Runs the test programs of a build folder, one after the other, each under a time limit, and ends
-# with one line: N passed, N failed, N skipped.
+# Runs the tests of a build folder, one program after the other, each under a time limit, and ends
+# with one line: N passed, N failed, N skipped. What a program said is shown when it failed.
 #
-#   tests/run.sh [--valgrind] BUILD
+#   tests/run.sh [--valgrind] BUILD [NAME...]
+#
+# BUILD/tests/{unit,integration,examples}/test_* are cmocka programs; tests/integration/test_*.sh
+# are scripts that print "ok NAME", "not ok NAME: REASON" or "ok NAME # SKIP REASON" for each check.
+# With NAMEs only those programs run (test_addr, test_products.sh). --valgrind means the programs
+# in BUILD/tests/unit.
 set -u
 
+PROGRAM_SECONDS=${PROGRAM_SECONDS:-300}
+
 wrapper=
-kinds="unit integration examples"
 if [ "$1" = --valgrind ]; then
-	wrapper="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect --track-fds=no"
-	kinds="unit"
+	wrapper="valgrind -q --error-exitcode=99 --leak-check=full --child-silent-after-fork=yes"
+	wrapper="$wrapper --errors-for-leak-kinds=definite,indirect,possible"
 	shift
 fi
-build=$1
-passed=0 failed=0 skipped=0
+USHER_BUILD=$(cd "$1" && pwd) || exit 66
+shift
+export USHER_BUILD CMOCKA_MESSAGE_OUTPUT=STDOUT
+export ASAN_OPTIONS="detect_stack_use_after_return=1:${ASAN_OPTIONS:-}"
+export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:${UBSAN_OPTIONS:-}"
+
+cd "$(dirname "$0")/.." || exit 71
+here=$PWD/
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
 
-count() {
-	sed -n "$1" "$output" | awk '{ sum += $1 } END { print sum + 0 }'
+if [ -n "$wrapper" ]; then
+	programs=$(ls "$USHER_BUILD"/tests/unit/test_* 2>/dev/null)
+else
+	programs=$(ls "$USHER_BUILD"/tests/unit/test_* tests/integration/test_*.sh \
+		"$USHER_BUILD"/tests/integration/test_* "$USHER_BUILD"/tests/examples/* 2>/dev/null)
+fi
+
+wanted() {
+	[ -f "$1" ] && [ -x "$1" ] || return 1
+	[ -n "$names" ] || return 0
+	case " $names " in *" ${1##*/} "*) return 0 ;; esac
+	return 1
 }
 
-for kind in $kinds; do
-	for program in "$build/tests/$kind"/test_*; do
-		[ -x "$program" ] && [ ! -d "$program" ] || continue
-		case $program in *.o | *.d) continue ;; esac
-		# shellcheck disable=SC2086 # the wrapper is a list of words
-		USHER_BUILD=$build timeout -k 10 600 $wrapper "$program" >"$output" 2>&1
-		status=$?
-		ok=$(count 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p')
-		bad=$(count 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p')
-		skip=$(count 's/^\[  SKIPPED \] \([0-9]*\) test.*/\1/p')
-		[ "$status" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
-		passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
-		echo "$program: $ok passed, $bad failed, $skip skipped"
-		if [ "$status" -ne 0 ]; then
-			echo "--- $program ended with status $status; what it said:"
-			cat "$output"
-			echo "---"
-		elif [ "$skip" -ne 0 ]; then
-			grep -i '^skipped:' "$output"
-		fi
-	done
+lines() {
+	grep -c "$1" "$output"
+}
+
+# A cmocka program sums up once for each group of tests.
+summed_up() {
+	sed -n "s/^\[ *$1 *\] \([0-9][0-9]*\) test.*/\1/p" "$output" | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+names=$*
+passed=0 failed=0 skipped=0
+for program in $programs; do
+	wanted "$program" || continue
+	# shellcheck disable=SC2086 # the wrapper is a list of words
+	timeout -k 10 "$PROGRAM_SECONDS" $wrapper "$program" </dev/null >"$output" 2>&1
+	status=$?
+
+	case $program in
+	*.sh)
+		skip=$(lines '^ok .* # SKIP')
+		ok=$(($(lines '^ok ') - skip))
+		bad=$(lines '^not ok ')
+		;;
+	*)
+		skip=$(summed_up SKIPPED)
+		ok=$(lines '^\[       OK \] ')
+		bad=$(summed_up FAILED)
+		;;
+	esac
+	# A crash, a time-out, a leak found at exit, or a program that tested nothing.
+	[ "$bad" -eq 0 ] && [ "$status" -ne 0 ] && bad=1
+	[ $((ok + bad + skip)) -eq 0 ] && bad=1
+
+	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+	echo "${program#"$here"}: $ok passed, $bad failed, $skip skipped"
+	if [ "$bad" -ne 0 ]; then
+		echo "--- it ended with status $status (124: ran past $PROGRAM_SECONDS s), and said:"
+		cat "$output"
+		echo "---"
+	elif [ "$skip" -ne 0 ]; then
+		grep -E '^ok .* # SKIP|^skipped: ' "$output"
+	fi
 done
 
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Runs each fuzz target of a build folder for some seconds, starting from the corpus beside its
+# source (tests/fuzz/corpus/NAME/ for fuzz_NAME), and ends with: N passed, N failed, N skipped.
+# What it learns stays in BUILD/corpus/NAME for the next run; an input that crashes is kept there
+# too and named.
+#
+#   tests/fuzz/run.sh BUILD SECONDS
+set -u
+
+build=$1
+seconds=$2
+sources=$(dirname "$0")
+passed=0 failed=0
+
+for target in "$build"/tests/fuzz/fuzz_*; do
+	[ -f "$target" ] && [ -x "$target" ] || continue
+	name=${target##*/fuzz_}
+	seeds=$sources/corpus/$name
+	learnt=$build/corpus/$name
+	log=$build/corpus/$name.log
+	mkdir -p "$learnt"
+	[ -d "$seeds" ] || seeds=
+
+	# Leaks are looked for as well; an input may take a second at most.
+	if timeout -k 10 "$((seconds + 60))" "$target" -max_total_time="$seconds" -timeout=1 \
+		-rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$build/corpus/$name." \
+		"$learnt" ${seeds:+"$seeds"} </dev/null >"$log" 2>&1; then
+		passed=$((passed + 1))
+		executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+		echo "fuzz_$name: $executions executions, no crash"
+	else
+		failed=$((failed + 1))
+		echo "fuzz_$name: FAILED; what it said at the end:"
+		tail -n 40 "$log"
+	fi
+done
+
+echo "$passed passed, $failed failed, 0 skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
