@@ -48,8 +48,8 @@ EV_LIBS     := -lev
 LIBS        := $(EV_LIBS) $(call pkg,--libs,yaml-0.1 jansson,-lyaml -ljansson)
 CMOCKA_LIBS := $(call pkg,--libs,cmocka,-lcmocka)
 
-OUR_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -fno-strict-aliasing -MMD -MP $(WARNINGS) \
-	$(HARDENING) $(SANITIZE) -I. -I$(BUILD)/include $(LIB_CFLAGS) \
+OUR_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -fno-strict-aliasing -MMD -MP \
+	$(WARNINGS) $(HARDENING) $(SANITIZE) -I. -I$(BUILD)/include $(LIB_CFLAGS) \
 	-DUSHER_VERSION='"$(VERSION)"' -DUSHER_WORKER='"$(LIBEXECDIR)/usher-worker"' \
 	-DUSHER_CONFIG='"$(SYSCONFDIR)/usher/usher.yaml"'
 OUR_LDFLAGS = $(SANITIZE) -Wl,-z,relro,-z,now -Wl,--as-needed
@@ -128,7 +128,7 @@ format: ## lay out the code as .clang-format says
 	clang-format -i $(C_FILES)
 
 lint: deps-lint ## check the sources: clang-format, clang-tidy, cppcheck, mandoc, shellcheck
-	@$(AGAIN) public-headers
+	@$(AGAIN) -s public-headers
 	@tests/lint.sh "$(C_FILES)" "$(MANUALS)" "$(SCRIPTS)" $(filter -std% -I% -D%,$(OUR_CFLAGS))
 
 # What goes where: MODE SOURCE DESTINATION.

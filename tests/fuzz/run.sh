@@ -13,7 +13,9 @@ sources=$(dirname "$0")
 passed=0 failed=0
 
 for target in "$build"/tests/fuzz/fuzz_*; do
-	[ -f "$target" ] && [ -x "$target" ] || continue
+	if [ ! -f "$target" ] || [ ! -x "$target" ]; then
+		continue
+	fi
 	name=${target##*/fuzz_}
 	seeds=$sources/corpus/$name
 	learnt=$build/corpus/$name
@@ -21,8 +23,8 @@ for target in "$build"/tests/fuzz/fuzz_*; do
 	mkdir -p "$learnt"
 	[ -d "$seeds" ] || seeds=
 
-	# Leaks are looked for as well; an input may take a second at most.
-	if timeout -k 10 "$((seconds + 60))" "$target" -max_total_time="$seconds" -timeout=1 \
+	# Leaks are looked for as well; an input may take ten seconds at most.
+	if timeout -k 10 "$((seconds + 60))" "$target" -max_total_time="$seconds" -timeout=10 \
 		-rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$build/corpus/$name." \
 		"$learnt" ${seeds:+"$seeds"} </dev/null >"$log" 2>&1; then
 		passed=$((passed + 1))
