@@ -1,0 +1,183 @@
+#include "tests/helpers/ask.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/helpers/kernel.h"
+#include "tests/helpers/wait.h"
+
+int ask_ctl(const struct usher *u, char **ret_out, char **ret_err, ...)
+{
+	const char *argv[PROCESS_ARGUMENTS_MAX] = {built("usherctl"), "-s", u->control};
+	va_list args;
+
+	va_start(args, ret_err);
+	process_arguments(argv, 3, args);
+	va_end(args);
+	return process_run(&(struct process_options){.argv = argv}, ret_out, ret_err);
+}
+
+static const char *string_of(const json_t *row, const char *key)
+{
+	const json_t *value = json_object_get(row, key);
+
+	if (!json_is_string(value))
+		fail_msg("the answer has no string \"%s\"", key);
+	return json_string_value(value);
+}
+
+static json_t *ask(const struct usher *u, const char *verb)
+{
+	AUTO_FREE char *out = NULL;
+	AUTO_FREE char *err = NULL;
+	json_error_t error;
+	int code = ask_ctl(u, &out, &err, "--json", verb, NULL);
+
+	if (code)
+		fail_msg("usherctl --json %s ended with %d: %s", verb, code, err);
+	json_t *answer = json_loads(out, 0, &error);
+	if (!answer)
+		fail_msg("usherctl --json %s: %s in:\n%s", verb, error.text, out);
+	return answer;
+}
+
+json_t *ask_status(const struct usher *u)
+{
+	return ask(u, "status");
+}
+
+json_t *ask_connections(const struct usher *u)
+{
+	return ask(u, "connections");
+}
+
+const char *ask_address(const struct usher *u, const char *listener)
+{
+	static char address[128];
+	json_t *status = ask_status(u);
+	json_t *row;
+	size_t i;
+
+	address[0] = '\0';
+	json_array_foreach(json_object_get(status, "listeners"), i,
+			   row) if (strcmp(string_of(row, "name"), listener) == 0)
+		snprintf(address, sizeof(address), "%s", string_of(row, "address"));
+	json_decref(status);
+	if (!address[0])
+		fail_msg("status knows no address of listener %s", listener);
+	return address;
+}
+
+int ask_port(const struct usher *u, const char *listener)
+{
+	const char *colon = strrchr(ask_address(u, listener), ':');
+
+	assert_non_null(colon);
+	int port = (int)strtol(colon + 1, NULL, 10);
+	assert_in_range(port, 1, 65535);
+	return port;
+}
+
+size_t ask_workers(const struct usher *u, const char *state, pid_t pids[USHER_WORKERS_MAX])
+{
+	json_t *status = ask_status(u);
+	size_t i, count = 0;
+	json_t *row;
+
+	json_array_foreach(json_object_get(status, "workers"), i, row)
+	{
+		if (strcmp(string_of(row, "state"), state) != 0)
+			continue;
+		assert_true(count < USHER_WORKERS_MAX);
+		pids[count++] = (pid_t)json_integer_value(json_object_get(row, "pid"));
+	}
+	json_decref(status);
+	return count;
+}
+
+struct workers_question {
+	const struct usher *usher;
+	const char *state;
+	size_t count;
+};
+
+static bool are_so_many(void *ctx)
+{
+	const struct workers_question *q = ctx;
+	pid_t pids[USHER_WORKERS_MAX];
+
+	return ask_workers(q->usher, q->state, pids) == q->count;
+}
+
+bool ask_until_workers(struct usher *u, const char *state, size_t count)
+{
+	struct workers_question q = {u, state, count};
+
+	return poll_until(are_so_many, &q, WAIT_MS);
+}
+
+static long sum_of_rows(const json_t *answer, const char *rows)
+{
+	const json_t *array = json_object_get(answer, rows);
+	long sum = 0;
+	json_t *row;
+	size_t i;
+
+	assert_true(json_is_array(array));
+	json_array_foreach(array, i, row)
+	{
+		const json_t *count = json_object_get(row, "connections");
+
+		assert_true(json_is_integer(count));
+		sum += (long)json_integer_value(count);
+	}
+	return sum;
+}
+
+long ask_total(const struct usher *u)
+{
+	json_t *answer = ask_connections(u);
+	const json_t *total = json_object_get(answer, "connections");
+
+	assert_true(json_is_integer(total));
+	long count = (long)json_integer_value(total);
+	assert_int_equal(sum_of_rows(answer, "workers"), count);
+	assert_int_equal(sum_of_rows(answer, "listeners"), count);
+	json_decref(answer);
+	return count;
+}
+
+struct count_question {
+	const struct usher *usher;
+	int port;
+	long wanted;
+	long counted;
+	long kernels;
+};
+
+static bool agree(void *ctx)
+{
+	struct count_question *q = ctx;
+
+	q->counted = ask_total(q->usher);
+	if (q->counted != q->wanted)
+		return false;
+	q->kernels = kernel_tcp_connections(q->port);
+	return q->kernels == q->wanted;
+}
+
+void ask_expect_connections(struct usher *u, int port, long count)
+{
+	struct count_question q = {.usher = u, .port = port, .wanted = count, .kernels = -1};
+
+	if (!poll_until(agree, &q, WAIT_MS))
+		fail_msg("%ld connections expected; usherctl says %ld, the kernel %ld", count,
+			 q.counted, kernel_tcp_connections(port));
+}

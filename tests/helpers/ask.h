@@ -1,0 +1,39 @@
+/* Questions to a running usherd by way of the real usherctl.
+ *
+ * Errors: an answer that does not come, or lacks what its schema promises, fails the test through
+ *         cmocka.
+ * Source: usherctl(1) for the JSON schema. */
+#ifndef USHER_TESTS_HELPERS_ASK_H
+#define USHER_TESTS_HELPERS_ASK_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "tests/helpers/usher.h"
+
+/* Runs usherctl -s SOCKET with arguments up to a NULL; returns its exit code. *ret_out and
+ * *ret_err, unless NULL, are for free(). */
+int ask_ctl(const struct usher *u, char **ret_out, char **ret_err, ...) __attribute__((sentinel));
+
+/* The answer of usherctl --json status and connections; for json_decref(). */
+json_t *ask_status(const struct usher *u);
+json_t *ask_connections(const struct usher *u);
+
+/* The port that status reports for a listener. */
+int ask_port(const struct usher *u, const char *listener);
+/* Its whole address, in a buffer that lives until the next call. */
+const char *ask_address(const struct usher *u, const char *listener);
+
+/* The pids of the workers in a state ("ready"), and the wait until there are so many of those. */
+size_t ask_workers(const struct usher *u, const char *state, pid_t pids[USHER_WORKERS_MAX]);
+bool ask_until_workers(struct usher *u, const char *state, size_t count);
+
+/* The sum that usherctl connections gives. */
+long ask_total(const struct usher *u);
+/* At rest usherctl and the kernel agree on count connections of the TCP port, and usherctl's rows
+ * add up. */
+void ask_expect_connections(struct usher *u, int port, long count);
+
+#endif

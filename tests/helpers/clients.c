@@ -1,0 +1,169 @@
+#include "tests/helpers/clients.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/macros.h"
+#include "tests/helpers/wait.h"
+
+#define TEXT_MAX 4096
+
+static int try_connect(const struct sockaddr *address, socklen_t size)
+{
+	const struct timeval limit = {.tv_sec = WAIT_MS / 1000};
+	AUTO_CLOSE int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd == -1)
+		return -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == -1 ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == -1 ||
+	    connect(fd, address, size) == -1)
+		return -errno;
+	return take_fd(&fd);
+}
+
+int try_connect_tcp(const char *host, int port)
+{
+	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+
+	if (inet_pton(AF_INET, host, &v4.sin_addr) == 1)
+		return try_connect((struct sockaddr *)&v4, sizeof(v4));
+	if (inet_pton(AF_INET6, host, &v6.sin6_addr) == 1)
+		return try_connect((struct sockaddr *)&v6, sizeof(v6));
+	return -EINVAL;
+}
+
+int connect_tcp(const char *host, int port)
+{
+	int fd = try_connect_tcp(host, port);
+
+	if (fd < 0)
+		fail_msg("connect to %s port %d: %s", host, port, strerror(-fd));
+	return fd;
+}
+
+int try_connect_unix(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t length = strlen(path);
+
+	if (length >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(address.sun_path, path, length);
+	if (path[0] != '@')
+		return try_connect((struct sockaddr *)&address, sizeof(address));
+
+	address.sun_path[0] = '\0';
+	length += offsetof(struct sockaddr_un, sun_path);
+	return try_connect((struct sockaddr *)&address, (socklen_t)length);
+}
+
+int connect_unix(const char *path)
+{
+	int fd = try_connect_unix(path);
+
+	if (fd < 0)
+		fail_msg("connect to %s: %s", path, strerror(-fd));
+	return fd;
+}
+
+void client_send(int fd, const char *text)
+{
+	size_t size = strlen(text);
+
+	assert_int_equal(send(fd, text, size, MSG_NOSIGNAL), size);
+}
+
+void client_expect(int fd, const char *text)
+{
+	char got[TEXT_MAX];
+	size_t size = strlen(text);
+
+	assert_true(size < sizeof(got));
+	ssize_t n = recv(fd, got, size, MSG_WAITALL);
+	if (n == -1)
+		fail_msg("recv: %s", strerror(errno));
+	got[n] = '\0';
+	assert_string_equal(got, text);
+}
+
+void client_expect_end(int fd)
+{
+	char byte;
+	ssize_t n = recv(fd, &byte, 1, 0);
+
+	if (n == 1)
+		fail_msg("a byte came, not the end: '%c'", byte);
+	if (n == -1 && errno != ECONNRESET)
+		fail_msg("no end: %s", strerror(errno));
+}
+
+void client_expect_echo(int fd)
+{
+	static unsigned int number;
+	char text[32];
+
+	snprintf(text, sizeof(text), "echo %u\n", ++number);
+	client_send(fd, text);
+	client_expect(fd, text);
+}
+
+void clients_connect(struct clients *c, int port, size_t count)
+{
+	int *fds = realloc(c->fds, (c->count + count) * sizeof(*fds));
+
+	assert_non_null(fds);
+	c->fds = fds;
+	for (size_t i = 0; i < count; i++) {
+		int fd = connect_tcp("127.0.0.1", port);
+		c->fds[c->count++] = fd;
+	}
+}
+
+void clients_expect_echo(const struct clients *c)
+{
+	for (size_t i = 0; i < c->count; i++)
+		client_expect_echo(c->fds[i]);
+}
+
+void clients_close(struct clients *c, size_t count)
+{
+	assert_true(count <= c->count);
+	while (count-- > 0)
+		close(c->fds[--c->count]);
+}
+
+size_t clients_ended(const struct clients *c)
+{
+	size_t ended = 0;
+	char byte;
+
+	for (size_t i = 0; i < c->count; i++) {
+		ssize_t n = recv(c->fds[i], &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+		if (n == 0 || (n == -1 && errno != EAGAIN))
+			ended++;
+	}
+	return ended;
+}
+
+void clients_done(struct clients *c)
+{
+	clients_close(c, c->count);
+	free(c->fds);
+	*c = (struct clients){0};
+}

@@ -1,0 +1,40 @@
+/* Clients of a listener: plain blocking sockets with a time limit on every call.
+ *
+ * Owns:   the caller owns the descriptors (close-on-exec).
+ * Errors: functions named try_ return -errno; the others fail the test through cmocka. */
+#ifndef USHER_TESTS_HELPERS_CLIENTS_H
+#define USHER_TESTS_HELPERS_CLIENTS_H
+
+#include <stddef.h>
+
+/* host is an IPv4 or IPv6 address. */
+int try_connect_tcp(const char *host, int port);
+int connect_tcp(const char *host, int port);
+
+/* A path, or "@name" for an abstract name. */
+int try_connect_unix(const char *path);
+int connect_unix(const char *path);
+
+void client_send(int fd, const char *text);
+void client_expect(int fd, const char *text);
+/* The other end has closed: end of file or a reset, and no byte before. */
+void client_expect_end(int fd);
+/* Sends a text that no other call has sent, and expects it back. */
+void client_expect_echo(int fd);
+
+/* Many clients of one address, and the way to be rid of them. */
+struct clients {
+	int *fds;
+	size_t count;
+};
+
+/* Adds count connections to 127.0.0.1:port. */
+void clients_connect(struct clients *c, int port, size_t count);
+void clients_expect_echo(const struct clients *c);
+/* Closes the last count of them. */
+void clients_close(struct clients *c, size_t count);
+/* How many of them the other end has closed; takes no data from the others. */
+size_t clients_ended(const struct clients *c);
+void clients_done(struct clients *c);
+
+#endif

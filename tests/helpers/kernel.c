@@ -1,0 +1,104 @@
+#include "tests/helpers/kernel.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/macros.h"
+#include "tests/helpers/process.h"
+
+static long count_lines(const char *text, const char *containing)
+{
+	long lines = 0;
+
+	for (const char *line = text; *line;) {
+		const char *end = strchrnul(line, '\n');
+		const char *found = containing ? strstr(line, containing) : line;
+
+		if (found && found < end)
+			lines++;
+		line = *end ? end + 1 : end;
+	}
+	return lines;
+}
+
+long kernel_tcp_connections(int port)
+{
+	char local[16];
+	const char *const argv[] = {"/bin/ss", "-Htn", "state", "established",
+				    "sport",   "=",    local,   NULL};
+	AUTO_FREE char *out = NULL;
+
+	snprintf(local, sizeof(local), ":%d", port);
+	assert_int_equal(process_run(&(struct process_options){.argv = argv}, &out, NULL), 0);
+	return count_lines(out, NULL);
+}
+
+long kernel_unix_connections(const char *path)
+{
+	const char *const argv[] = {"/bin/ss", "-Hx", "state", "established", NULL};
+	AUTO_FREE char *out = NULL;
+	char column[160];
+
+	snprintf(column, sizeof(column), " %s ", path);
+	assert_int_equal(process_run(&(struct process_options){.argv = argv}, &out, NULL), 0);
+	return count_lines(out, column);
+}
+
+char kernel_process_state(pid_t pid)
+{
+	char path[64], line[512], state = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return 0;
+	const char *after_name = fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
+	if (after_name && after_name[1] == ' ')
+		state = after_name[2];
+	fclose(file);
+	return state;
+}
+
+int kernel_fd_count(pid_t pid)
+{
+	char path[64];
+	int count = pid ? 0 : -1; /* this very folder is open */
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)(pid ? pid : getpid()));
+	DIR *folder = opendir(path);
+	assert_non_null(folder);
+	for (struct dirent *entry; (entry = readdir(folder));)
+		if (entry->d_name[0] != '.')
+			count++;
+	closedir(folder);
+	return count;
+}
+
+size_t kernel_children(pid_t pid, pid_t *pids, size_t max)
+{
+	char path[64];
+	size_t count = 0;
+	int child;
+
+	pid = pid ? pid : getpid();
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return 0;
+	while (fscanf(file, "%d", &child) == 1) {
+		if (count < max)
+			pids[count] = child;
+		count++;
+	}
+	fclose(file);
+	return count;
+}

@@ -1,0 +1,25 @@
+/* What the kernel says about sockets, descriptors and processes: the judge in tests of counts.
+ *
+ * Errors: a question that cannot be asked fails the test through cmocka. */
+#ifndef USHER_TESTS_HELPERS_KERNEL_H
+#define USHER_TESTS_HELPERS_KERNEL_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Established TCP connections whose local port is port, that is the server's ends. By ss(8). */
+long kernel_tcp_connections(int port);
+
+/* Established connections of a Unix socket's path ("@name": abstract), the server's ends. */
+long kernel_unix_connections(const char *path);
+
+/* The state of a process as proc(5) has it: 'R', 'S', 'T' (stopped), 'Z'; 0 if there is none. */
+char kernel_process_state(pid_t pid);
+
+/* Open descriptors of a process; 0: of the caller. */
+int kernel_fd_count(pid_t pid);
+
+/* The children of a process, at most max of them; returns how many there are. 0: of the caller. */
+size_t kernel_children(pid_t pid, pid_t *pids, size_t max);
+
+#endif

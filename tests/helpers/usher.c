@@ -1,0 +1,283 @@
+#include "tests/helpers/usher.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/helpers/kernel.h"
+#include "tests/helpers/wait.h"
+
+#define NOTIFY_SIZE 4096
+
+const char *usher_path(const struct usher *u, const char *name)
+{
+	static char path[100]; /* fits sun_path */
+
+	assert_true(snprintf(path, sizeof(path), "%s/%s", u->folder, name) < (int)sizeof(path));
+	return path;
+}
+
+static int open_notify_socket(const struct usher *u)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	strcpy(address.sun_path, usher_path(u, "notify"));
+	if (fd == -1 || bind(fd, (struct sockaddr *)&address, sizeof(address)) == -1 ||
+	    chmod(address.sun_path, 0777) == -1) {
+		close_fd(fd);
+		return -1;
+	}
+	return fd;
+}
+
+int usher_setup(void **state)
+{
+	struct usher *u = calloc(1, sizeof(*u));
+
+	if (!u)
+		return -1;
+	*state = u;
+	u->own_fds = kernel_fd_count(0);
+	u->daemon_fds = -1;
+
+	/* Workers that outlive usherd become children of the test, so none goes unseen. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+
+	strcpy(u->folder, "/tmp/usher-test-XXXXXX");
+	if (!mkdtemp(u->folder) || chmod(u->folder, 0755) == -1)
+		return -1;
+	strcpy(u->config, usher_path(u, "usher.yaml"));
+	strcpy(u->control, usher_path(u, "control.sock"));
+	u->notify = open_notify_socket(u);
+	return u->notify == -1 ? -1 : 0;
+}
+
+void usher_configure(struct usher *u, const char *format, ...)
+{
+	FILE *file = fopen(u->config, "we");
+	va_list args;
+
+	assert_non_null(file);
+	fprintf(file, "control: %s\n", u->control);
+	va_start(args, format);
+	vfprintf(file, format, args);
+	va_end(args);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void launch(struct usher *u, va_list args)
+{
+	const char *argv[PROCESS_ARGUMENTS_MAX] = {built("usherd"), "-c", u->config};
+	const char *env[PROCESS_ARGUMENTS_MAX] = {0};
+	struct process_options options = {.argv = argv,
+					  .env = env,
+					  .fds = u->fds,
+					  .n_fds = u->n_fds,
+					  .fd_names = u->fd_names,
+					  .uid = u->uid};
+	char notify[128];
+	size_t count = 0;
+
+	snprintf(notify, sizeof(notify), "NOTIFY_SOCKET=%s", usher_path(u, "notify"));
+	env[count++] = notify;
+	for (size_t i = 0; u->env && u->env[i]; i++) {
+		assert_true(count < PROCESS_ARGUMENTS_MAX - 1);
+		env[count++] = u->env[i];
+	}
+	process_arguments(argv, 3, args);
+	process_done(&u->process);
+	process_start(&u->process, &options);
+}
+
+void usher_launch(struct usher *u, ...)
+{
+	va_list args;
+
+	va_start(args, u);
+	launch(u, args);
+	va_end(args);
+}
+
+static bool has_line(const char *text, const char *beginning)
+{
+	size_t size = strlen(beginning);
+
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, beginning, size) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool usher_was_told(struct usher *u, const char *line, int timeout_ms)
+{
+	int64_t deadline = now_ms() + timeout_ms;
+	char text[NOTIFY_SIZE];
+
+	while (wait_readable(u->notify, left_ms(deadline))) {
+		ssize_t size = recv(u->notify, text, sizeof(text) - 1, 0);
+
+		assert_true(size >= 0);
+		text[size] = '\0';
+		if (has_line(text, line))
+			return true;
+	}
+	return false;
+}
+
+void usher_start(struct usher *u, ...)
+{
+	va_list args;
+
+	va_start(args, u);
+	launch(u, args);
+	va_end(args);
+
+	if (!usher_was_told(u, "READY=1", WAIT_MS)) {
+		AUTO_FREE char *log = usher_log(u);
+		fail_msg("usherd was not ready in time; it logged:\n%s", log);
+	}
+	u->daemon_fds = kernel_fd_count(u->process.pid);
+}
+
+void usher_signal(const struct usher *u, int signal)
+{
+	assert_true(u->process.pid > 0);
+	assert_int_equal(kill(u->process.pid, signal), 0);
+}
+
+int usher_ended(struct usher *u)
+{
+	int code = process_wait(&u->process, WAIT_MS);
+
+	if (code == -1)
+		fail_msg("usherd did not end in time");
+	return code;
+}
+
+char *usher_log(const struct usher *u)
+{
+	return process_text(u->process.err);
+}
+
+struct log_question {
+	const struct usher *usher;
+	const char *text;
+};
+
+static bool is_in_log(void *ctx)
+{
+	const struct log_question *q = ctx;
+	AUTO_FREE char *log = usher_log(q->usher);
+
+	return strstr(log, q->text);
+}
+
+bool usher_logs(struct usher *u, const char *text)
+{
+	struct log_question q = {u, text};
+
+	return poll_until(is_in_log, &q, WAIT_MS);
+}
+
+void usher_holds_other_fds(struct usher *u)
+{
+	u->daemon_fds = -1;
+}
+
+static bool holds_fds_of_before(void *ctx)
+{
+	const struct usher *u = ctx;
+
+	return kernel_fd_count(u->process.pid) == u->daemon_fds;
+}
+
+static bool reap_finds_none(void *ctx)
+{
+	(void)ctx;
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	return kernel_children(0, NULL, 0) == 0;
+}
+
+static int complain(const struct usher *u, const char *what)
+{
+	AUTO_FREE char *log = u->process.pidfd > 0 ? usher_log(u) : NULL;
+
+	print_error("at the end of the test %s; usherd logged:\n%s\n", what, log ? log : "nothing");
+	return -1;
+}
+
+static int stop_and_look(struct usher *u)
+{
+	if (u->process.pid == 0)
+		return 0;
+	if (u->daemon_fds != -1 && !poll_until(holds_fds_of_before, u, WAIT_MS / 4))
+		return complain(u, "usherd held other descriptors than before");
+
+	kill(u->process.pid, SIGCONT);
+	kill(u->process.pid, SIGTERM);
+	int code = process_wait(&u->process, WAIT_MS);
+	if (code == -1)
+		return complain(u, "usherd did not stop on SIGTERM");
+	if (code != 0)
+		return complain(u, "usherd ended with a failure");
+	return 0;
+}
+
+static int expect_no_children(const struct usher *u)
+{
+	pid_t left[USHER_WORKERS_MAX];
+
+	if (poll_until(reap_finds_none, NULL, WAIT_MS / 4))
+		return 0;
+	size_t n = kernel_children(0, left, ARRAY_LEN(left));
+	for (size_t i = 0; i < n && i < ARRAY_LEN(left); i++) {
+		kill(left[i], SIGKILL);
+		waitpid(left[i], NULL, 0);
+	}
+	return complain(u, "children of usherd were still there");
+}
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+	(void)st, (void)kind, (void)where;
+	return remove(path);
+}
+
+int usher_teardown(void **state)
+{
+	struct usher *u = *state;
+
+	clients_done(&u->clients);
+	int result = stop_and_look(u);
+	process_done(&u->process);
+	if (expect_no_children(u) == -1)
+		result = -1;
+
+	close(u->notify);
+	nftw(u->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	if (kernel_fd_count(0) != u->own_fds) {
+		print_error("at the end of the test it held other descriptors than before\n");
+		result = -1;
+	}
+	free(u);
+	return result;
+}
