@@ -155,7 +155,8 @@ static bool receive(struct channel *channel)
 	size = fdpass_recv(channel->fd, packet, sizeof(packet), fds, ARRAY_LEN(fds), &n_fds);
 	if (size == -EAGAIN)
 		return false;
-	if (size == 0 || size == -ECONNRESET) {
+	/* With descriptors it is no end but an empty packet, and they are closed below. */
+	if ((size == 0 && n_fds == 0) || size == -ECONNRESET) {
 		lose(channel, 0, "it closed its channel");
 		return false;
 	}

@@ -4,7 +4,8 @@
  *         does not take yet wait here in a bounded queue, with duplicates of their descriptors.
  * Errors: functions return 0 or -errno.
  * Order:  messages arrive in the order they were sent. on_lost comes once, when the other end has
- *         closed or has sent what no end may send; nothing is received after it.
+ *         closed or has sent what no end may send; nothing is received after it. An empty packet
+ *         looks like a close and counts as one.
  *         A callback may call channel_close(), but must leave the memory of the channel until it
  *         has returned.
  * Source: unix(7): SOCK_SEQPACKET keeps message boundaries. */

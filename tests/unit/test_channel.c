@@ -645,6 +645,16 @@ static void empty_packet_ends_the_channel(void **state)
 	assert_int_equal(w->supervisor.count, 0);
 }
 
+static void descriptor_of_an_empty_packet_is_closed(void **state)
+{
+	struct world *w = *state;
+	size_t before = open_fd_count();
+
+	assert_int_equal(send_raw(w, "", 0, 1), 0);
+	assert_lost_once(w, &w->supervisor, -EPROTO);
+	assert_int_equal(open_fd_count(), before - 1);
+}
+
 static void close_channel(struct end *end, struct ipc_message *message)
 {
 	channel_close(&end->channel);
@@ -723,6 +733,7 @@ int main(void)
 		TEST(every_size_below_a_whole_message_is_refused),
 		TEST(message_that_is_too_long_is_refused),
 		TEST(empty_packet_ends_the_channel),
+		TEST(descriptor_of_an_empty_packet_is_closed),
 		TEST(callback_may_close_and_hears_nothing_more),
 		TEST(callback_may_close_while_a_descriptor_is_before_it),
 		TEST(closed_channel_may_be_closed_again_and_sends_nothing),
