@@ -62,13 +62,30 @@ static int packet_new(const void *data, size_t size, const int *fds, size_t n_fd
 	return 0;
 }
 
+static void drop_queue(struct channel *channel)
+{
+	struct channel_packet *packet;
+
+	while ((packet = STAILQ_FIRST(&channel->queue))) {
+		STAILQ_REMOVE_HEAD(&channel->queue, link);
+		packet_free(packet);
+	}
+	channel->queued_bytes = channel->queued_messages = 0;
+}
+
 static int send_now(struct channel *channel, const void *data, size_t size, const int *fds,
 		    size_t n_fds)
 {
 	struct iovec part = {(void *)data, size};
 	ssize_t sent = fdpass_send(channel->fd, &part, 1, fds, n_fds);
 
-	return sent < 0 ? (int)sent : 0;
+	if (sent != -EPIPE && sent != -ECONNRESET)
+		return sent < 0 ? (int)sent : 0;
+
+	/* The other end takes no more. What it said before is still to be read, and then the
+	 * reading side tells the loss, once: after a shutdown it finds the end in any case. */
+	shutdown(channel->fd, SHUT_RDWR);
+	return -EPIPE;
 }
 
 static void lose(struct channel *channel, int error, const char *why)
@@ -87,8 +104,12 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 				     packet->n_fds);
 		if (error == -EAGAIN)
 			return;
+		if (error == -EPIPE) {
+			drop_queue(channel);
+			break;
+		}
 		if (error < 0) {
-			lose(channel, error == -EPIPE ? 0 : error, "its channel takes no message");
+			lose(channel, error, "its channel takes no message");
 			return;
 		}
 		STAILQ_REMOVE_HEAD(&channel->queue, link);
@@ -138,8 +159,7 @@ int channel_send(struct channel *channel, enum ipc_type type, const void *body, 
 		error = send_now(channel, packet, (size_t)size, fds, n_fds);
 	if (error == -EAGAIN)
 		return enqueue(channel, packet, (size_t)size, fds, n_fds);
-	/* Whether the other end has gone is told by the reading side, once. */
-	return error == -ECONNRESET ? -EPIPE : error;
+	return error;
 }
 
 /* Receives one message. Returns whether another may be tried. */
@@ -155,8 +175,11 @@ static bool receive(struct channel *channel)
 	size = fdpass_recv(channel->fd, packet, sizeof(packet), fds, ARRAY_LEN(fds), &n_fds);
 	if (size == -EAGAIN)
 		return false;
+	/* The other end closed and left messages unread: told once, before what it sent itself. */
+	if (size == -ECONNRESET)
+		return true;
 	/* With descriptors it is no end but an empty packet, and they are closed below. */
-	if ((size == 0 && n_fds == 0) || size == -ECONNRESET) {
+	if (size == 0 && n_fds == 0) {
 		lose(channel, 0, "it closed its channel");
 		return false;
 	}
@@ -218,8 +241,6 @@ int channel_open(struct channel *channel, struct ev_loop *loop, int fd, enum ipc
 
 void channel_close(struct channel *channel)
 {
-	struct channel_packet *packet;
-
 	if (channel->fd == -1)
 		return;
 
@@ -227,10 +248,5 @@ void channel_close(struct channel *channel)
 	ev_io_stop(channel->loop, &channel->writer);
 	close_fd(channel->fd);
 	channel->fd = -1;
-
-	while ((packet = STAILQ_FIRST(&channel->queue))) {
-		STAILQ_REMOVE_HEAD(&channel->queue, link);
-		packet_free(packet);
-	}
-	channel->queued_bytes = channel->queued_messages = 0;
+	drop_queue(channel);
 }

@@ -4,8 +4,9 @@
  *         does not take yet wait here in a bounded queue, with duplicates of their descriptors.
  * Errors: functions return 0 or -errno.
  * Order:  messages arrive in the order they were sent. on_lost comes once, when the other end has
- *         closed or has sent what no end may send; nothing is received after it. An empty packet
- *         looks like a close and counts as one.
+ *         closed, takes no more, or has sent what no end may send; nothing is received after it.
+ *         What was sent before a close is received first. An empty packet looks like a close and
+ *         counts as one.
  *         A callback may call channel_close(), but must leave the memory of the channel until it
  *         has returned.
  * Source: unix(7): SOCK_SEQPACKET keeps message boundaries. */
@@ -63,7 +64,8 @@ int channel_open(struct channel *channel, struct ev_loop *loop, int fd, enum ipc
 void channel_close(struct channel *channel);
 
 /* Sends a message of the table, or queues it. fds are as many as the table says, and borrowed.
- * Returns -EPIPE when the channel is closed, -ENOBUFS when the queue is full, -EMSGSIZE. */
+ * Returns 0, -EPIPE when the channel is closed or the other end takes no more (which on_lost then
+ * tells from the loop), -ENOBUFS when the queue is full, -EMSGSIZE, or what else sending met. */
 int channel_send(struct channel *channel, enum ipc_type type, const void *body, const void *tail,
 		 size_t tail_count, const int *fds);
 

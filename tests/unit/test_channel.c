@@ -573,6 +573,31 @@ static void lost_peer_is_told_once_with_messages_waiting_for_it(void **state)
 	assert_int_equal(send_count(w, 1), -EPIPE);
 }
 
+/* A peer that left messages unread resets the connection, yet what it said before is there. */
+static void last_words_of_a_peer_that_did_not_listen_are_heard(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(send_count(w, 0), 0);
+	for (size_t i = 0; i < 3; i++)
+		assert_true(send_hello(w, i, 0));
+	close_fd(take_fd(&w->theirs));
+	assert_lost_once(w, &w->supervisor, 0);
+	assert_numbers(&w->supervisor, 3);
+}
+
+static void last_words_are_heard_with_messages_waiting(void **state)
+{
+	struct world *w = *state;
+
+	fill(w);
+	for (size_t i = 0; i < 3; i++)
+		assert_true(send_hello(w, i, 0));
+	close_fd(take_fd(&w->theirs));
+	assert_lost_once(w, &w->supervisor, 0);
+	assert_numbers(&w->supervisor, 3);
+}
+
 static void last_words_are_heard_when_a_send_notices_first(void **state)
 {
 	struct world *w = *state;
@@ -586,6 +611,17 @@ static void last_words_are_heard_when_a_send_notices_first(void **state)
 	assert_int_equal(w->supervisor.lost_count, 0); /* not inside the call */
 	assert_lost_once(w, &w->supervisor, 0);
 	assert_numbers(&w->supervisor, 3);
+}
+
+/* A peer may shut its reading side and stay: then nothing can be sent to it any more. */
+static void peer_that_takes_no_more_is_lost_at_the_next_send(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(shutdown(w->theirs, SHUT_RD), 0);
+	run_ready(w);
+	assert_int_equal(send_count(w, 0), -EPIPE);
+	assert_lost_once(w, &w->supervisor, 0);
 }
 
 static void bad_message_is_told_once_and_nothing_after_it_is_heard(void **state)
@@ -728,7 +764,10 @@ int main(void)
 		TEST(descriptor_lost_at_the_limit_ends_the_channel),
 		TEST(lost_peer_is_told_once),
 		TEST(lost_peer_is_told_once_with_messages_waiting_for_it),
+		TEST(last_words_of_a_peer_that_did_not_listen_are_heard),
+		TEST(last_words_are_heard_with_messages_waiting),
 		TEST(last_words_are_heard_when_a_send_notices_first),
+		TEST(peer_that_takes_no_more_is_lost_at_the_next_send),
 		TEST(bad_message_is_told_once_and_nothing_after_it_is_heard),
 		TEST(every_size_below_a_whole_message_is_refused),
 		TEST(message_that_is_too_long_is_refused),
