@@ -220,6 +220,7 @@ int channel_open(struct channel *channel, struct ev_loop *loop, int fd, enum ipc
 	int type;
 	socklen_t size = sizeof(type);
 
+	channel->fd = -1;
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == -1)
 		return -errno;
 	if (type != SOCK_SEQPACKET)

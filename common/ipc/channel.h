@@ -56,7 +56,7 @@ struct channel {
 int channel_pair(int ret_fds[2]);
 
 /* Starts to receive on fd, which is a connected SOCK_SEQPACKET socket. ops and ctx are borrowed.
- * On failure fd stays the caller's. */
+ * On failure fd stays the caller's, and the channel is closed. */
 int channel_open(struct channel *channel, struct ev_loop *loop, int fd, enum ipc_side side,
 		 const struct channel_ops *ops, void *ctx);
 

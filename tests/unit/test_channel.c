@@ -234,11 +234,12 @@ static void pair_is_close_on_exec_and_does_not_block(void **state)
 static void what_is_no_seqpacket_socket_stays_the_callers(void **state)
 {
 	struct world *w = *state;
-	struct channel channel = {.fd = -1};
+	struct channel channel = {0};
 	int fds[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
 	assert_int_equal(channel_open(&channel, w->loop, fds[0], IPC_WORKER, &ops, w), -EPROTOTYPE);
+	channel_close(&channel);
 	assert_int_not_equal(fcntl(fds[0], F_GETFD), -1);
 	close_fd(fds[0]);
 	assert_int_equal(channel_open(&channel, w->loop, fds[0], IPC_WORKER, &ops, w), -EBADF);
