@@ -261,6 +261,23 @@ static void order_is_kept_over_a_full_kernel_buffer(void **state)
 	assert_int_equal(w->worker.lost_count + w->supervisor.lost_count, 0);
 }
 
+/* IP-1 */
+static void message_does_not_overtake_those_that_wait(void **state)
+{
+	struct world *w = *state;
+	size_t sent = fill(w), came = 0, n_fds;
+	uint32_t packet[2];
+
+	/* The kernel gets room again, and the loop does not know yet. */
+	while (fdpass_recv(w->theirs, packet, sizeof(packet), NULL, 0, &n_fds) > 0)
+		assert_int_equal(packet[1], came++);
+	assert_int_equal(send_count(w, sent++), 0);
+	run_ready(w);
+	while (fdpass_recv(w->theirs, packet, sizeof(packet), NULL, 0, &n_fds) > 0)
+		assert_int_equal(packet[1], came++);
+	assert_int_equal(came, sent);
+}
+
 static void answer_count(struct end *worker, struct ipc_message *message)
 {
 	const struct ipc_count *body = message->body;
@@ -749,6 +766,7 @@ int main(void)
 		TEST(pair_is_close_on_exec_and_does_not_block),
 		TEST(what_is_no_seqpacket_socket_stays_the_callers),
 		TEST(order_is_kept_over_a_full_kernel_buffer),
+		TEST(message_does_not_overtake_those_that_wait),
 		TEST(both_directions_may_be_full_at_once),
 		TEST(drained_queue_leaves_the_loop_alone),
 		TEST(queue_of_messages_is_bounded_and_heals),
