@@ -27,8 +27,8 @@ static int setup(void **state)
 	struct pair *p = calloc(1, sizeof(*p));
 	int fds[2];
 
-	if (!p || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == -1)
-		return -1;
+	assert_non_null(p);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
 	p->ours = fds[0];
 	p->theirs = fds[1];
 	p->open_before = open_fd_count();
