@@ -20,11 +20,11 @@
 
 #include "common/macros.h"
 
-#define CONTROL_REQUEST_SIZE 4096              /* a request line, its line feed included */
-#define CONTROL_ANSWER_SIZE  (4 * 1024 * 1024) /* an answer line; a longer one becomes a refusal */
-#define CONTROL_CALLS        64                /* at once; more wait in the kernel's queue */
-#define CONTROL_IO_MS        5000              /* to send a request, and to take an answer */
-#define CONTROL_ANSWER_MS    30000             /* for the receiver to answer */
+#define CONTROL_REQUEST_SIZE 4096        /* a request line, its line feed included */
+#define CONTROL_ANSWER_SIZE  (4UL << 20) /* an answer line; a longer one becomes a refusal */
+#define CONTROL_CALLS        64          /* at once; more wait in the kernel's queue */
+#define CONTROL_IO_MS        5000        /* to send a request, and to take an answer */
+#define CONTROL_ANSWER_MS    30000       /* for the receiver to answer */
 
 struct ev_loop;
 struct control;
