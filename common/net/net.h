@@ -275,8 +275,13 @@ enum net_encoding {
 	NET_ENCODING_LATIN1,
 	NET_ENCODING_ASCII,
 	NET_ENCODING_BASE64,
+	NET_ENCODING_BASE64URL,
 	NET_ENCODING_HEX,
 };
+
+/* The encoding of that name, in any case: "utf8", "utf-8", "utf16le", "utf-16le", "ucs2", "ucs-2",
+ * "latin1", "binary", "ascii", "base64", "base64url", "hex". -EINVAL for any other, and NULL. */
+NET_API int net_encoding_by_name(const char *name);
 
 enum net_ready_state {
 	NET_CLOSED,
