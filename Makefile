@@ -48,7 +48,7 @@ EV_LIBS     := -lev
 LIBS        := $(EV_LIBS) $(call pkg,--libs,yaml-0.1 jansson,-lyaml -ljansson)
 CMOCKA_LIBS := $(call pkg,--libs,cmocka,-lcmocka)
 
-OUR_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -fno-strict-aliasing -MMD -MP \
+OUR_CFLAGS = -std=gnu11 -D_GNU_SOURCE= -fPIC -fvisibility=hidden -fno-strict-aliasing -MMD -MP \
 	$(WARNINGS) $(HARDENING) $(SANITIZE) -I. -I$(BUILD)/include $(LIB_CFLAGS) \
 	-DUSHER_VERSION='"$(VERSION)"' -DUSHER_WORKER='"$(LIBEXECDIR)/usher-worker"' \
 	-DUSHER_CONFIG='"$(SYSCONFDIR)/usher/usher.yaml"'

@@ -22,6 +22,7 @@
 
 #define CONFIG_LISTENERS_MAX 1024
 #define CONFIG_WORKERS_MAX   1024
+#define CONFIG_NAME_MAX      64 /* bytes in a listener's name */
 
 /* Where the control socket of the system's own usherd is. */
 #define CONFIG_SYSTEM_CONTROL "/run/usher/control.sock"

@@ -11,7 +11,6 @@
 #include "daemon/config_yaml.h"
 
 #define BACKLOG_DEFAULT 511
-#define NAME_MAX_LENGTH 64
 #define CONTEXT_SIZE    96
 
 /* Below are the standard streams. */
@@ -26,7 +25,7 @@ static bool is_name(const char *text)
 				      "0123456789_.-";
 	size_t length = strspn(text, letters);
 
-	return length >= 1 && length <= NAME_MAX_LENGTH && text[length] == '\0';
+	return length >= 1 && length <= CONFIG_NAME_MAX && text[length] == '\0';
 }
 
 static int read_name(struct config_reader *reader, const struct config_key *key,

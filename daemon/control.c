@@ -6,16 +6,17 @@
 
 #include "common/log.h"
 #include "common/macros.h"
+#include "common/net/bind.h"
 #include "daemon/control_call.h"
 #include "daemon/control_peer.h"
-#include "daemon/control_socket.h"
 
 #define SOCKET_MODE      0660
+#define BACKLOG          64
 #define ACCEPTS_PER_TURN 16
 #define ACCEPT_PAUSE_S   1.0 /* when the process is out of descriptors or memory */
 
 struct control {
-	struct control_socket socket;
+	struct bound socket;
 	gid_t group;
 	struct control_calls calls;
 	ev_io accepting;
@@ -110,18 +111,37 @@ static const char *hint(int error)
 {
 	switch (error) {
 	case EADDRINUSE:
-		return ": another usherd answers there; stop it or give this one its own "
-		       "\"control\"";
+		return ": another usherd answers there, or it is no socket; stop that usherd, "
+		       "remove the file, or name another path with \"control\"";
 	case ENOENT:
 		return ": its folder does not exist";
-	case ENOTSOCK:
-		return ": the file there is not a socket; remove it or name another path";
 	case EACCES:
 	case EPERM:
 		return ": usherd's user may not make it there or give it to that group";
 	default:
 		return "";
 	}
+}
+
+static int open_socket(const char *path, gid_t group, struct bound *ret)
+{
+	const struct bind_options options = {
+		.path = path,
+		.backlog = BACKLOG,
+		.replace_stale = true,
+		.set_mode = true,
+		.mode = SOCKET_MODE,
+		.set_owner = group != (gid_t)-1,
+		.uid = (uid_t)-1,
+		.gid = group,
+	};
+	const char *syscall;
+	int r = bind_open(&options, ret, &syscall);
+
+	if (r < 0)
+		log_error("cannot open the control socket \"%s\": %s (%s)%s", path, strerror(-r),
+			  syscall, hint(-r));
+	return r;
 }
 
 int control_open(struct ev_loop *loop, const char *path, gid_t group, control_request_fn *fn,
@@ -133,10 +153,8 @@ int control_open(struct ev_loop *loop, const char *path, gid_t group, control_re
 	if (!c)
 		return -ENOMEM;
 
-	r = control_socket_open(path, SOCKET_MODE, group, &c->socket);
+	r = open_socket(path, group, &c->socket);
 	if (r < 0) {
-		log_error("cannot open the control socket \"%s\": %s%s", path, strerror(-r),
-			  hint(-r));
 		free(c);
 		return r;
 	}
@@ -163,6 +181,6 @@ void control_close(struct control *c)
 	ev_io_stop(c->calls.loop, &c->accepting);
 	ev_timer_stop(c->calls.loop, &c->pause);
 	control_calls_end(&c->calls);
-	control_socket_close(&c->socket);
+	bound_close(&c->socket);
 	free(c);
 }
