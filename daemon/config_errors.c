@@ -20,7 +20,8 @@ static void free_error(struct config_error *error)
 	free(error->text);
 }
 
-/* A file can hold what would move a terminal's cursor; C1 controls are two bytes in UTF-8. */
+/* A file and its name can hold what would move a terminal's cursor; C1 controls are two bytes in
+ * UTF-8. */
 static void defuse(char *text)
 {
 	for (unsigned char *c = (unsigned char *)text; *c; c++) {
@@ -57,7 +58,7 @@ static bool comes_too_late(const struct config_errors *errors, const struct conf
 void config_errors_add(struct config_errors *errors, const struct config_mark *mark,
 		       const char *format, ...)
 {
-	struct config_error error = {.mark = *mark};
+	char *file, *text;
 	va_list args;
 
 	if (errors->count == CONFIG_ERRORS_MAX)
@@ -66,19 +67,23 @@ void config_errors_add(struct config_errors *errors, const struct config_mark *m
 		return;
 
 	va_start(args, format);
-	int size = vasprintf(&error.text, format, args);
+	if (vasprintf(&text, format, args) == -1)
+		text = NULL;
 	va_end(args);
-	error.mark.file = strdup(mark->file);
-	if (size == -1 || !error.mark.file) {
-		free((char *)error.mark.file);
-		if (size != -1)
-			free(error.text);
+	file = strdup(mark->file);
+	if (!text || !file) {
+		free(text);
+		free(file);
 		errors->dropped += errors->count < CONFIG_ERRORS_MAX;
 		return;
 	}
 
-	defuse(error.text);
-	insert(errors, &error);
+	defuse(file);
+	defuse(text);
+	insert(errors, &(struct config_error){
+			       .mark = {file, mark->rank, mark->line, mark->column},
+			       .text = text,
+		       });
 }
 
 size_t config_errors_count(const struct config_errors *errors)

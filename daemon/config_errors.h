@@ -35,8 +35,8 @@ struct config_errors {
 	size_t dropped;
 };
 
-/* Adds a complaint at a place. Control characters in the text, which may quote what stands in a
- * file, become question marks. */
+/* Adds a complaint at a place. Control characters in the text, which may quote what stands in
+ * the file, and in the file's name become question marks. */
 void config_errors_add(struct config_errors *errors, const struct config_mark *mark,
 		       const char *format, ...) PRINTF_LIKE(3, 4);
 

@@ -74,7 +74,8 @@ static void of_too_many_the_first_by_place_are_kept_and_the_rest_counted(void **
 static void control_characters_never_reach_a_terminal(void **state)
 {
 	add("a.yaml", 0, 1, 1, "x\033[2Jy\nz\177 \302\233 m\303\274ll");
-	assert_printed("a.yaml:1:1: x?[2Jy?z? ?? m\303\274ll\n");
+	add("b\n.yaml", 1, 0, 0, "text");
+	assert_printed("a.yaml:1:1: x?[2Jy?z? ?? m\303\274ll\nb?.yaml: text\n");
 }
 
 static void file_name_may_go_away_after_the_complaint(void **state)
