@@ -93,7 +93,7 @@ int config_read_port(struct config_reader *reader, const struct config_key *key,
 		     const yaml_node_t *value, void *target)
 {
 	struct config_listener *listener = target;
-	unsigned long number;
+	unsigned long number = 0;
 
 	int err = config_number(reader, key, value, &number);
 	if (err)
@@ -133,7 +133,7 @@ int config_read_fd(struct config_reader *reader, const struct config_key *key,
 		   const yaml_node_t *value, void *target)
 {
 	struct config_listener *listener = target;
-	unsigned long number;
+	unsigned long number = 0;
 
 	int err = config_number(reader, key, value, &number);
 	if (err)

@@ -11,7 +11,7 @@
 
 #include <stddef.h>
 
-#define CONFIG_FILE_MAX  (1024 * 1024)
+#define CONFIG_FILE_MAX  (1024UL * 1024)
 #define CONFIG_FILES_MAX 256
 
 /* The bytes of a file. */

@@ -71,7 +71,7 @@ static int read_text(struct config_reader *reader, const yaml_node_t *node, cons
 static int read_bare(struct config_reader *reader, const struct config_key *key,
 		     const yaml_node_t *node, struct config_listener *listener)
 {
-	enum handler_kind kind;
+	enum handler_kind kind = HANDLER_KIND_END;
 
 	int err = read_name(reader, key, node, &kind);
 	if (err)
@@ -89,7 +89,7 @@ int config_read_handler(struct config_reader *reader, const struct config_key *k
 			const yaml_node_t *value, void *target)
 {
 	struct config_listener *listener = target;
-	enum handler_kind kind;
+	enum handler_kind kind = HANDLER_KIND_END;
 
 	if (value->type != YAML_MAPPING_NODE)
 		return read_bare(reader, key, value, listener);

@@ -140,7 +140,8 @@ int config_map_read(struct config_reader *reader, const yaml_node_t *map,
 	int result = 0;
 
 	assert(map->type == YAML_MAPPING_NODE);
-	memset(ret_given, 0, n_keys * sizeof(*ret_given));
+	for (size_t i = 0; i < n_keys; i++)
+		ret_given[i] = NULL;
 
 	for (const yaml_node_pair_t *pair = map->data.mapping.pairs.start;
 	     pair < map->data.mapping.pairs.top; pair++) {

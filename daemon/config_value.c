@@ -52,7 +52,7 @@ int config_number(struct config_reader *reader, const struct config_key *key,
 int config_read_int(struct config_reader *reader, const struct config_key *key,
 		    const yaml_node_t *value, void *target)
 {
-	unsigned long number;
+	unsigned long number = 0;
 
 	int err = config_number(reader, key, value, &number);
 	if (err)
@@ -79,11 +79,14 @@ int config_read_bool(struct config_reader *reader, const struct config_key *key,
 
 void config_duration_text(unsigned long ms, char ret[CONFIG_DURATION_SIZE])
 {
-	size_t i = 0;
+	snprintf(ret, CONFIG_DURATION_SIZE, "0s");
 
-	while (ms == 0 ? i < 2 : ms % units[i].ms != 0)
-		i++;
-	snprintf(ret, CONFIG_DURATION_SIZE, "%lu%s", ms / units[i].ms, units[i].name);
+	for (size_t i = 0; ms > 0 && i < ARRAY_LEN(units); i++) {
+		if (ms % units[i].ms != 0)
+			continue;
+		snprintf(ret, CONFIG_DURATION_SIZE, "%lu%s", ms / units[i].ms, units[i].name);
+		return;
+	}
 }
 
 static int refuse_duration(struct config_reader *reader, const struct config_key *key,
