@@ -99,8 +99,7 @@ static int check_extra(const json_t *request, const struct command *command,
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)request, key, value)
-	{
+	json_object_foreach ((json_t *)request, key, value) {
 		if (strcmp(key, "version") == 0 || strcmp(key, "command") == 0 ||
 		    (command->field && strcmp(key, command->field) == 0))
 			continue;
