@@ -1,0 +1,241 @@
+#include "daemon/ctl_show.h"
+
+#include <stdbool.h>
+
+#include "common/macros.h"
+#include "daemon/ctl_table.h"
+
+#define DURATION_SIZE 24
+
+/* --- values ----------------------------------------------------------------------------------- */
+
+static const char *text_of(const json_t *row, const char *key)
+{
+	const char *text = json_string_value(json_object_get(row, key));
+
+	return text ? text : "-";
+}
+
+static void add_text(struct ctl_table *t, const json_t *row, const char *key)
+{
+	ctl_table_add(t, "%s", text_of(row, key));
+}
+
+/* A number, "-" for null. */
+static void add_number(struct ctl_table *t, const json_t *row, const char *key)
+{
+	const json_t *number = json_object_get(row, key);
+
+	if (json_is_integer(number))
+		ctl_table_add(t, "%" JSON_INTEGER_FORMAT, json_integer_value(number));
+	else
+		ctl_table_add(t, "-");
+}
+
+static void add_yes_no(struct ctl_table *t, const json_t *row, const char *key)
+{
+	const json_t *value = json_object_get(row, key);
+
+	ctl_table_add(t, "%s", json_is_boolean(value) ? json_is_true(value) ? "yes" : "no" : "-");
+}
+
+/* The two largest units of a time in seconds: 45s, 12m 05s, 2h 03m, 3d 04h. */
+static const char *duration_of(const json_t *row, const char *key, char text[DURATION_SIZE])
+{
+	const json_t *value = json_object_get(row, key);
+	double number = json_number_value(value);
+	unsigned long s;
+
+	if (!json_is_number(value) || number < 0 || number > 1e12)
+		return "-";
+
+	s = (unsigned long)number;
+	if (s < 60)
+		snprintf(text, DURATION_SIZE, "%lus", s);
+	else if (s < 3600)
+		snprintf(text, DURATION_SIZE, "%lum %02lus", s / 60, s % 60);
+	else if (s < 86400)
+		snprintf(text, DURATION_SIZE, "%luh %02lum", s / 3600, s / 60 % 60);
+	else
+		snprintf(text, DURATION_SIZE, "%lud %02luh", s / 86400, s / 3600 % 24);
+	return text;
+}
+
+static int print_and_drop(struct ctl_table *t, FILE *out)
+{
+	int r = ctl_table_print(t, out);
+
+	ctl_table_done(t);
+	return r;
+}
+
+/* --- status ----------------------------------------------------------------------------------- */
+
+static int show_workers(const json_t *workers, FILE *out)
+{
+	static const struct ctl_column columns[] = {
+		{"WORKER", true}, {"SLOT", true}, {"PID", true},
+		{"STATE", false}, {"AGE", true},  {"RESTARTS", true},
+	};
+	char duration[DURATION_SIZE];
+	struct ctl_table t;
+	const json_t *row;
+	size_t i;
+
+	ctl_table_init(&t, columns, ARRAY_LEN(columns));
+	json_array_foreach (workers, i, row) {
+		add_number(&t, row, "worker");
+		add_number(&t, row, "slot");
+		add_number(&t, row, "pid");
+		add_text(&t, row, "state");
+		ctl_table_add(&t, "%s", duration_of(row, "age_s", duration));
+		add_number(&t, row, "restarts");
+	}
+	return print_and_drop(&t, out);
+}
+
+static int show_listeners(const json_t *listeners, FILE *out)
+{
+	static const struct ctl_column columns[] = {
+		{"LISTENER", false},  {"ADDRESS", false}, {"KIND", false},
+		{"EXCLUSIVE", false}, {"OWNER", true},    {"HANDLER", false},
+	};
+	struct ctl_table t;
+	const json_t *row;
+	size_t i;
+
+	ctl_table_init(&t, columns, ARRAY_LEN(columns));
+	json_array_foreach (listeners, i, row) {
+		add_text(&t, row, "name");
+		add_text(&t, row, "address");
+		add_text(&t, row, "kind");
+		add_yes_no(&t, row, "exclusive");
+		add_number(&t, row, "owner");
+		add_text(&t, row, "handler");
+	}
+	return print_and_drop(&t, out);
+}
+
+static int show_supervisor(const json_t *supervisor, FILE *out)
+{
+	static const struct ctl_column columns[] = {
+		{"USHERD", false}, {"PID", true},     {"STATE", false},
+		{"UPTIME", true},  {"CONFIG", false},
+	};
+	char duration[DURATION_SIZE];
+	struct ctl_table t;
+
+	ctl_table_init(&t, columns, ARRAY_LEN(columns));
+	add_text(&t, supervisor, "version");
+	add_number(&t, supervisor, "pid");
+	add_text(&t, supervisor, "state");
+	ctl_table_add(&t, "%s", duration_of(supervisor, "uptime_s", duration));
+	add_text(&t, supervisor, "config");
+	return print_and_drop(&t, out);
+}
+
+int ctl_show_status(const json_t *answer, FILE *out)
+{
+	int r = show_supervisor(json_object_get(answer, "supervisor"), out);
+
+	if (r < 0)
+		return r;
+	fputc('\n', out);
+	r = show_workers(json_object_get(answer, "workers"), out);
+	if (r < 0)
+		return r;
+	fputc('\n', out);
+	return show_listeners(json_object_get(answer, "listeners"), out);
+}
+
+/* --- connections ------------------------------------------------------------------------------ */
+
+static int show_sums(const json_t *answer, FILE *out)
+{
+	static const struct ctl_column columns[] = {{"LISTENER", false}, {"CONNECTIONS", true}};
+	const json_t *row;
+	struct ctl_table t;
+	size_t i;
+
+	ctl_table_init(&t, columns, ARRAY_LEN(columns));
+	json_array_foreach (json_object_get(answer, "listeners"), i, row) {
+		add_text(&t, row, "name");
+		add_number(&t, row, "connections");
+	}
+	ctl_table_add(&t, "(all)");
+	add_number(&t, answer, "connections");
+	return print_and_drop(&t, out);
+}
+
+/* "echo 5, web 2" in one cell, as the number of listeners knows no page width. */
+static void add_shares(struct ctl_table *t, const json_t *listeners)
+{
+	AUTO_FREE char *shares = NULL;
+	size_t i, size;
+	const json_t *row;
+	FILE *text = open_memstream(&shares, &size);
+
+	if (!text) {
+		t->failed = true;
+		return;
+	}
+	json_array_foreach (listeners, i, row) {
+		fprintf(text, "%s%s %" JSON_INTEGER_FORMAT, i ? ", " : "", text_of(row, "name"),
+			json_integer_value(json_object_get(row, "connections")));
+	}
+	if (fclose(text) == EOF)
+		t->failed = true;
+	else
+		ctl_table_add(t, "%s", *shares ? shares : "-");
+}
+
+static int show_rows(const json_t *workers, FILE *out)
+{
+	static const struct ctl_column columns[] = {
+		{"WORKER", true}, {"SLOT", true},        {"PID", true},
+		{"STATE", false}, {"CONNECTIONS", true}, {"BY LISTENER", false},
+	};
+	const json_t *row;
+	struct ctl_table t;
+	size_t i, stale = 0;
+	int r;
+
+	ctl_table_init(&t, columns, ARRAY_LEN(columns));
+	json_array_foreach (workers, i, row) {
+		bool old = json_is_true(json_object_get(row, "stale"));
+
+		stale += old;
+		add_number(&t, row, "worker");
+		add_number(&t, row, "slot");
+		add_number(&t, row, "pid");
+		ctl_table_add(&t, "%s%s", text_of(row, "state"), old ? " *" : "");
+		add_number(&t, row, "connections");
+		add_shares(&t, json_object_get(row, "listeners"));
+	}
+	r = print_and_drop(&t, out);
+	if (r == 0 && stale > 0)
+		fputs("* did not answer in time: its last known figures\n", out);
+	return r;
+}
+
+int ctl_show_connections(const json_t *answer, FILE *out)
+{
+	int r = show_sums(answer, out);
+
+	if (r < 0)
+		return r;
+	fputc('\n', out);
+	return show_rows(json_object_get(answer, "workers"), out);
+}
+
+/* --- orders ----------------------------------------------------------------------------------- */
+
+int ctl_show_scale(const json_t *answer, FILE *out)
+{
+	return fputs("usherd is on its way to that number of workers\n", out) == EOF ? -EIO : 0;
+}
+
+int ctl_show_stop(const json_t *answer, FILE *out)
+{
+	return fputs("usherd is stopping\n", out) == EOF ? -EIO : 0;
+}
