@@ -15,7 +15,8 @@
 
 int ask_ctl(const struct usher *u, char **ret_out, char **ret_err, ...)
 {
-	const char *argv[PROCESS_ARGUMENTS_MAX] = {built("usherctl"), "-s", u->control};
+	char program[PATH_MAX];
+	const char *argv[PROCESS_ARGUMENTS_MAX] = {built("usherctl", program), "-s", u->control};
 	va_list args;
 
 	va_start(args, ret_err);

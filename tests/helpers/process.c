@@ -164,13 +164,12 @@ int process_run(const struct process_options *options, char **ret_out, char **re
 	return code;
 }
 
-const char *built(const char *name)
+const char *built(const char *name, char path[PATH_MAX])
 {
-	static char path[PATH_MAX];
 	char folder[PATH_MAX];
 	const char *build = getenv("USHER_BUILD");
 
 	assert_non_null(realpath(build ? build : "build", folder));
-	assert_true(snprintf(path, sizeof(path), "%s/%s", folder, name) < (int)sizeof(path));
+	assert_true(snprintf(path, PATH_MAX, "%s/%s", folder, name) < PATH_MAX);
 	return path;
 }

@@ -7,6 +7,7 @@
 #ifndef USHER_TESTS_HELPERS_PROCESS_H
 #define USHER_TESTS_HELPERS_PROCESS_H
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -48,8 +49,8 @@ int process_run(const struct process_options *options, char **ret_out, char **re
 /* Puts the arguments up to a NULL behind the first ones, of which there are used. */
 void process_arguments(const char *argv[PROCESS_ARGUMENTS_MAX], size_t used, va_list args);
 
-/* BUILD/NAME, where BUILD is the build folder under test ($USHER_BUILD, else build); absolute. The
- * string lives until the next call. */
-const char *built(const char *name);
+/* Fills in BUILD/NAME, absolute, and returns it; BUILD is the build folder under test
+ * ($USHER_BUILD, else build). */
+const char *built(const char *name, char path[PATH_MAX]);
 
 #endif

@@ -83,7 +83,8 @@ void usher_configure(struct usher *u, const char *format, ...)
 
 static void launch(struct usher *u, va_list args)
 {
-	const char *argv[PROCESS_ARGUMENTS_MAX] = {built("usherd"), "-c", u->config};
+	char program[PATH_MAX];
+	const char *argv[PROCESS_ARGUMENTS_MAX] = {built("usherd", program), "-c", u->config};
 	const char *env[PROCESS_ARGUMENTS_MAX] = {0};
 	struct process_options options = {.argv = argv,
 					  .env = env,

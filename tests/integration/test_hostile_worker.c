@@ -1,0 +1,160 @@
+/* Whatever a worker writes into its channel, the worst it can do is end itself: usherd ends it,
+ * says why, starts another, and serves on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/helpers/ask.h"
+#include "tests/helpers/kernel.h"
+#include "tests/helpers/wait.h"
+
+#define WATCHDOG_SECONDS 240
+
+static const char config[] = "workers: 2\n"
+			     "start_timeout: 2s\n"
+			     "listeners:\n"
+			     "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n";
+
+static pid_t pid_of_fake(const char *link)
+{
+	char path[128], text[32];
+
+	snprintf(path, sizeof(path), "%s.pid", link);
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return 0;
+	const char *line = fgets(text, sizeof(text), file);
+	pid_t pid = line ? (pid_t)strtol(line, NULL, 10) : 0;
+	fclose(file);
+	return pid;
+}
+
+/* Whether a line of the log speaks of a worker's pid and of what is wrong. */
+static bool log_says(const struct usher *u, pid_t pid, const char *reason)
+{
+	AUTO_FREE char *log = usher_log(u);
+	char its_pid[32];
+
+	snprintf(its_pid, sizeof(its_pid), "pid %d)", (int)pid);
+	for (char *line = log, *next; line; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		if (strstr(line, its_pid) && strstr(line, reason))
+			return true;
+	}
+	return false;
+}
+
+static void expect_end_of_fake(struct usher *u, const char *shape, const char *reason)
+{
+	char program[PATH_MAX], link[64], name[40];
+
+	snprintf(name, sizeof(name), "fake-%s", shape);
+	strcpy(link, usher_path(u, name));
+	assert_int_equal(symlink(built("tests/helpers/fake_worker", program), link), 0);
+	usher_configure(u, "%s", config);
+	usher_start(u, "--worker", link, NULL);
+
+	/* Ready again means that the fake has gone and a real one has come. */
+	assert_true(ask_until_workers(u, "ready", 2));
+	pid_t fake = pid_of_fake(link);
+	assert_true(fake > 0);
+	assert_int_equal(kernel_process_state(fake), 0);
+	if (!log_says(u, fake, reason)) {
+		AUTO_FREE char *log = usher_log(u);
+		fail_msg("no line with (pid %d) and \"%s\" in:\n%s", (int)fake, reason, log);
+	}
+
+	clients_connect(&u->clients, ask_port(u, "echo"), 10);
+	clients_expect_echo(&u->clients);
+	assert_int_equal(ask_total(u), 10);
+}
+
+static void a_thousand_garbage_messages_end_their_worker(void **state)
+{
+	expect_end_of_fake(*state, "garbage", "worker");
+}
+
+static void a_truncated_message_ends_its_worker(void **state)
+{
+	expect_end_of_fake(*state, "truncated", "HELLO");
+}
+
+static void a_message_that_is_too_long_ends_its_worker(void **state)
+{
+	expect_end_of_fake(*state, "lengthened", "HELLO");
+}
+
+static void a_single_byte_ends_its_worker(void **state)
+{
+	expect_end_of_fake(*state, "one-byte", "worker");
+}
+
+static void an_unknown_type_ends_its_worker(void **state)
+{
+	expect_end_of_fake(*state, "unknown-type", "worker");
+}
+
+static void a_message_of_the_supervisor_ends_a_worker(void **state)
+{
+	expect_end_of_fake(*state, "supervisors-message", "worker");
+}
+
+static void another_version_is_refused_with_both_numbers(void **state)
+{
+	expect_end_of_fake(*state, "other-version", "version");
+}
+
+static void ready_before_hello_ends_its_worker(void **state)
+{
+	expect_end_of_fake(*state, "ready-before-hello", "READY");
+}
+
+static void a_second_hello_ends_its_worker(void **state)
+{
+	expect_end_of_fake(*state, "hello-twice", "HELLO");
+}
+
+static void a_stray_descriptor_ends_its_worker_and_is_closed(void **state)
+{
+	expect_end_of_fake(*state, "stray-descriptor", "descriptor");
+}
+
+static void a_count_that_nobody_asked_for_ends_its_worker(void **state)
+{
+	expect_end_of_fake(*state, "unasked-count", "COUNTED");
+}
+
+static void a_worker_that_says_nothing_is_ended_at_the_deadline(void **state)
+{
+	expect_end_of_fake(*state, "silent", "worker");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		USHER_TEST(a_thousand_garbage_messages_end_their_worker),
+		USHER_TEST(a_truncated_message_ends_its_worker),
+		USHER_TEST(a_message_that_is_too_long_ends_its_worker),
+		USHER_TEST(a_single_byte_ends_its_worker),
+		USHER_TEST(an_unknown_type_ends_its_worker),
+		USHER_TEST(a_message_of_the_supervisor_ends_a_worker),
+		USHER_TEST(another_version_is_refused_with_both_numbers),
+		USHER_TEST(ready_before_hello_ends_its_worker),
+		USHER_TEST(a_second_hello_ends_its_worker),
+		USHER_TEST(a_stray_descriptor_ends_its_worker_and_is_closed),
+		USHER_TEST(a_count_that_nobody_asked_for_ends_its_worker),
+		USHER_TEST(a_worker_that_says_nothing_is_ended_at_the_deadline),
+	};
+
+	watchdog(WATCHDOG_SECONDS);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
