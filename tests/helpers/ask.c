@@ -107,19 +107,31 @@ struct workers_question {
 	const struct usher *usher;
 	const char *state;
 	size_t count;
+	pid_t without;
 };
 
 static bool are_so_many(void *ctx)
 {
 	const struct workers_question *q = ctx;
 	pid_t pids[USHER_WORKERS_MAX];
+	size_t count = ask_workers(q->usher, q->state, pids);
 
-	return ask_workers(q->usher, q->state, pids) == q->count;
+	for (size_t i = 0; i < count; i++)
+		if (pids[i] == q->without)
+			return false;
+	return count == q->count;
 }
 
 bool ask_until_workers(struct usher *u, const char *state, size_t count)
 {
-	struct workers_question q = {u, state, count};
+	struct workers_question q = {u, state, count, 0};
+
+	return poll_until(are_so_many, &q, WAIT_MS);
+}
+
+bool ask_until_replaced(struct usher *u, pid_t pid, size_t count)
+{
+	struct workers_question q = {u, "ready", count, pid};
 
 	return poll_until(are_so_many, &q, WAIT_MS);
 }

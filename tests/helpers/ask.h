@@ -29,6 +29,8 @@ const char *ask_address(const struct usher *u, const char *listener);
 /* The pids of the workers in a state ("ready"), and the wait until there are so many of those. */
 size_t ask_workers(const struct usher *u, const char *state, pid_t pids[USHER_WORKERS_MAX]);
 bool ask_until_workers(struct usher *u, const char *state, size_t count);
+/* The same, where pid is none of them any more. */
+bool ask_until_replaced(struct usher *u, pid_t pid, size_t count);
 
 /* The sum that usherctl connections gives. */
 long ask_total(const struct usher *u);

@@ -2,18 +2,21 @@
 
 #include <dirent.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/macros.h"
 #include "tests/helpers/process.h"
+#include "tests/helpers/wait.h"
 
 static long count_lines(const char *text, const char *containing)
 {
@@ -66,6 +69,15 @@ char kernel_process_state(pid_t pid)
 		state = after_name[2];
 	fclose(file);
 	return state;
+}
+
+void kernel_kill(pid_t pid)
+{
+	AUTO_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	assert_true(pidfd >= 0);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_true(wait_readable(pidfd, WAIT_MS));
 }
 
 int kernel_fd_count(pid_t pid)

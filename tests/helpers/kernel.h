@@ -16,6 +16,9 @@ long kernel_unix_connections(const char *path);
 /* The state of a process as proc(5) has it: 'R', 'S', 'T' (stopped), 'Z'; 0 if there is none. */
 char kernel_process_state(pid_t pid);
 
+/* Kills a process with SIGKILL and waits until it has ended; it need not be a child. */
+void kernel_kill(pid_t pid);
+
 /* Open descriptors of a process; 0: of the caller. */
 int kernel_fd_count(pid_t pid);
 

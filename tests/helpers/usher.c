@@ -103,6 +103,7 @@ static void launch(struct usher *u, va_list args)
 	}
 	process_arguments(argv, 3, args);
 	process_done(&u->process);
+	u->daemon_fds = -1;
 	process_start(&u->process, &options);
 }
 

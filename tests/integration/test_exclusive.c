@@ -114,7 +114,7 @@ static void the_queue_of_a_dead_owner_is_served_by_another(void **state)
 	pid_t pid = pid_of(u, owner);
 	assert_int_equal(kill(pid, SIGSTOP), 0);
 	clients_connect(&u->clients, port, QUEUED);
-	assert_int_equal(kill(pid, SIGKILL), 0);
+	kernel_kill(pid);
 
 	clients_expect_echo(&u->clients);
 	assert_true(owner_of(u, "one") != owner);
@@ -138,7 +138,7 @@ static void the_only_worker_gets_it_again(void **state)
 	pid_t pid = pid_of(u, owner_of(u, "one"));
 	assert_int_equal(kill(pid, SIGSTOP), 0);
 	clients_connect(&u->clients, port, 20);
-	assert_int_equal(kill(pid, SIGKILL), 0);
+	kernel_kill(pid);
 	clients_expect_echo(&u->clients);
 	ask_expect_connections(u, port, 20);
 }

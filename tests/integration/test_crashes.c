@@ -1,0 +1,229 @@
+/* Processes that die: a worker costs its own connections only and is replaced; quick deaths are
+ * answered slower and slower; without the supervisor the workers drain and end. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "tests/helpers/ask.h"
+#include "tests/helpers/kernel.h"
+#include "tests/helpers/wait.h"
+
+#define WATCHDOG_SECONDS 240
+
+static const char config[] = "workers: 2\n"
+			     "drain_timeout: 2s\n"
+			     "listeners:\n"
+			     "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n";
+
+/* An integer of the row of status that has this pid; -1: no such row. */
+static json_int_t of_worker(const struct usher *u, pid_t pid, const char *key)
+{
+	json_t *status = ask_status(u);
+	json_int_t value = -1;
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "workers"), i,
+			   row) if (json_integer_value(json_object_get(row, "pid")) == pid)
+		value = json_integer_value(json_object_get(row, key));
+	json_decref(status);
+	return value;
+}
+
+static void a_killed_worker_costs_its_own_connections_only(void **state)
+{
+	struct usher *u = *state;
+	pid_t before[USHER_WORKERS_MAX], after[USHER_WORKERS_MAX];
+
+	usher_configure(u, "%s", config);
+	usher_start(u, NULL);
+	int port = ask_port(u, "echo");
+	assert_int_equal(ask_workers(u, "ready", before), 2);
+
+	/* Both get some: while one is stopped the other accepts. */
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(kill(before[!i], SIGSTOP), 0);
+		clients_connect(&u->clients, port, 5);
+		for (size_t n = u->clients.count - 5; n < u->clients.count; n++)
+			client_expect_echo(u->clients.fds[n]);
+		assert_int_equal(kill(before[!i], SIGCONT), 0);
+	}
+	ask_expect_connections(u, port, 10);
+
+	kernel_kill(before[1]);
+	for (size_t n = 5; n < 10; n++)
+		client_expect_end(u->clients.fds[n]);
+	for (size_t n = 0; n < 5; n++)
+		client_expect_echo(u->clients.fds[n]);
+	assert_true(ask_until_replaced(u, before[1], 2));
+	ask_expect_connections(u, port, 5);
+
+	assert_int_equal(ask_workers(u, "ready", after), 2);
+	pid_t replacement = after[0] == before[0] ? after[1] : after[0];
+	assert_true(after[0] == before[0] || after[1] == before[0]);
+	assert_true(replacement != before[1]);
+	assert_int_equal(of_worker(u, replacement, "restarts"), 1);
+	assert_int_equal(of_worker(u, before[0], "restarts"), 0);
+	/* WK-1: the id is a new one. */
+	assert_true(of_worker(u, replacement, "worker") > 2);
+}
+
+static void the_log_names_worker_pid_and_signal(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	char text[32];
+
+	usher_configure(u, "%s", config);
+	usher_start(u, NULL);
+	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	assert_int_equal(kill(pids[0], SIGSEGV), 0);
+	assert_true(usher_logs(u, "SIGSEGV"));
+	snprintf(text, sizeof(text), "(pid %d)", (int)pids[0]);
+	assert_true(usher_logs(u, text));
+	assert_true(ask_until_replaced(u, pids[0], 2));
+}
+
+static void connections_wait_while_no_worker_lives(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+
+	usher_configure(u, "%s", config);
+	usher_start(u, NULL);
+	int port = ask_port(u, "echo");
+	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(kill(pids[i], SIGSTOP), 0);
+	clients_connect(&u->clients, port, 100);
+	for (int i = 0; i < 2; i++)
+		kernel_kill(pids[i]);
+	clients_expect_echo(&u->clients);
+	ask_expect_connections(u, port, 100);
+}
+
+/* Kills the only worker again and again: from the second time on the wait for the next grows. */
+static void quick_deaths_back_off(void **state)
+{
+	enum { DEATHS = 5 };
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int64_t took[DEATHS];
+
+	usher_configure(u, "workers: 1\n"
+			   "listeners:\n"
+			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
+	usher_start(u, NULL);
+	for (int i = 0; i < DEATHS; i++) {
+		assert_int_equal(ask_workers(u, "ready", pids), 1);
+		int64_t killed = now_ms();
+		kernel_kill(pids[0]);
+		if (i == DEATHS - 1)
+			assert_true(ask_until_workers(u, "backing-off", 1));
+		assert_true(ask_until_replaced(u, pids[0], 1));
+		took[i] = now_ms() - killed;
+	}
+	/* Jitter may halve a step; two doublings outweigh that. */
+	assert_true(took[3] > took[1]);
+	assert_true(took[4] > took[2]);
+	assert_true(took[4] > 2 * took[0]);
+	assert_true(usher_logs(u, "next start in"));
+
+	/* Meanwhile nothing else waits: usherctl answered all along, and clients are served again.
+	 */
+	clients_connect(&u->clients, ask_port(u, "echo"), 1);
+	clients_expect_echo(&u->clients);
+}
+
+static bool workers_have_gone(void *ctx)
+{
+	(void)ctx;
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	return kernel_children(0, NULL, 0) == 0;
+}
+
+static void workers_without_a_supervisor_drain_and_end(void **state)
+{
+	struct usher *u = *state;
+
+	usher_configure(u, "%s", config);
+	usher_start(u, NULL);
+	clients_connect(&u->clients, ask_port(u, "echo"), 10);
+	clients_expect_echo(&u->clients);
+
+	usher_signal(u, SIGKILL);
+	assert_int_equal(usher_ended(u), 128 + SIGKILL);
+	/* Who is connected is still served, */
+	clients_expect_echo(&u->clients);
+	/* and ends the drain by leaving. */
+	clients_close(&u->clients, u->clients.count);
+	assert_true(poll_until(workers_have_gone, NULL, WAIT_MS));
+}
+
+static void idle_clients_of_orphans_are_ended_at_the_deadline(void **state)
+{
+	struct usher *u = *state;
+
+	usher_configure(u, "%s", config);
+	usher_start(u, NULL);
+	clients_connect(&u->clients, ask_port(u, "echo"), 10);
+	clients_expect_echo(&u->clients);
+
+	usher_signal(u, SIGKILL);
+	assert_int_equal(usher_ended(u), 128 + SIGKILL);
+	for (size_t i = 0; i < u->clients.count; i++)
+		client_expect_end(u->clients.fds[i]);
+	assert_true(poll_until(workers_have_gone, NULL, WAIT_MS));
+}
+
+static void a_hundred_kills_leave_it_serving(void **state)
+{
+	enum { KILLS = 100 };
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+
+	/* Enough slots that the youngest worker is never the one that is killed next. */
+	usher_configure(u, "workers: 50\n"
+			   "listeners:\n"
+			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
+	usher_start(u, NULL);
+	int port = ask_port(u, "echo");
+	for (int i = 0; i < KILLS; i++) {
+		size_t n = ask_workers(u, "ready", pids);
+
+		assert_true(n > 0);
+		assert_int_equal(kill(pids[i % n], SIGKILL), 0);
+		if (i % 10 == 0) {
+			clients_connect(&u->clients, port, 1);
+			clients_close(&u->clients, 1);
+		}
+	}
+	assert_true(ask_until_workers(u, "ready", 50));
+	clients_connect(&u->clients, port, 20);
+	clients_expect_echo(&u->clients);
+	ask_expect_connections(u, port, 20);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		USHER_TEST(a_killed_worker_costs_its_own_connections_only),
+		USHER_TEST(the_log_names_worker_pid_and_signal),
+		USHER_TEST(connections_wait_while_no_worker_lives),
+		USHER_TEST(quick_deaths_back_off),
+		USHER_TEST(workers_without_a_supervisor_drain_and_end),
+		USHER_TEST(idle_clients_of_orphans_are_ended_at_the_deadline),
+		USHER_TEST(a_hundred_kills_leave_it_serving),
+	};
+
+	watchdog(WATCHDOG_SECONDS);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,215 @@
+/* How usherd is told to stop, and what it lets its clients do meanwhile. */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "tests/helpers/ask.h"
+#include "tests/helpers/kernel.h"
+#include "tests/helpers/wait.h"
+
+#define WATCHDOG_SECONDS 180
+#define AT_ONCE_MS       5000
+
+static void start(struct usher *u, const char *drain_timeout)
+{
+	usher_configure(u,
+			"workers: 2\n"
+			"drain_timeout: %s\n"
+			"listeners:\n"
+			"  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n",
+			drain_timeout);
+	usher_start(u, NULL);
+	clients_connect(&u->clients, ask_port(u, "echo"), 10);
+	clients_expect_echo(&u->clients);
+}
+
+static void expect_graceful_stop(struct usher *u, int signal)
+{
+	start(u, "60s");
+	usher_signal(u, signal);
+	assert_true(usher_was_told(u, "STOPPING=1", WAIT_MS));
+	clients_expect_echo(&u->clients);
+
+	int64_t left = now_ms();
+	clients_close(&u->clients, u->clients.count);
+	assert_int_equal(usher_ended(u), 0);
+	assert_in_range(now_ms() - left, 0, AT_ONCE_MS);
+}
+
+static void term_waits_until_the_clients_have_left(void **state)
+{
+	expect_graceful_stop(*state, SIGTERM);
+}
+
+static void int_waits_until_the_clients_have_left(void **state)
+{
+	expect_graceful_stop(*state, SIGINT);
+}
+
+static void the_deadline_ends_clients_that_stay(void **state)
+{
+	struct usher *u = *state;
+
+	start(u, "1s");
+	int64_t asked = now_ms();
+	usher_signal(u, SIGTERM);
+	for (size_t i = 0; i < u->clients.count; i++)
+		client_expect_end(u->clients.fds[i]);
+	assert_int_equal(usher_ended(u), 0);
+	assert_in_range(now_ms() - asked, 900, 1000 + AT_ONCE_MS);
+}
+
+/* A worker that does not even run cannot hold up the end. */
+static void the_deadline_ends_a_stopped_worker(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+
+	start(u, "1s");
+	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	assert_int_equal(kill(pids[0], SIGSTOP), 0);
+	usher_signal(u, SIGTERM);
+	usher_ended(u);
+	assert_int_equal(kernel_process_state(pids[0]), 0);
+}
+
+static void expect_second_signal_ends_at_once(struct usher *u, int first, int second)
+{
+	start(u, "60s");
+	usher_signal(u, first);
+	assert_true(usher_was_told(u, "STOPPING=1", WAIT_MS));
+	clients_expect_echo(&u->clients);
+
+	int64_t asked = now_ms();
+	usher_signal(u, second);
+	for (size_t i = 0; i < u->clients.count; i++)
+		client_expect_end(u->clients.fds[i]);
+	assert_int_equal(usher_ended(u), 0);
+	assert_in_range(now_ms() - asked, 0, AT_ONCE_MS);
+}
+
+static void a_second_term_ends_at_once(void **state)
+{
+	expect_second_signal_ends_at_once(*state, SIGTERM, SIGTERM);
+}
+
+static void int_after_term_ends_at_once(void **state)
+{
+	expect_second_signal_ends_at_once(*state, SIGTERM, SIGINT);
+}
+
+static void a_second_int_ends_at_once(void **state)
+{
+	expect_second_signal_ends_at_once(*state, SIGINT, SIGINT);
+}
+
+/* Reloading is for later; nothing is lost by asking for it. */
+static void hup_does_not_kill(void **state)
+{
+	struct usher *u = *state;
+	pid_t before[USHER_WORKERS_MAX], after[USHER_WORKERS_MAX];
+
+	start(u, "60s");
+	assert_int_equal(ask_workers(u, "ready", before), 2);
+	usher_signal(u, SIGHUP);
+	assert_int_equal(ask_workers(u, "ready", after), 2);
+	assert_memory_equal(before, after, 2 * sizeof(before[0]));
+	assert_int_equal(kill(after[0], SIGHUP), 0);
+	clients_expect_echo(&u->clients);
+	assert_int_equal(ask_total(u), 10);
+}
+
+static void what_is_queued_at_term_is_still_served(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+
+	usher_configure(u, "workers: 2\n"
+			   "drain_timeout: 60s\n"
+			   "listeners:\n"
+			   "  - {name: hi, host: 127.0.0.1, port: 0, handler: {reply: \"hi\"}}\n");
+	usher_start(u, NULL);
+	int port = ask_port(u, "hi");
+	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(kill(pids[i], SIGSTOP), 0);
+	clients_connect(&u->clients, port, 100);
+	usher_signal(u, SIGTERM);
+	assert_true(usher_was_told(u, "STOPPING=1", WAIT_MS));
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(kill(pids[i], SIGCONT), 0);
+
+	for (size_t i = 0; i < u->clients.count; i++) {
+		client_expect(u->clients.fds[i], "hi");
+		client_expect_end(u->clients.fds[i]);
+	}
+	assert_int_equal(usher_ended(u), 0);
+}
+
+static void nobody_is_served_after_a_stop(void **state)
+{
+	struct usher *u = *state;
+
+	start(u, "60s");
+	int port = ask_port(u, "echo");
+	clients_close(&u->clients, u->clients.count);
+	usher_signal(u, SIGTERM);
+	assert_int_equal(usher_ended(u), 0);
+	assert_int_equal(try_connect_tcp("127.0.0.1", port), -ECONNREFUSED);
+	assert_int_equal(try_connect_unix(u->control), -ENOENT);
+}
+
+static void usherctl_stop_is_like_term(void **state)
+{
+	struct usher *u = *state;
+
+	start(u, "60s");
+	assert_int_equal(ask_ctl(u, NULL, NULL, "stop", NULL), 0);
+	assert_true(usher_was_told(u, "STOPPING=1", WAIT_MS));
+	clients_expect_echo(&u->clients);
+	clients_close(&u->clients, u->clients.count);
+	assert_int_equal(usher_ended(u), 0);
+}
+
+static void a_client_that_leaves_early_or_resets_does_no_harm(void **state)
+{
+	struct usher *u = *state;
+	const struct linger reset = {.l_onoff = 1};
+
+	start(u, "60s");
+	int port = ask_port(u, "echo");
+	for (int i = 0; i < 200; i++) {
+		AUTO_CLOSE int fd = connect_tcp("127.0.0.1", port);
+		client_send(fd, "unread\n");
+		assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	}
+	ask_expect_connections(u, port, 10);
+	clients_expect_echo(&u->clients);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		USHER_TEST(term_waits_until_the_clients_have_left),
+		USHER_TEST(int_waits_until_the_clients_have_left),
+		USHER_TEST(the_deadline_ends_clients_that_stay),
+		USHER_TEST(the_deadline_ends_a_stopped_worker),
+		USHER_TEST(a_second_term_ends_at_once),
+		USHER_TEST(int_after_term_ends_at_once),
+		USHER_TEST(a_second_int_ends_at_once),
+		USHER_TEST(hup_does_not_kill),
+		USHER_TEST(what_is_queued_at_term_is_still_served),
+		USHER_TEST(nobody_is_served_after_a_stop),
+		USHER_TEST(usherctl_stop_is_like_term),
+		USHER_TEST(a_client_that_leaves_early_or_resets_does_no_harm),
+	};
+
+	watchdog(WATCHDOG_SECONDS);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
