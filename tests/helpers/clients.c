@@ -97,7 +97,7 @@ void client_expect(int fd, const char *text)
 	ssize_t n = recv(fd, got, size, MSG_WAITALL);
 	if (n == -1)
 		fail_msg("recv: %s", strerror(errno));
-	got[n] = '\0';
+	got[n < 0 ? 0 : n] = '\0';
 	assert_string_equal(got, text);
 }
 

@@ -81,39 +81,33 @@ void usher_configure(struct usher *u, const char *format, ...)
 	assert_int_equal(fclose(file), 0);
 }
 
-static void launch(struct usher *u, va_list args)
+/* Copies the words up to a NULL behind the first ones, of which there are used. */
+static void append(const char *list[PROCESS_ARGUMENTS_MAX], size_t used, const char *const *words)
 {
-	char program[PATH_MAX];
+	for (; words && *words; words++) {
+		assert_true(used < PROCESS_ARGUMENTS_MAX - 1);
+		list[used++] = *words;
+	}
+}
+
+void usher_launch(struct usher *u)
+{
+	char program[PATH_MAX], notify[128];
 	const char *argv[PROCESS_ARGUMENTS_MAX] = {built("usherd", program), "-c", u->config};
-	const char *env[PROCESS_ARGUMENTS_MAX] = {0};
+	const char *env[PROCESS_ARGUMENTS_MAX] = {notify};
 	struct process_options options = {.argv = argv,
 					  .env = env,
 					  .fds = u->fds,
 					  .n_fds = u->n_fds,
 					  .fd_names = u->fd_names,
 					  .uid = u->uid};
-	char notify[128];
-	size_t count = 0;
 
 	snprintf(notify, sizeof(notify), "NOTIFY_SOCKET=%s", usher_path(u, "notify"));
-	env[count++] = notify;
-	for (size_t i = 0; u->env && u->env[i]; i++) {
-		assert_true(count < PROCESS_ARGUMENTS_MAX - 1);
-		env[count++] = u->env[i];
-	}
-	process_arguments(argv, 3, args);
+	append(argv, 3, u->args);
+	append(env, 1, u->env);
 	process_done(&u->process);
 	u->daemon_fds = -1;
 	process_start(&u->process, &options);
-}
-
-void usher_launch(struct usher *u, ...)
-{
-	va_list args;
-
-	va_start(args, u);
-	launch(u, args);
-	va_end(args);
 }
 
 static bool has_line(const char *text, const char *beginning)
@@ -144,14 +138,9 @@ bool usher_was_told(struct usher *u, const char *line, int timeout_ms)
 	return false;
 }
 
-void usher_start(struct usher *u, ...)
+void usher_start(struct usher *u)
 {
-	va_list args;
-
-	va_start(args, u);
-	launch(u, args);
-	va_end(args);
-
+	usher_launch(u);
 	if (!usher_was_told(u, "READY=1", WAIT_MS)) {
 		AUTO_FREE char *log = usher_log(u);
 		fail_msg("usherd was not ready in time; it logged:\n%s", log);

@@ -33,6 +33,7 @@ struct usher {
 	struct clients clients;
 
 	/* What the next start adds: borrowed until then. */
+	const char *const *args;
 	const char *const *env;
 	const int *fds;
 	int n_fds;
@@ -49,10 +50,9 @@ int usher_teardown(void **state);
 /* Writes the configuration: the line for the control socket, then the text. */
 void usher_configure(struct usher *u, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Starts usherd with the configuration and more arguments up to a NULL; usher_start() also waits
- * until it says that it is ready. */
-void usher_launch(struct usher *u, ...) __attribute__((sentinel));
-void usher_start(struct usher *u, ...) __attribute__((sentinel));
+/* Starts usherd with the configuration; usher_start() also waits until it says that it is ready. */
+void usher_launch(struct usher *u);
+void usher_start(struct usher *u);
 
 /* Waits for a line that begins so in what usherd tells its service manager. */
 bool usher_was_told(struct usher *u, const char *line, int timeout_ms);

@@ -50,7 +50,7 @@ static void expect_refusal(struct usher *u, const char *text)
 {
 	AUTO_FREE char *log = NULL;
 
-	usher_launch(u, NULL);
+	usher_launch(u);
 	assert_int_not_equal(usher_ended(u), 0);
 	log = usher_log(u);
 	if (!strstr(log, text))
@@ -69,7 +69,7 @@ static void an_inherited_descriptor_is_served(void **state)
 	usher_configure(u, "workers: 2\n"
 			   "listeners:\n"
 			   "  - {name: given, fd: 3, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 	assert_int_equal(ask_port(u, "given"), port);
 	clients_connect(&u->clients, port, 10);
 	clients_expect_echo(&u->clients);
@@ -118,7 +118,7 @@ static void sockets_are_found_by_their_names(void **state)
 			   "listeners:\n"
 			   "  - {name: a, systemd: web, handler: {reply: web}}\n"
 			   "  - {name: b, systemd: admin, handler: {reply: admin}}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 	AUTO_CLOSE int to_web = connect_tcp("127.0.0.1", web_port);
 	AUTO_CLOSE int to_admin = connect_tcp("127.0.0.1", admin_port);
 	client_expect(to_web, "web");
@@ -153,7 +153,7 @@ static void a_socket_that_no_listener_wants_is_closed_loudly(void **state)
 	usher_configure(u, "workers: 1\n"
 			   "listeners:\n"
 			   "  - {name: a, systemd: web, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 	assert_true(usher_logs(u, "superfluous"));
 	close_fd(take_fd(&extra));
 	assert_int_equal(try_connect_tcp("127.0.0.1", extra_port), -ECONNREFUSED);
@@ -186,7 +186,7 @@ static void the_file_of_a_given_socket_is_left_in_place(void **state)
 	usher_configure(u, "workers: 1\n"
 			   "listeners:\n"
 			   "  - {name: a, systemd: given, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 	AUTO_CLOSE int client = connect_unix(usher_path(u, "given.sock"));
 	client_expect_echo(client);
 	close_fd(take_fd(&client));
@@ -195,7 +195,7 @@ static void the_file_of_a_given_socket_is_left_in_place(void **state)
 
 	/* The socket is still listening: the next start serves who connects in between. */
 	AUTO_CLOSE int queued = connect_unix(usher_path(u, "given.sock"));
-	usher_start(u, NULL);
+	usher_start(u);
 	client_expect_echo(queued);
 }
 
@@ -207,7 +207,7 @@ static void the_watchdog_is_told_that_it_lives(void **state)
 	usher_configure(u, "workers: 1\n"
 			   "listeners:\n"
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 	for (int i = 0; i < 5; i++)
 		assert_true(usher_was_told(u, "WATCHDOG=1", 1000));
 }
@@ -219,7 +219,7 @@ static void the_service_manager_is_told_a_status(void **state)
 	usher_configure(u, "workers: 2\n"
 			   "listeners:\n"
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
-	usher_launch(u, NULL);
+	usher_launch(u);
 	assert_true(usher_was_told(u, "STATUS=", WAIT_MS));
 	assert_true(ask_until_workers(u, "ready", 2));
 }
@@ -234,7 +234,7 @@ static void without_a_service_manager_it_runs_as_well(void **state)
 			"listeners:\n"
 			"  - {name: echo, path: %s/s.sock, handler: echo}\n",
 			u->folder);
-	usher_launch(u, NULL);
+	usher_launch(u);
 	assert_true(usher_logs(u, "s.sock"));
 	assert_true(ask_until_workers(u, "ready", 1));
 }

@@ -226,7 +226,7 @@ static void status_is_a_table_of_what_there_is(void **state)
 	pid_t pids[USHER_WORKERS_MAX];
 
 	usher_configure(u, "%s", good);
-	usher_start(u, NULL);
+	usher_start(u);
 	assert_int_equal(ask_ctl(u, &out, NULL, "status", NULL), 0);
 	assert_int_equal(ask_workers(u, "ready", pids), 1);
 	snprintf(text, sizeof(text), "%d", (int)u->process.pid);
@@ -245,7 +245,7 @@ static void connections_are_a_table_with_the_sum(void **state)
 	AUTO_FREE char *out = NULL;
 
 	usher_configure(u, "%s", good);
-	usher_start(u, NULL);
+	usher_start(u);
 	clients_connect(&u->clients, ask_port(u, "echo"), 37);
 	clients_expect_echo(&u->clients);
 	assert_int_equal(ask_ctl(u, &out, NULL, "connections", NULL), 0);
@@ -259,7 +259,7 @@ static void an_unknown_listener_is_an_error(void **state)
 	AUTO_FREE char *err = NULL;
 
 	usher_configure(u, "%s", good);
-	usher_start(u, NULL);
+	usher_start(u);
 	assert_int_not_equal(ask_ctl(u, NULL, &err, "connections", "ecko", NULL), 0);
 	expect_text(err, "ecko");
 }
@@ -269,7 +269,7 @@ static void usherctl_finds_the_socket_by_the_configuration(void **state)
 	struct usher *u = *state;
 
 	usher_configure(u, "%s", good);
-	usher_start(u, NULL);
+	usher_start(u);
 	assert_int_equal(run(0, NULL, NULL, "usherctl", "-c", u->config, "status", NULL), 0);
 }
 
@@ -282,7 +282,7 @@ static void status_has_every_field_of_its_schema(void **state)
 	struct usher *u = *state;
 
 	usher_configure(u, "%s", good);
-	usher_start(u, NULL);
+	usher_start(u);
 	json_t *status = ask_status(u);
 	json_t *of_supervisor = json_object_get(status, "supervisor");
 	json_t *of_worker = json_array_get(json_object_get(status, "workers"), 0);
@@ -310,7 +310,7 @@ static void a_stranger_cannot_stop_it(void **state)
 	if (geteuid() != 0)
 		skip();
 	usher_configure(u, "%s", good);
-	usher_start(u, NULL);
+	usher_start(u);
 	assert_int_not_equal(run(NOBODY, NULL, NULL, "usherctl", "-s", u->control, "stop", NULL),
 			     0);
 	assert_int_equal(chmod(u->control, 0666), 0);
@@ -327,7 +327,7 @@ static void workers_auto_is_at_least_one(void **state)
 	usher_configure(u, "workers: auto\n"
 			   "listeners:\n"
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 	size_t count = ask_workers(u, "ready", pids);
 	assert_in_range(count, 1, (uintmax_t)sysconf(_SC_NPROCESSORS_ONLN));
 }
@@ -341,7 +341,7 @@ static void workers_run_as_the_configured_user(void **state)
 	if (geteuid() != 0)
 		skip();
 	usher_configure(u, "user: nobody\n%s", good);
-	usher_start(u, NULL);
+	usher_start(u);
 	assert_int_equal(ask_workers(u, "ready", pids), 1);
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pids[0]);
 	FILE *file = fopen(path, "re");

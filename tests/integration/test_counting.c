@@ -60,7 +60,7 @@ static void ten_thousand_connections_are_counted_exactly(void **state)
 
 	allow_descriptors(CLIENTS + SPARE_FDS);
 	usher_configure(u, "%s", config);
-	usher_start(u, NULL);
+	usher_start(u);
 	int port = ask_port(u, "idle");
 	struct left_question left = {u, port, -1};
 
@@ -95,7 +95,7 @@ static void each_listener_is_counted_by_itself(void **state)
 	AUTO_FREE char *out = NULL;
 
 	usher_configure(u, "%s", config);
-	usher_start(u, NULL);
+	usher_start(u);
 	clients_connect(&u->clients, ask_port(u, "idle"), 3);
 	clients_connect(&u->clients, ask_port(u, "other"), 5);
 	clients_expect_echo(&u->clients);
@@ -118,7 +118,7 @@ static void a_stopped_worker_does_not_hold_up_the_answer(void **state)
 	json_t *row;
 
 	usher_configure(u, "%s", config);
-	usher_start(u, NULL);
+	usher_start(u);
 	int port = ask_port(u, "idle");
 	clients_connect(&u->clients, port, 100);
 	clients_expect_echo(&u->clients);
@@ -157,7 +157,7 @@ static void many_may_ask_while_workers_die(void **state)
 				    NULL};
 
 	usher_configure(u, "%s", config);
-	usher_start(u, NULL);
+	usher_start(u);
 	int port = ask_port(u, "idle");
 	clients_connect(&u->clients, port, 50);
 
@@ -185,7 +185,7 @@ static void scaling_up_adds_workers_that_serve(void **state)
 	usher_configure(u, "workers: 1\n"
 			   "listeners:\n"
 			   "  - {name: idle, host: 127.0.0.1, port: 0, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 	usher_holds_other_fds(u);
 	assert_int_equal(ask_workers(u, "ready", pids), 1);
 	pid_t first = pids[0];

@@ -43,7 +43,7 @@ static void a_killed_worker_costs_its_own_connections_only(void **state)
 	pid_t before[USHER_WORKERS_MAX], after[USHER_WORKERS_MAX];
 
 	usher_configure(u, "%s", config);
-	usher_start(u, NULL);
+	usher_start(u);
 	int port = ask_port(u, "echo");
 	assert_int_equal(ask_workers(u, "ready", before), 2);
 
@@ -82,7 +82,7 @@ static void the_log_names_worker_pid_and_signal(void **state)
 	char text[32];
 
 	usher_configure(u, "%s", config);
-	usher_start(u, NULL);
+	usher_start(u);
 	assert_int_equal(ask_workers(u, "ready", pids), 2);
 	assert_int_equal(kill(pids[0], SIGSEGV), 0);
 	assert_true(usher_logs(u, "SIGSEGV"));
@@ -97,7 +97,7 @@ static void connections_wait_while_no_worker_lives(void **state)
 	pid_t pids[USHER_WORKERS_MAX];
 
 	usher_configure(u, "%s", config);
-	usher_start(u, NULL);
+	usher_start(u);
 	int port = ask_port(u, "echo");
 	assert_int_equal(ask_workers(u, "ready", pids), 2);
 	for (int i = 0; i < 2; i++)
@@ -120,7 +120,7 @@ static void quick_deaths_back_off(void **state)
 	usher_configure(u, "workers: 1\n"
 			   "listeners:\n"
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 	for (int i = 0; i < DEATHS; i++) {
 		assert_int_equal(ask_workers(u, "ready", pids), 1);
 		int64_t killed = now_ms();
@@ -155,7 +155,7 @@ static void workers_without_a_supervisor_drain_and_end(void **state)
 	struct usher *u = *state;
 
 	usher_configure(u, "%s", config);
-	usher_start(u, NULL);
+	usher_start(u);
 	clients_connect(&u->clients, ask_port(u, "echo"), 10);
 	clients_expect_echo(&u->clients);
 
@@ -173,7 +173,7 @@ static void idle_clients_of_orphans_are_ended_at_the_deadline(void **state)
 	struct usher *u = *state;
 
 	usher_configure(u, "%s", config);
-	usher_start(u, NULL);
+	usher_start(u);
 	clients_connect(&u->clients, ask_port(u, "echo"), 10);
 	clients_expect_echo(&u->clients);
 
@@ -194,7 +194,7 @@ static void a_hundred_kills_leave_it_serving(void **state)
 	usher_configure(u, "workers: 50\n"
 			   "listeners:\n"
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 	int port = ask_port(u, "echo");
 	for (int i = 0; i < KILLS; i++) {
 		size_t n = ask_workers(u, "ready", pids);

@@ -73,7 +73,7 @@ static void only_the_owner_accepts(void **state)
 	struct usher *u = *state;
 
 	usher_configure(u, "%s", config);
-	usher_start(u, NULL);
+	usher_start(u);
 
 	int port = ask_port(u, "one");
 	json_int_t owner = owner_of(u, "one");
@@ -91,7 +91,7 @@ static void a_stopped_owner_is_not_helped(void **state)
 	struct usher *u = *state;
 
 	usher_configure(u, "%s", config);
-	usher_start(u, NULL);
+	usher_start(u);
 
 	pid_t owner = pid_of(u, owner_of(u, "one"));
 	assert_int_equal(kill(owner, SIGSTOP), 0);
@@ -107,7 +107,7 @@ static void the_queue_of_a_dead_owner_is_served_by_another(void **state)
 	struct usher *u = *state;
 
 	usher_configure(u, "%s", config);
-	usher_start(u, NULL);
+	usher_start(u);
 
 	int port = ask_port(u, "one");
 	json_int_t owner = owner_of(u, "one");
@@ -132,7 +132,7 @@ static void the_only_worker_gets_it_again(void **state)
 		u, "workers: 1\n"
 		   "listeners:\n"
 		   "  - {name: one, host: 127.0.0.1, port: 0, exclusive: true, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 
 	int port = ask_port(u, "one");
 	pid_t pid = pid_of(u, owner_of(u, "one"));
@@ -150,7 +150,7 @@ static void an_exclusive_address_is_taken(void **state)
 	AUTO_FREE char *log = NULL;
 
 	usher_configure(u, "%s", config);
-	usher_start(u, NULL);
+	usher_start(u);
 	int port = ask_port(u, "one");
 
 	usher_signal(u, SIGTERM);
@@ -161,7 +161,7 @@ static void an_exclusive_address_is_taken(void **state)
 			"  - {name: a, host: 127.0.0.1, port: %d, exclusive: true, handler: echo}\n"
 			"  - {name: b, host: 127.0.0.1, port: %d, handler: echo}\n",
 			port, port);
-	usher_launch(u, NULL);
+	usher_launch(u);
 	assert_int_not_equal(usher_ended(u), 0);
 	log = usher_log(u);
 	assert_non_null(strstr(log, "127.0.0.1"));
@@ -172,7 +172,7 @@ static void scaling_down_moves_it_to_a_worker_that_stays(void **state)
 	struct usher *u = *state;
 
 	usher_configure(u, "%s", config);
-	usher_start(u, NULL);
+	usher_start(u);
 	usher_holds_other_fds(u);
 
 	int port = ask_port(u, "one");

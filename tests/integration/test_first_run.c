@@ -38,7 +38,7 @@ static void without_a_host_both_families_are_served(void **state)
 	usher_configure(u, "workers: 2\n"
 			   "listeners:\n"
 			   "  - {name: any, port: 0, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 
 	int port = ask_port(u, "any");
 	assert_non_null(strstr(ask_address(u, "any"), "[::]:"));
@@ -54,7 +54,7 @@ static void a_host_is_the_only_address_that_is_served(void **state)
 			   "listeners:\n"
 			   "  - {name: four, host: 127.0.0.1, port: 0, handler: echo}\n"
 			   "  - {name: six, host: '::1', port: 0, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 
 	int four = ask_port(u, "four");
 	int six = ask_port(u, "six");
@@ -74,7 +74,7 @@ static void ipv6_only_leaves_ipv4_alone(void **state)
 	usher_configure(u, "workers: 1\n"
 			   "listeners:\n"
 			   "  - {name: six, port: 0, ipv6_only: true, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 
 	int port = ask_port(u, "six");
 	expect_echo_over_tcp("::1", port);
@@ -103,7 +103,7 @@ static void a_given_port_is_the_one_that_is_served(void **state)
 			"listeners:\n"
 			"  - {name: fixed, host: localhost, port: %d, handler: echo}\n",
 			port);
-	usher_start(u, NULL);
+	usher_start(u);
 
 	assert_int_equal(ask_port(u, "fixed"), port);
 }
@@ -118,7 +118,7 @@ static void a_path_is_served_with_its_mode(void **state)
 			"listeners:\n"
 			"  - {name: file, path: %s/echo.sock, mode: '0640', handler: echo}\n",
 			u->folder);
-	usher_start(u, NULL);
+	usher_start(u);
 
 	assert_int_equal(stat(usher_path(u, "echo.sock"), &st), 0);
 	assert_true(S_ISSOCK(st.st_mode));
@@ -141,7 +141,7 @@ static void a_path_belongs_to_its_owner(void **state)
 			"listeners:\n"
 			"  - {name: file, path: %s/echo.sock, owner: nobody, handler: echo}\n",
 			u->folder);
-	usher_start(u, NULL);
+	usher_start(u);
 
 	assert_int_equal(stat(usher_path(u, "echo.sock"), &st), 0);
 	assert_int_equal(st.st_uid, 65534);
@@ -158,7 +158,7 @@ static void an_abstract_name_is_served(void **state)
 			"listeners:\n"
 			"  - {name: hidden, path: '%s', handler: echo}\n",
 			name);
-	usher_start(u, NULL);
+	usher_start(u);
 
 	assert_string_equal(ask_address(u, "hidden"), name);
 	AUTO_CLOSE int fd = connect_unix(name);
@@ -176,7 +176,7 @@ static void echo_gives_back_a_megabyte_unchanged(void **state)
 	usher_configure(u, "workers: 1\n"
 			   "listeners:\n"
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 
 	AUTO_CLOSE int fd = connect_tcp("127.0.0.1", ask_port(u, "echo"));
 	for (size_t done = 0; done < SIZE; done += PIECE) {
@@ -196,7 +196,7 @@ static void echo_answers_what_came_before_the_end(void **state)
 	usher_configure(u, "workers: 1\n"
 			   "listeners:\n"
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 
 	AUTO_CLOSE int fd = connect_tcp("127.0.0.1", ask_port(u, "echo"));
 	client_send(fd, "hi");
@@ -213,7 +213,7 @@ static void discard_reads_and_says_nothing(void **state)
 	usher_configure(u, "workers: 1\n"
 			   "listeners:\n"
 			   "  - {name: sink, host: 127.0.0.1, port: 0, handler: discard}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 
 	/* More than socket buffers hold: it has to be read. */
 	AUTO_CLOSE int fd = connect_tcp("127.0.0.1", ask_port(u, "sink"));
@@ -234,7 +234,7 @@ static void reply_says_its_text_and_ends(void **state)
 		"  - {name: hello, host: 127.0.0.1, port: 0, handler: {reply: \"hello\\n\"}}\n"
 		"  - {name: bye, path: %s/bye.sock, handler: {reply: \"bye\\n\"}}\n",
 		u->folder);
-	usher_start(u, NULL);
+	usher_start(u);
 
 	AUTO_CLOSE int hello = connect_tcp("127.0.0.1", ask_port(u, "hello"));
 	AUTO_CLOSE int bye = connect_unix(usher_path(u, "bye.sock"));
@@ -256,7 +256,7 @@ static void each_worker_accepts_on_a_shared_listener(void **state)
 			"  - {name: tcp, host: 127.0.0.1, port: 0, handler: {reply: \"tcp\"}}\n"
 			"  - {name: file, path: %s/s.sock, handler: {reply: \"file\"}}\n",
 			u->folder);
-	usher_start(u, NULL);
+	usher_start(u);
 
 	int port = ask_port(u, "tcp");
 	assert_int_equal(ask_workers(u, "ready", pids), 2);
@@ -280,7 +280,7 @@ static void ready_means_that_every_worker_is(void **state)
 	usher_configure(u, "workers: 8\n"
 			   "listeners:\n"
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 
 	assert_int_equal(ask_workers(u, "ready", pids), 8);
 	assert_int_equal(kernel_children(u->process.pid, NULL, 0), 8);
@@ -301,7 +301,7 @@ static void workers_hold_no_stray_descriptors(void **state)
 				   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
 		u->fds = &extra;
 		u->n_fds = i;
-		usher_start(u, NULL);
+		usher_start(u);
 		assert_int_equal(ask_workers(u, "ready", pids), 4);
 		counts[i] = kernel_fd_count(pids[3]);
 		close_fd(extra);

@@ -61,7 +61,8 @@ static void expect_end_of_fake(struct usher *u, const char *shape, const char *r
 	strcpy(link, usher_path(u, name));
 	assert_int_equal(symlink(built("tests/helpers/fake_worker", program), link), 0);
 	usher_configure(u, "%s", config);
-	usher_start(u, "--worker", link, NULL);
+	u->args = (const char *const[]){"--worker", link, NULL};
+	usher_start(u);
 
 	/* Ready again means that the fake has gone and a real one has come. */
 	assert_true(ask_until_workers(u, "ready", 2));

@@ -24,7 +24,7 @@ static void start(struct usher *u, const char *drain_timeout)
 			"listeners:\n"
 			"  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n",
 			drain_timeout);
-	usher_start(u, NULL);
+	usher_start(u);
 	clients_connect(&u->clients, ask_port(u, "echo"), 10);
 	clients_expect_echo(&u->clients);
 }
@@ -134,7 +134,7 @@ static void what_is_queued_at_term_is_still_served(void **state)
 			   "drain_timeout: 60s\n"
 			   "listeners:\n"
 			   "  - {name: hi, host: 127.0.0.1, port: 0, handler: {reply: \"hi\"}}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 	int port = ask_port(u, "hi");
 	assert_int_equal(ask_workers(u, "ready", pids), 2);
 	for (int i = 0; i < 2; i++)

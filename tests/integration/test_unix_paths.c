@@ -60,7 +60,7 @@ static ino_t inode_of(const char *path)
 /* usherd cannot start, and says so with every one of the texts. */
 static void expect_refusal(struct usher *u, const char *const *texts)
 {
-	usher_launch(u, NULL);
+	usher_launch(u);
 	assert_int_not_equal(usher_ended(u), 0);
 	for (AUTO_FREE char *log = usher_log(u); *texts; texts++)
 		if (!strcasestr(log, *texts))
@@ -74,7 +74,7 @@ static void a_stale_file_is_replaced(void **state)
 	close(listen_on(usher_path(u, "s.sock")));
 	assert_int_equal(try_connect_unix(usher_path(u, "s.sock")), -ECONNREFUSED);
 	configure(u);
-	usher_start(u, NULL);
+	usher_start(u);
 	expect_service(u);
 }
 
@@ -83,12 +83,12 @@ static void what_a_killed_usherd_left_is_replaced(void **state)
 	struct usher *u = *state;
 
 	configure(u);
-	usher_start(u, NULL);
+	usher_start(u);
 	usher_signal(u, SIGKILL);
 	assert_int_equal(usher_ended(u), 128 + SIGKILL);
 	assert_true(inode_of(usher_path(u, "s.sock")) != 0);
 	assert_true(inode_of(u->control) != 0);
-	usher_start(u, NULL);
+	usher_start(u);
 	expect_service(u);
 }
 
@@ -144,7 +144,7 @@ static void a_link_is_not_followed(void **state)
 	ino_t inode = inode_of(target);
 
 	configure(u);
-	usher_launch(u, NULL);
+	usher_launch(u);
 	if (usher_was_told(u, "READY=1", WAIT_MS / 20))
 		expect_service(u);
 	else
@@ -170,7 +170,7 @@ static void the_file_is_removed_at_the_end(void **state)
 	struct usher *u = *state;
 
 	configure(u);
-	usher_start(u, NULL);
+	usher_start(u);
 	usher_signal(u, SIGTERM);
 	assert_int_equal(usher_ended(u), 0);
 	assert_int_equal(inode_of(usher_path(u, "s.sock")), 0);
@@ -182,7 +182,7 @@ static void a_file_of_another_is_not_removed_at_the_end(void **state)
 	struct usher *u = *state;
 
 	configure(u);
-	usher_start(u, NULL);
+	usher_start(u);
 	assert_int_equal(unlink(usher_path(u, "s.sock")), 0);
 	AUTO_CLOSE int theirs = listen_on(usher_path(u, "s.sock"));
 	ino_t inode = inode_of(usher_path(u, "s.sock"));
@@ -201,7 +201,7 @@ static void nothing_is_left_when_the_start_fails(void **state)
 			"  - {name: good, path: %s/s.sock, handler: echo}\n"
 			"  - {name: bad, path: %s/nowhere/s.sock, handler: echo}\n",
 			u->folder, u->folder);
-	usher_launch(u, NULL);
+	usher_launch(u);
 	assert_int_not_equal(usher_ended(u), 0);
 	assert_int_equal(inode_of(usher_path(u, "s.sock")), 0);
 	assert_int_equal(inode_of(u->control), 0);
@@ -217,7 +217,7 @@ static void a_second_usherd_is_told_that_the_control_socket_is_busy(void **state
 	usher_configure(u, "workers: 1\n"
 			   "listeners:\n"
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
-	usher_start(u, NULL);
+	usher_start(u);
 	assert_int_not_equal(process_run(&(struct process_options){.argv = argv}, NULL, &err), 0);
 	assert_non_null(strstr(err, u->control));
 	json_decref(ask_status(u));
