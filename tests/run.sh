@@ -15,7 +15,7 @@ PROGRAM_SECONDS=${PROGRAM_SECONDS:-300}
 wrapper=
 if [ "$1" = --valgrind ]; then
 	wrapper="valgrind -q --error-exitcode=99 --leak-check=full --child-silent-after-fork=yes"
-	wrapper="$wrapper --errors-for-leak-kinds=definite,indirect,possible"
+	wrapper="$wrapper --errors-for-leak-kinds=definite,indirect"
 	shift
 fi
 USHER_BUILD=$(cd "$1" && pwd) || exit 66

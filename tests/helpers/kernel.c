@@ -83,9 +83,9 @@ void kernel_kill(pid_t pid)
 int kernel_fd_count(pid_t pid)
 {
 	char path[64];
-	int count = pid ? 0 : -1; /* this very folder is open */
+	int count = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)(pid ? pid : getpid()));
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
 	DIR *folder = opendir(path);
 	assert_non_null(folder);
 	for (struct dirent *entry; (entry = readdir(folder));)

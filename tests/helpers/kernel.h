@@ -19,7 +19,7 @@ char kernel_process_state(pid_t pid);
 /* Kills a process with SIGKILL and waits until it has ended; it need not be a child. */
 void kernel_kill(pid_t pid);
 
-/* Open descriptors of a process; 0: of the caller. */
+/* Open descriptors of another process; open_fd_count() is for the test itself. */
 int kernel_fd_count(pid_t pid);
 
 /* The children of a process, at most max of them; returns how many there are. 0: of the caller. */

@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "tests/helpers/fds.h"
 #include "tests/helpers/kernel.h"
 #include "tests/helpers/wait.h"
 
@@ -53,7 +54,7 @@ int usher_setup(void **state)
 	if (!u)
 		return -1;
 	*state = u;
-	u->own_fds = kernel_fd_count(0);
+	u->own_fds = open_fd_count();
 	u->daemon_fds = -1;
 
 	/* Workers that outlive usherd become children of the test, so none goes unseen. */
@@ -265,7 +266,7 @@ int usher_teardown(void **state)
 
 	close(u->notify);
 	nftw(u->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-	if (kernel_fd_count(0) != u->own_fds) {
+	if (open_fd_count() != u->own_fds) {
 		print_error("at the end of the test it held other descriptors than before\n");
 		result = -1;
 	}

@@ -40,7 +40,7 @@ struct usher {
 	const char *fd_names;
 	uid_t uid;
 
-	int own_fds;    /* of the test, before it began */
+	size_t own_fds; /* of the test, before it began */
 	int daemon_fds; /* of usherd, when it was ready; -1: not to be compared */
 };
 
