@@ -192,10 +192,14 @@ NAMES_TEXT  = $(COMMON_SRC) $(DAEMON_SRC) $(WORKER_SRC) $(HELPER_SRC)
 quoted = '$(subst ','\'',$(1))'
 define write_stamp
 	@mkdir -p $(@D)
-	@echo $(call quoted,$(1)) | cmp -s - $@ || echo $(call quoted,$(1)) >$@
+	@echo $(call quoted,$(1)) | cmp -s - $@ || { $(2) echo $(call quoted,$(1)) >$@; }
 endef
+LIBRARY_HEADERS = ev.h yaml.h jansson.h
+TRY_HEADERS = printf '\#include <%s>\n' $(LIBRARY_HEADERS) | \
+	$(CC) $(LIB_CFLAGS) $(CPPFLAGS) $(CFLAGS) -x c -E -o /dev/null - || \
+	{ echo "$(CC) or one of $(LIBRARY_HEADERS) is missing; try: make deps" >&2; exit 1; };
 $(FLAGS_STAMP): always
-	$(call write_stamp,$(FLAGS_TEXT))
+	$(call write_stamp,$(FLAGS_TEXT),$(TRY_HEADERS))
 $(NAMES_STAMP): always
 	$(call write_stamp,$(NAMES_TEXT))
 

@@ -27,7 +27,7 @@ fi
 
 # sudo drops the environment, and another package manager may hold the lock for a while.
 apt_get() {
-	$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" </dev/null
+	$as_root env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get -qq -o DPkg::Lock::Timeout=300 "$@" </dev/null
 }
 
 echo "deps: installing$missing"
