@@ -1,0 +1,71 @@
+#include "common/net/context.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+static SLIST_HEAD(, net_context) contexts = SLIST_HEAD_INITIALIZER(contexts);
+static pthread_mutex_t contexts_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct net_context *find(struct ev_loop *loop)
+{
+	struct net_context *context;
+
+	SLIST_FOREACH (context, &contexts, link)
+		if (context->loop == loop)
+			return context;
+	return NULL;
+}
+
+static struct net_context *make(struct ev_loop *loop)
+{
+	struct net_context *context = malloc(sizeof(*context));
+
+	if (!context)
+		return NULL;
+
+	context->loop = loop;
+	context->refs = 0;
+	context->provider = NULL;
+	context->provider_ctx = NULL;
+	defer_init(&context->calls, loop);
+	SLIST_INSERT_HEAD(&contexts, context, link);
+	return context;
+}
+
+int context_get(struct ev_loop *loop, struct net_context **ret)
+{
+	struct net_context *context;
+
+	pthread_mutex_lock(&contexts_lock);
+	context = find(loop);
+	if (!context)
+		context = make(loop);
+	if (context)
+		context->refs++;
+	pthread_mutex_unlock(&contexts_lock);
+
+	if (!context)
+		return -ENOMEM;
+	*ret = context;
+	return 0;
+}
+
+void context_put(struct net_context *context)
+{
+	if (--context->refs > 0)
+		return;
+
+	pthread_mutex_lock(&contexts_lock);
+	SLIST_REMOVE(&contexts, context, net_context, link);
+	pthread_mutex_unlock(&contexts_lock);
+	defer_done(&context->calls);
+	free(context);
+}
+
+void context_set_listen_provider(struct net_context *context,
+				 const struct listen_provider *provider, void *ctx)
+{
+	context->provider = provider;
+	context->provider_ctx = ctx;
+}

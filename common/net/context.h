@@ -1,0 +1,51 @@
+/* What the servers and sockets of one loop share: the deferred calls and one buffer for reading.
+ *
+ * Owns:   a context lives as long as somebody holds a reference to it; the loop outlives it.
+ * Order:  a loop belongs to one thread; the list of contexts is safe between threads.
+ * Source: ev(3). */
+#ifndef USHER_COMMON_NET_CONTEXT_H
+#define USHER_COMMON_NET_CONTEXT_H
+
+#include <ev.h>
+#include <sys/queue.h>
+
+#include "common/net/defer.h"
+
+#define CONTEXT_BUFFER_SIZE 65536
+
+struct net_server;
+struct net_listen_options;
+
+/* Takes over the listens of a loop that are neither exclusive nor on a descriptor: this is how a
+ * worker's listens go to its supervisor. common/net needs none. */
+struct listen_provider {
+	/* Starts to get a listening socket as options say (host is set as the caller gave it).
+	 * Later, never inside the call, server_listened(server, ticket, ...) must be called once.
+	 * Returns 0 or a negative error. options are gone when the call returns. */
+	int (*listen)(void *ctx, struct net_server *server,
+		      const struct net_listen_options *options, unsigned ticket);
+	/* The server no longer uses what it got, or gave up waiting for it. */
+	void (*close)(void *ctx, struct net_server *server, unsigned ticket);
+};
+
+struct net_context {
+	SLIST_ENTRY(net_context) link;
+	struct ev_loop *loop;
+	unsigned refs;
+	struct defer_queue calls;
+	const struct listen_provider *provider;
+	void *provider_ctx;
+	/* What a read brings is only ever here while its callback runs. */
+	char buffer[CONTEXT_BUFFER_SIZE];
+};
+
+/* The context of loop, made if there is none, with one more reference. -ENOMEM. */
+int context_get(struct ev_loop *loop, struct net_context **ret);
+void context_put(struct net_context *context);
+
+/* provider is borrowed until it is replaced; NULL: every server listens by itself. Hold a
+ * reference to the context as long as a provider is set. */
+void context_set_listen_provider(struct net_context *context,
+				 const struct listen_provider *provider, void *ctx);
+
+#endif
