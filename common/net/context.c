@@ -51,6 +51,11 @@ int context_get(struct ev_loop *loop, struct net_context **ret)
 	return 0;
 }
 
+void context_hold(struct net_context *context)
+{
+	context->refs++;
+}
+
 void context_put(struct net_context *context)
 {
 	if (--context->refs > 0)

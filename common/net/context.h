@@ -41,6 +41,7 @@ struct net_context {
 
 /* The context of loop, made if there is none, with one more reference. -ENOMEM. */
 int context_get(struct ev_loop *loop, struct net_context **ret);
+void context_hold(struct net_context *context);
 void context_put(struct net_context *context);
 
 /* provider is borrowed until it is replaced; NULL: every server listens by itself. Hold a

@@ -1,0 +1,88 @@
+/* What the modules of a server share, and what a worker's side of the cluster needs of it.
+ *
+ *   server          life, close, counting        server_listen   from options to a listening socket
+ *   server_accept   from the queue to sockets
+ *
+ * Owns:   a server holds one reference to itself until net_server_free(), and one for each call
+ *         that waits. Its sockets do not hold it: freeing it makes them forget it. */
+#ifndef USHER_COMMON_NET_SERVER_H
+#define USHER_COMMON_NET_SERVER_H
+
+#include <ev.h>
+#include <sys/queue.h>
+
+#include "common/net/addr.h"
+#include "common/net/bind.h"
+#include "common/net/context.h"
+#include "common/net/net.h"
+#include "common/net/socket.h"
+
+struct listening;
+
+/* A completion that waits for its turn or for an event. */
+struct server_call {
+	STAILQ_ENTRY(server_call) link;
+	struct defer call;
+	struct net_server *server;
+	net_server_fn *fn;
+	net_count_fn *count;
+	void *ctx;
+	int status;
+};
+
+struct net_server {
+	ev_io io;
+	ev_timer pause; /* runs while accepting waits for descriptors or memory */
+	struct net_context *context;
+	const struct net_server_ops *ops; /* never NULL */
+	void *ctx;
+	struct net_server_options options;
+	struct bound bound;          /* fd is -1 while it does not listen */
+	struct listening *listening; /* a listen that is not yet bound */
+	STAILQ_HEAD(, server_call) closers;
+	struct defer close_call;
+	LIST_HEAD(, net_socket) sockets; /* until their on_close */
+	size_t connections;              /* not counting destroyed ones */
+	long max_connections;
+	unsigned period; /* counts the listens, so that late events of an old one are known */
+	unsigned refs;
+	bool open;     /* from listen until close or failure */
+	bool closing;  /* closed, and on_close or completions are still to come */
+	bool provided; /* the listening socket is the provider's */
+	bool unreferenced;
+	bool freed;
+};
+
+/* --- for a worker ---------------------------------------------------------------------------- */
+
+/* Makes fd, an accepted connection of peer, a connection of server, as if it had been accepted
+ * here. Owns fd in any case. Returns 0, -EBUSY at max_connections, NET_ERR_IP_BLOCKED, -ENOTCONN
+ * (no on_connection), -ENOMEM. Must not be called inside a call of the user's. */
+int server_adopt(struct net_server *server, int fd, const struct addr *peer);
+
+/* Whether one more connection would be within max_connections. */
+bool server_has_room(const struct net_server *server);
+
+/* A listen provider's answer for ticket: fd listens, or failed with status in syscall_name. Owns
+ * fd. What is no longer wanted is closed silently. */
+void server_listened(struct net_server *server, unsigned ticket, int status, int fd,
+		     const char *syscall_name);
+
+/* --- among the modules ----------------------------------------------------------------------- */
+
+void server_hold(struct net_server *server);
+void server_release(struct net_server *server);
+
+void server_tell_error(struct net_server *server, const struct error_source *source);
+
+/* One connection less. */
+void server_connection_ended(struct net_server *server);
+
+/* Gives up a listen that is not yet bound; its completion gets -ECANCELED unless silent. */
+void listen_cancel(struct net_server *server, bool silent);
+
+/* Watches bound.fd, or stops that. */
+void accept_start(struct net_server *server);
+void accept_stop(struct net_server *server);
+
+#endif

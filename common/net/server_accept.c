@@ -1,0 +1,222 @@
+/* From the kernel's queue to sockets. */
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/macros.h"
+#include "common/net/server.h"
+
+/* Connections taken in one wake-up. */
+#define ACCEPTS_MAX 64
+
+/* Without descriptors or memory clients wait in the queue for this long before the next try. */
+#define PAUSE_SECONDS 0.1
+
+/* --- watching -------------------------------------------------------------------------------- */
+
+static void on_acceptable(struct ev_loop *loop, ev_io *io, int events);
+static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int events);
+
+static bool is_watching(const struct net_server *server)
+{
+	return ev_is_active(&server->io) || ev_is_active(&server->pause);
+}
+
+static void watch(struct net_server *server)
+{
+	ev_io_init(&server->io, on_acceptable, server->bound.fd, EV_READ);
+	ev_io_start(server->context->loop, &server->io);
+}
+
+void accept_start(struct net_server *server)
+{
+	ev_timer_init(&server->pause, on_pause_over, PAUSE_SECONDS, 0.);
+	watch(server);
+	if (server->unreferenced)
+		ev_unref(server->context->loop);
+}
+
+void accept_stop(struct net_server *server)
+{
+	if (!is_watching(server))
+		return;
+	if (server->unreferenced)
+		ev_ref(server->context->loop);
+	ev_io_stop(server->context->loop, &server->io);
+	ev_timer_stop(server->context->loop, &server->pause);
+}
+
+/* Stops asking; a listener that stays readable would keep the loop busy with nothing. */
+static void pause_accepting(struct net_server *server)
+{
+	ev_io_stop(server->context->loop, &server->io);
+	ev_timer_set(&server->pause, PAUSE_SECONDS, 0.);
+	ev_timer_start(server->context->loop, &server->pause);
+}
+
+static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	watch(CONTAINER_OF(timer, struct net_server, pause));
+}
+
+void net_server_ref(struct net_server *server)
+{
+	if (server->unreferenced && is_watching(server))
+		ev_ref(server->context->loop);
+	server->unreferenced = false;
+}
+
+void net_server_unref(struct net_server *server)
+{
+	if (!server->unreferenced && is_watching(server))
+		ev_unref(server->context->loop);
+	server->unreferenced = true;
+}
+
+/* --- one connection -------------------------------------------------------------------------- */
+
+bool server_has_room(const struct net_server *server)
+{
+	return server->max_connections == NET_NO_LIMIT ||
+	       server->connections < (size_t)server->max_connections;
+}
+
+static void tell_drop(struct net_server *server, int fd, const struct addr *peer)
+{
+	struct net_drop drop;
+	struct addr local;
+
+	if (!server->ops->on_drop)
+		return;
+
+	addr_to_net(peer, &drop.remote);
+	if (addr_of_socket(fd, &local) < 0)
+		local.len = 0;
+	addr_to_net(&local, &drop.local);
+	server->ops->on_drop(server, &drop, server->ctx);
+}
+
+static void apply_options(struct net_server *server, struct net_socket *s)
+{
+	const struct net_server_options *options = &server->options;
+
+	s->allow_half_open = options->allow_half_open;
+	s->write_limit = options->write_limit;
+	if (options->high_water_mark != 0)
+		s->high_water_mark = options->high_water_mark == NET_HIGH_WATER_MARK_ZERO
+					     ? 0
+					     : options->high_water_mark;
+	if (options->pause_on_connect)
+		s->read_state = READ_PAUSED;
+
+	/* A peer that is gone already may make these fail; reading will tell. */
+	if (options->no_delay)
+		net_socket_set_no_delay(s, true);
+	if (options->keep_alive)
+		net_socket_set_keep_alive(s, true, options->keep_alive_initial_delay_ms);
+}
+
+static void enter(struct net_server *server, struct net_socket *s)
+{
+	s->server = server;
+	LIST_INSERT_HEAD(&server->sockets, s, link);
+	server->connections++;
+}
+
+int server_adopt(struct net_server *server, int fd_given, const struct addr *peer)
+{
+	AUTO_CLOSE int fd = fd_given;
+	struct net_socket *s;
+	int r;
+
+	if (!server->ops->on_connection)
+		return -ENOTCONN;
+	if (!server_has_room(server)) {
+		tell_drop(server, fd, peer);
+		return -EBUSY;
+	}
+
+	r = socket_create(server->context, &s);
+	if (r < 0)
+		return r;
+	context_hold(server->context);
+
+	socket_attach(s, take_fd(&fd), peer);
+	apply_options(server, s);
+	enter(server, s);
+	server->ops->on_connection(server, s, server->ctx);
+	socket_update(s);
+	return 0;
+}
+
+/* --- the queue ------------------------------------------------------------------------------- */
+
+static void report(struct net_server *server, int error)
+{
+	const struct error_source source = {
+		.code = error, .syscall = "accept", .addr = &server->bound.addr};
+
+	server_tell_error(server, &source);
+}
+
+/* Decides what a failed accept4() means: 0 to go on, 1 to wait for the next event. */
+static int accept_failed(struct net_server *server, int error)
+{
+	switch (error) {
+	case EAGAIN:
+		return 1;
+
+	/* About this one connection; see accept(2), "Error handling". */
+	case EINTR:
+	case ECONNABORTED:
+	case EPERM:
+	case EPROTO:
+	case ENETDOWN:
+	case ENOPROTOOPT:
+	case EHOSTDOWN:
+	case ENONET:
+	case EHOSTUNREACH:
+	case EOPNOTSUPP:
+	case ENETUNREACH:
+		return 0;
+
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		pause_accepting(server);
+		return 1;
+
+	default:
+		pause_accepting(server);
+		report(server, -error);
+		return 1;
+	}
+}
+
+/* Returns 0 to go on, 1 to wait. */
+static int accept_one(struct net_server *server)
+{
+	struct addr peer = {.len = sizeof(peer.un)};
+	int fd = accept4(server->bound.fd, &peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd == -1)
+		return accept_failed(server, errno);
+
+	if (server_adopt(server, fd, &peer) != -ENOMEM)
+		return 0;
+	report(server, -ENOMEM);
+	return 0;
+}
+
+static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
+{
+	struct net_server *server = CONTAINER_OF(io, struct net_server, io);
+	unsigned period = server->period;
+
+	server_hold(server);
+	for (int i = 0; i < ACCEPTS_MAX; i++)
+		if (accept_one(server) != 0 || server->period != period || server->bound.fd < 0)
+			break;
+	server_release(server);
+}

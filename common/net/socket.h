@@ -1,0 +1,198 @@
+/* What the modules of a socket share: its state, and the few steps that cross their borders.
+ *
+ *   socket         life: made, destroyed, closed, freed       socket_read     bytes in
+ *   socket_write   the queue, end, cork                       socket_connect  from name to
+ * connection socket_pipe    from one socket to another                 socket_timeout  idle time
+ *   socket_info    getters and kernel options
+ *
+ * Owns:   a socket holds one reference to itself until on_close has run; every request and every
+ *         net_socket_hold() holds one more. A destroyed socket stays in memory at least until its
+ *         deferred close, so handlers need no reference while they call out.
+ * Memory: what an idle connection does not need lives in struct socket_extra, made on demand.
+ *         tests/unit/test_net_memory.c holds the size of struct net_socket to its limit. */
+#ifndef USHER_COMMON_NET_SOCKET_H
+#define USHER_COMMON_NET_SOCKET_H
+
+#include <ev.h>
+#include <netinet/in.h>
+#include <sys/queue.h>
+
+#include "common/net/addr.h"
+#include "common/net/context.h"
+#include "common/net/error.h"
+#include "common/net/net.h"
+
+enum read_state {
+	READ_UNDECIDED, /* nobody asked for data: it stays in the kernel, an end is told */
+	READ_FLOWING,
+	READ_PAUSED, /* by the user: not even an end is told */
+};
+
+/* Which system call an error came from, for its text. */
+enum socket_call { CALL_NONE, CALL_READ, CALL_WRITE, CALL_SHUTDOWN, CALL_CONNECT, CALL_LOOKUP };
+
+/* A completion function that waits for its turn. */
+struct request {
+	STAILQ_ENTRY(request) link;
+	struct defer call;
+	struct net_socket *socket;
+	net_socket_fn *fn;
+	void *ctx;
+	int status;
+};
+STAILQ_HEAD(request_list, request);
+
+struct chunk;
+STAILQ_HEAD(chunk_list, chunk);
+
+struct connecting;
+struct decoder;
+struct socket_pipe;
+
+struct socket_timeout {
+	ev_timer timer; /* runs while armed; see socket_timeout.c */
+	double active;  /* when something last moved, in seconds of CLOCK_MONOTONIC */
+	unsigned ms;    /* 0: disarmed */
+	net_socket_fn *fn;
+	void *ctx;
+};
+
+struct socket_extra {
+	struct socket_timeout timeout;
+	struct connecting *connecting;
+	struct decoder *decoder;
+	struct socket_pipe *pipe_out; /* this socket is its source */
+	struct socket_pipe *pipe_in;  /* this socket is its destination */
+	char *path;                   /* of a Unix peer that was connected to */
+	unsigned keep_alive_initial_delay_ms;
+};
+
+struct net_socket {
+	ev_io io; /* fd is -1 without a descriptor */
+	struct net_context *context;
+	const struct net_socket_ops *ops; /* never NULL */
+	void *ctx;
+	struct net_server *server;
+	LIST_ENTRY(net_socket) link; /* in its server's list until on_close */
+	struct socket_extra *extra;
+	struct chunk_list queue;
+	struct request_list requests; /* answered when our side has ended, or at the close */
+	size_t queued;
+	size_t write_limit;
+	uint64_t bytes_read;
+	uint64_t bytes_written;
+	struct defer read_call;  /* on_end, and the end of our side that follows it */
+	struct defer write_call; /* on_drain or on_finish */
+	struct defer close_call;
+	struct sockaddr_in6 peer; /* or an IPv4 address in its place; family 0: none */
+	int error;
+	uint32_t high_water_mark;
+	uint32_t refs;
+	uint16_t corked;
+	uint8_t failed_call; /* enum socket_call */
+	uint8_t read_state;  /* enum read_state */
+
+	bool is_tcp : 1;
+	bool allow_half_open : 1;
+	bool unreferenced : 1;
+	bool no_delay : 1;
+	bool keep_alive : 1;
+	bool connecting : 1;
+	bool connected : 1;    /* once there was a connection, also after its end */
+	bool resumed : 1;      /* by the user: data may be dropped if there is no on_data */
+	bool data_waits : 1;   /* undecided, and there is something to read */
+	bool eof : 1;          /* the peer has ended */
+	bool end_told : 1;     /* on_end has run */
+	bool ending : 1;       /* net_socket_end() was called, or we end because the peer did */
+	bool auto_ended : 1;   /* the latter */
+	bool shut : 1;         /* our side has ended */
+	bool drain_due : 1;    /* a write returned 0 since the last on_drain */
+	bool drain_waits : 1;  /* in write_call */
+	bool finish_waits : 1; /* in write_call */
+	bool finish_told : 1;  /* on_finish has run */
+	bool destroy_soon : 1; /* destroy when our side has ended */
+	bool reset_on_connect : 1;
+	bool destroyed : 1;
+	bool closed : 1; /* on_close has run */
+};
+
+/* --- socket ---------------------------------------------------------------------------------- */
+
+/* A socket without a descriptor; the context's reference is taken over on success. */
+int socket_create(struct net_context *context, struct net_socket **ret);
+
+/* Gives fd, a connected socket, to s, which does not watch it yet; peer may be NULL. */
+void socket_attach(struct net_socket *s, int fd, const struct addr *peer);
+
+/* Destroys s; error 0 is none. The first call wins. */
+void socket_fail(struct net_socket *s, int error, enum socket_call call);
+
+/* Destroys s if both sides have ended and both were told. */
+void socket_end_if_done(struct net_socket *s);
+
+/* Watches for what s wants to do now, and for nothing else. */
+void socket_update(struct net_socket *s);
+
+/* Forgets the server that accepted s. */
+void socket_leave_server(struct net_socket *s);
+
+int socket_get_extra(struct net_socket *s, struct socket_extra **ret);
+
+void socket_get_peer(const struct net_socket *s, struct addr *ret);
+
+/* --- requests -------------------------------------------------------------------------------- */
+
+/* *ret is NULL if fn is. */
+int request_new(struct net_socket *s, net_socket_fn *fn, void *ctx, struct request **ret);
+/* Answers on a later turn. NULL is allowed. */
+void request_complete(struct request *request, int status);
+/* Answers at once: only from a deferred call. */
+void request_answer(struct request *request, int status);
+void request_free(struct request *request);
+
+/* --- socket_read ----------------------------------------------------------------------------- */
+
+bool read_wanted(const struct net_socket *s);
+void read_ready(struct net_socket *s);
+/* Whether ops has somebody for the data. */
+void read_ops_changed(struct net_socket *s);
+
+/* --- socket_write ---------------------------------------------------------------------------- */
+
+bool write_wanted(const struct net_socket *s);
+void write_ready(struct net_socket *s);
+/* Sends what waited for the connection. */
+void write_connected(struct net_socket *s);
+/* Ends our side, as the peer has ended. */
+void write_auto_end(struct net_socket *s);
+/* Drops the queue and answers all requests, from the deferred close. */
+void write_abandon(struct net_socket *s);
+
+/* --- socket_connect -------------------------------------------------------------------------- */
+
+/* Stops what is under way; late results are discarded. */
+void connect_cancel(struct net_socket *s);
+/* From the deferred close: answers the completion, tells how connecting failed (if it did, and
+ * returns whether), frees what is left of it. */
+void connect_abandon(struct net_socket *s);
+bool connect_tell_error(struct net_socket *s);
+void connect_forget(struct net_socket *s);
+
+/* --- socket_timeout -------------------------------------------------------------------------- */
+
+void timeout_touch_armed(struct net_socket *s);
+void timeout_stop(struct net_socket *s);
+
+/* Something was sent or received. */
+static inline void timeout_touch(struct net_socket *s)
+{
+	if (s->extra && s->extra->timeout.ms > 0)
+		timeout_touch_armed(s);
+}
+
+/* --- socket_info ----------------------------------------------------------------------------- */
+
+/* Sets on the descriptor what was remembered before there was one. */
+int info_apply_options(struct net_socket *s);
+
+#endif

@@ -1,0 +1,502 @@
+/* Bytes out: the kernel is tried first, and only what it does not take is copied and waits. */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/macros.h"
+#include "common/net/socket.h"
+
+/* Chunks sent in one wake-up. */
+#define FLUSH_MAX 32
+
+/* Small writes share a chunk of at least this size. */
+#define CHUNK_MIN 2048
+
+/* Queued bytes, and the completion that is due when the last of them is sent. */
+struct chunk {
+	STAILQ_ENTRY(chunk) link;
+	struct request *request;
+	size_t start; /* sent so far */
+	size_t size;  /* filled so far */
+	size_t room;
+	char data[];
+};
+
+/* --- the queue ------------------------------------------------------------------------------- */
+
+static int chunk_new(size_t size, struct chunk **ret)
+{
+	size_t room = size < CHUNK_MIN ? CHUNK_MIN : size;
+	struct chunk *chunk;
+
+	if (room > SIZE_MAX - sizeof(*chunk))
+		return -ENOMEM;
+	chunk = malloc(sizeof(*chunk) + room);
+	if (!chunk)
+		return -ENOMEM;
+
+	chunk->request = NULL;
+	chunk->start = 0;
+	chunk->size = 0;
+	chunk->room = room;
+	*ret = chunk;
+	return 0;
+}
+
+/* What STAILQ_LAST() would give; glibc has none. */
+static struct chunk *last_chunk(struct net_socket *s)
+{
+	if (STAILQ_EMPTY(&s->queue))
+		return NULL;
+	return CONTAINER_OF(s->queue.stqh_last, struct chunk, link.stqe_next);
+}
+
+/* The chunk that has room for size bytes more: the last one, or a new one. A chunk with a
+ * completion is full, since it completes with its own last byte. */
+static int chunk_for(struct net_socket *s, size_t size, struct chunk **ret)
+{
+	struct chunk *last = last_chunk(s);
+	int r;
+
+	if (last && !last->request && last->room - last->size >= size) {
+		*ret = last;
+		return 0;
+	}
+
+	r = chunk_new(size, ret);
+	if (r < 0)
+		return r;
+	STAILQ_INSERT_TAIL(&s->queue, *ret, link);
+	return 0;
+}
+
+/* Copies what follows the first skip bytes of parts. */
+static int queue_rest(struct net_socket *s, const struct iovec *parts, int count, size_t skip,
+		      size_t total, struct request *request)
+{
+	struct chunk *chunk;
+	int r = chunk_for(s, total - skip, &chunk);
+
+	if (r < 0)
+		return r;
+	s->queued += total - skip;
+
+	for (int i = 0; i < count; i++) {
+		size_t from = skip < parts[i].iov_len ? skip : parts[i].iov_len;
+		size_t size = parts[i].iov_len - from;
+
+		if (size > 0)
+			memcpy(chunk->data + chunk->size, (char *)parts[i].iov_base + from, size);
+		chunk->size += size;
+		skip -= from;
+	}
+
+	chunk->request = request;
+	return 0;
+}
+
+/* --- told later ------------------------------------------------------------------------------ */
+
+static void on_write_turn(struct defer *call)
+{
+	struct net_socket *s = CONTAINER_OF(call, struct net_socket, write_call);
+
+	if (s->destroyed)
+		return;
+
+	/* What was sent before our side ended is answered first: go to the end of the queue. */
+	if (s->drain_waits && s->finish_waits) {
+		s->drain_waits = false;
+		defer_call(&s->context->calls, call, on_write_turn);
+		return;
+	}
+
+	if (s->drain_waits) {
+		s->drain_waits = false;
+		if (!s->ending && s->ops->on_drain)
+			s->ops->on_drain(s, s->ctx);
+		return;
+	}
+
+	s->finish_waits = false;
+	s->finish_told = true;
+	if (s->ops->on_finish)
+		s->ops->on_finish(s, s->ctx);
+	if (s->destroy_soon)
+		socket_fail(s, 0, CALL_NONE);
+	else if (!s->destroyed)
+		socket_end_if_done(s);
+}
+
+static void tell_later(struct net_socket *s)
+{
+	if (!defer_waits(&s->write_call))
+		defer_call(&s->context->calls, &s->write_call, on_write_turn);
+}
+
+/* Called when the queue has become empty, before its last write is answered. */
+static void drained(struct net_socket *s)
+{
+	if (!s->drain_due)
+		return;
+	s->drain_due = false;
+	s->drain_waits = true;
+	tell_later(s);
+}
+
+/* --- the end of our side --------------------------------------------------------------------- */
+
+static void answer_all(struct net_socket *s)
+{
+	struct request *request;
+
+	while ((request = STAILQ_FIRST(&s->requests))) {
+		STAILQ_REMOVE_HEAD(&s->requests, link);
+		request_complete(request, request->status);
+	}
+}
+
+static void end_if_sent(struct net_socket *s)
+{
+	if (!s->ending || s->shut || s->destroyed || !s->connected || !STAILQ_EMPTY(&s->queue))
+		return;
+
+	/* When the peer has ended too, the close that follows says the same. */
+	if (!s->end_told && shutdown(s->io.fd, SHUT_WR) == -1 && errno != ENOTCONN) {
+		socket_fail(s, -errno, CALL_SHUTDOWN);
+		return;
+	}
+
+	s->shut = true;
+	answer_all(s);
+	s->finish_waits = true;
+	tell_later(s);
+}
+
+void write_auto_end(struct net_socket *s)
+{
+	if (s->ending)
+		return;
+	s->ending = true;
+	s->auto_ended = true;
+	s->corked = 0;
+	write_connected(s);
+}
+
+/* --- sending --------------------------------------------------------------------------------- */
+
+/* Takes n sent bytes off the queue. */
+static void consume(struct net_socket *s, size_t n)
+{
+	struct chunk *chunk;
+
+	s->queued -= n;
+	if (s->queued == 0)
+		drained(s);
+
+	while ((chunk = STAILQ_FIRST(&s->queue)) && chunk->size - chunk->start <= n) {
+		n -= chunk->size - chunk->start;
+		STAILQ_REMOVE_HEAD(&s->queue, link);
+		request_complete(chunk->request, 0);
+		free(chunk);
+	}
+	if (chunk)
+		chunk->start += n;
+}
+
+static ssize_t send_parts(struct net_socket *s, struct iovec *parts, size_t count)
+{
+	const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+
+	if (count == 1)
+		return send(s->io.fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
+	return sendmsg(s->io.fd, &message, MSG_NOSIGNAL);
+}
+
+static void flush(struct net_socket *s)
+{
+	struct iovec parts[FLUSH_MAX];
+	struct chunk *chunk;
+	size_t count = 0;
+	ssize_t n;
+
+	STAILQ_FOREACH (chunk, &s->queue, link) {
+		if (count == ARRAY_LEN(parts))
+			break;
+		parts[count].iov_base = chunk->data + chunk->start;
+		parts[count++].iov_len = chunk->size - chunk->start;
+	}
+	if (count == 0)
+		return;
+
+	n = s->queued > 0 ? send_parts(s, parts, count) : 0;
+	if (n > 0)
+		timeout_touch(s);
+	if (n >= 0) {
+		consume(s, (size_t)n);
+	} else if (errno != EAGAIN && errno != EINTR) {
+		socket_fail(s, -errno, CALL_WRITE);
+	}
+}
+
+bool write_wanted(const struct net_socket *s)
+{
+	return s->corked == 0 && !STAILQ_EMPTY(&s->queue);
+}
+
+void write_ready(struct net_socket *s)
+{
+	flush(s);
+	end_if_sent(s);
+	socket_update(s);
+}
+
+void write_connected(struct net_socket *s)
+{
+	if (s->destroyed || !s->connected || s->corked > 0)
+		return;
+	write_ready(s);
+}
+
+/* --- write ----------------------------------------------------------------------------------- */
+
+/* 0, or why s takes no more data. */
+static int refusal(const struct net_socket *s)
+{
+	if (s->destroyed)
+		return NET_ERR_STREAM_DESTROYED;
+	if (s->auto_ended)
+		return -EPIPE;
+	if (s->ending)
+		return NET_ERR_STREAM_WRITE_AFTER_END;
+	if (!s->connected && !s->connecting)
+		return NET_ERR_SOCKET_CLOSED;
+	return 0;
+}
+
+/* Answers request with status: before on_close if that is still to come. */
+static void fail_request(struct net_socket *s, struct request *request, int status)
+{
+	if (!request)
+		return;
+	if (s->closed) {
+		request_complete(request, status);
+		return;
+	}
+	request->status = status;
+	STAILQ_INSERT_TAIL(&s->requests, request, link);
+}
+
+static int refuse(struct net_socket *s, struct request *request, int status, enum socket_call call)
+{
+	socket_fail(s, status, call);
+	fail_request(s, request, status);
+	return status;
+}
+
+/* Sums the sizes; -EINVAL for nonsense. */
+static int check_parts(const struct iovec *parts, int count, size_t *ret_total)
+{
+	size_t total = 0;
+
+	if (count < 0 || (count > 0 && !parts))
+		return -EINVAL;
+	for (int i = 0; i < count; i++) {
+		if ((parts[i].iov_len > 0 && !parts[i].iov_base) ||
+		    parts[i].iov_len > SSIZE_MAX - total)
+			return -EINVAL;
+		total += parts[i].iov_len;
+	}
+
+	*ret_total = total;
+	return 0;
+}
+
+/* Whether new data must not go to the kernel yet. */
+static bool must_wait(const struct net_socket *s)
+{
+	return !s->connected || s->corked > 0 || !STAILQ_EMPTY(&s->queue);
+}
+
+/* Offers data to the kernel if nothing waits before it. Returns how much it took. */
+static ssize_t send_now(struct net_socket *s, const struct iovec *parts, int count, size_t total)
+{
+	ssize_t n;
+
+	if (total == 0 || must_wait(s))
+		return 0;
+
+	timeout_touch(s);
+	n = send_parts(s, (struct iovec *)parts, count < IOV_MAX ? (size_t)count : IOV_MAX);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	return n;
+}
+
+/* Queues all but the first sent bytes. Returns 1, or 0 if that is a lot. */
+static int keep_rest(struct net_socket *s, const struct iovec *parts, int count, size_t sent,
+		     size_t total, struct request *request)
+{
+	int r;
+
+	if (s->write_limit > 0 && s->queued + total - sent > s->write_limit)
+		return refuse(s, request, NET_ERR_WRITE_LIMIT, CALL_NONE);
+
+	r = queue_rest(s, parts, count, sent, total, request);
+	if (r < 0 && sent == 0) {
+		request_free(request);
+		return r;
+	}
+	if (r < 0)
+		return refuse(s, request, r, CALL_WRITE);
+
+	s->bytes_written += total;
+	socket_update(s);
+	if (s->queued == 0 || s->queued < s->high_water_mark)
+		return 1;
+	s->drain_due = true;
+	return 0;
+}
+
+int net_socket_writev(struct net_socket *s, const struct iovec *parts, int count,
+		      net_socket_fn *written, void *ctx)
+{
+	struct request *request;
+	size_t total;
+	ssize_t sent;
+	int r;
+
+	r = check_parts(parts, count, &total);
+	if (r < 0)
+		return r;
+	r = request_new(s, written, ctx, &request);
+	if (r < 0)
+		return r;
+
+	r = refusal(s);
+	if (r < 0)
+		return refuse(s, request, r, r == -EPIPE ? CALL_WRITE : CALL_NONE);
+	sent = send_now(s, parts, count, total);
+	if (sent < 0)
+		return refuse(s, request, (int)sent, CALL_WRITE);
+
+	/* An empty write has its turn behind what waits. */
+	if ((size_t)sent < total || (total == 0 && request && must_wait(s)))
+		return keep_rest(s, parts, count, (size_t)sent, total, request);
+
+	s->bytes_written += total;
+	request_complete(request, 0);
+	return 1;
+}
+
+int net_socket_write(struct net_socket *s, const void *data, size_t size, net_socket_fn *written,
+		     void *ctx)
+{
+	const struct iovec part = {.iov_base = (void *)data, .iov_len = size};
+
+	return net_socket_writev(s, &part, 1, written, ctx);
+}
+
+void net_socket_cork(struct net_socket *s)
+{
+	if (s->corked < UINT16_MAX)
+		s->corked++;
+	socket_update(s);
+}
+
+void net_socket_uncork(struct net_socket *s)
+{
+	if (s->corked > 0 && --s->corked == 0)
+		write_connected(s);
+}
+
+/* --- end ------------------------------------------------------------------------------------- */
+
+/* A further end without data shares the outcome of the first. */
+static int end_again(struct net_socket *s, struct request *request)
+{
+	if (s->shut) {
+		request_complete(request, NET_ERR_STREAM_ALREADY_FINISHED);
+	} else if (request) {
+		STAILQ_INSERT_TAIL(&s->requests, request, link);
+	}
+	return 0;
+}
+
+int net_socket_end(struct net_socket *s, const void *data, size_t size, net_socket_fn *finished,
+		   void *ctx)
+{
+	struct request *request;
+	int r;
+
+	r = request_new(s, finished, ctx, &request);
+	if (r < 0)
+		return r;
+	if (!s->destroyed && s->ending && size == 0)
+		return end_again(s, request);
+
+	r = refusal(s);
+	if (r == 0 && size > 0)
+		r = net_socket_write(s, data, size, NULL, NULL);
+	if (r == -ENOMEM && !s->destroyed) {
+		request_free(request);
+		return r;
+	}
+	if (r < 0)
+		return refuse(s, request, r, CALL_NONE);
+
+	s->ending = true;
+	s->corked = 0;
+	if (request)
+		STAILQ_INSERT_TAIL(&s->requests, request, link);
+	write_connected(s);
+	return 0;
+}
+
+int net_socket_destroy_soon(struct net_socket *s)
+{
+	if (s->destroyed)
+		return 0;
+	if (!s->connected && !s->connecting) {
+		socket_fail(s, 0, CALL_NONE);
+		return 0;
+	}
+
+	s->destroy_soon = true;
+	if (s->finish_told) {
+		socket_fail(s, 0, CALL_NONE);
+		return 0;
+	}
+	return net_socket_end(s, NULL, 0, NULL, NULL);
+}
+
+/* --- the close ------------------------------------------------------------------------------- */
+
+/* What had begun to go out cannot be called destroyed or sent: it was cut off. */
+static int abandoned_status(const struct net_socket *s, const struct chunk *chunk)
+{
+	if (s->error != 0)
+		return s->error;
+	return chunk && chunk->start > 0 ? -ECANCELED : NET_ERR_STREAM_DESTROYED;
+}
+
+void write_abandon(struct net_socket *s)
+{
+	struct request *request;
+	struct chunk *chunk;
+
+	while ((chunk = STAILQ_FIRST(&s->queue))) {
+		STAILQ_REMOVE_HEAD(&s->queue, link);
+		request_answer(chunk->request, abandoned_status(s, chunk));
+		free(chunk);
+	}
+
+	/* A function that is told here may write again, and be refused into this list. */
+	while ((request = STAILQ_FIRST(&s->requests))) {
+		STAILQ_REMOVE_HEAD(&s->requests, link);
+		request_answer(request,
+			       request->status < 0 ? request->status : abandoned_status(s, NULL));
+	}
+}
