@@ -196,8 +196,11 @@ static int set_access(const char *path, const struct stat *made, const struct bi
 	if (options->writable_all)
 		mode |= S_IWUSR | S_IWGRP | S_IWOTH;
 
+	/* A service may be forbidden the very call, so it is made only to change something. */
+	bool gives_away = options->uid != (uid_t)-1 || options->gid != (gid_t)-1;
+
 	TRYING("chown");
-	if (options->set_owner && lchown(path, options->uid, options->gid) == -1)
+	if (options->set_owner && gives_away && lchown(path, options->uid, options->gid) == -1)
 		return -errno;
 
 	TRYING("chmod");

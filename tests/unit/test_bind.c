@@ -1,3 +1,4 @@
+/* wrap: lchown */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -12,6 +13,19 @@
 
 #include "common/macros.h"
 #include "common/net/bind.h"
+
+static bool lchown_is_forbidden; /* as a filter of system calls does */
+
+int __real_lchown(const char *path, uid_t uid, gid_t gid);
+int __wrap_lchown(const char *path, uid_t uid, gid_t gid);
+
+int __wrap_lchown(const char *path, uid_t uid, gid_t gid)
+{
+	if (!lchown_is_forbidden)
+		return __real_lchown(path, uid, gid);
+	errno = EPERM;
+	return -1;
+}
 
 struct place {
 	char directory[32];
@@ -324,6 +338,21 @@ static void the_owner_is_as_asked(void **state)
 	bound_close(&bound);
 }
 
+static void an_owner_that_stays_takes_no_right(void **state)
+{
+	struct place *place = *state;
+	struct bind_options options = {
+		.path = place->path, .set_owner = true, .uid = (uid_t)-1, .gid = (gid_t)-1};
+	struct bound bound;
+
+	lchown_is_forbidden = true;
+	assert_int_equal(open_at(&options, &bound), 0);
+	bound_close(&bound);
+	options.uid = 12345;
+	assert_int_equal(open_at(&options, &bound), -EPERM);
+	lchown_is_forbidden = false;
+}
+
 /* SL-13 */
 static void only_stream_sockets_are_adopted(void **state)
 {
@@ -360,6 +389,7 @@ int main(void)
 		with_place(a_live_socket_is_never_replaced),
 		with_place(the_mode_is_as_asked),
 		with_place(the_owner_is_as_asked),
+		with_place(an_owner_that_stays_takes_no_right),
 		cmocka_unit_test(abstract_names_have_no_file_and_no_mode),
 		cmocka_unit_test(only_stream_sockets_are_adopted),
 	};
