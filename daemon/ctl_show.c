@@ -232,7 +232,15 @@ int ctl_show_connections(const json_t *answer, FILE *out)
 
 int ctl_show_scale(const json_t *answer, FILE *out)
 {
-	return fputs("usherd is on its way to that number of workers\n", out) == EOF ? -EIO : 0;
+	const json_t *workers = json_object_get(answer, "workers");
+	int r;
+
+	if (json_is_integer(workers))
+		r = fprintf(out, "usherd goes to %" JSON_INTEGER_FORMAT " workers\n",
+			    json_integer_value(workers));
+	else
+		r = fputs("usherd goes to that number of workers\n", out);
+	return r < 0 ? -EIO : 0;
 }
 
 int ctl_show_stop(const json_t *answer, FILE *out)

@@ -128,7 +128,8 @@ static void times_have_their_two_largest_units(void **state)
 static void orders_are_confirmed(void **state)
 {
 	expect(ctl_show_stop, "{}", "usherd is stopping\n");
-	expect(ctl_show_scale, "{}", "usherd is on its way to that number of workers\n");
+	expect(ctl_show_scale, "{\"workers\":4}", "usherd goes to 4 workers\n");
+	expect(ctl_show_scale, "{}", "usherd goes to that number of workers\n");
 }
 
 int main(void)
