@@ -51,7 +51,7 @@ for name in "${tests[@]}"; do
 		failed=$((failed + 1))
 		echo "not ok $name:"
 		sed 's/^/    /' "$folder/said"
-		whole_log | sed 's/^/    | /'
+		whole_log | tail -n 20 | sed 's/^/    | /'
 	fi
 	clean_up
 done
