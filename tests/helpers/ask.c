@@ -107,7 +107,7 @@ struct workers_question {
 	const struct usher *usher;
 	const char *state;
 	size_t count;
-	pid_t without;
+	pid_t without; /* -1: nobody; one that is backing off has no pid */
 };
 
 static bool are_so_many(void *ctx)
@@ -124,7 +124,7 @@ static bool are_so_many(void *ctx)
 
 bool ask_until_workers(struct usher *u, const char *state, size_t count)
 {
-	struct workers_question q = {u, state, count, 0};
+	struct workers_question q = {u, state, count, -1};
 
 	return poll_until(are_so_many, &q, WAIT_MS);
 }

@@ -1,8 +1,10 @@
-/* A worker that breaks the rules of the channel, for tests of usherd. It is named by a link whose
- * name says how: FOLDER/fake-SHAPE. The first one that is started misbehaves, leaves its pid in
- * FOLDER/fake-SHAPE.pid, and then ignores SIGTERM for ever; all others become usher-worker. */
+/* A worker that breaks the rules of the channel, for tests of usherd. FAKE_WORKER in the
+ * environment is FOLDER/SHAPE and says how. The first one that is started misbehaves, leaves its
+ * pid in FOLDER/SHAPE.pid, and then ignores SIGTERM for ever; all others become usher-worker. */
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,9 +14,11 @@
 
 #include "common/fdpass.h"
 #include "common/ipc/messages.h"
+#include "common/macros.h"
 
 #define GARBAGE_MESSAGES 1000
 #define GARBAGE_SIZE     2000
+#define WELCOME_MS       10000
 
 static int channel;
 static uint32_t packet[IPC_PACKET_MAX / sizeof(uint32_t)];
@@ -44,10 +48,12 @@ static void say_hello(uint32_t version)
 	say(IPC_HELLO, &(struct ipc_hello){.version = version});
 }
 
-/* The supervisor's answer has come: WELCOME is the first message. */
+/* Waits until the supervisor's answer has come, WELCOME as the first message. */
 static void await_welcome(void)
 {
-	if (recv(channel, packet, sizeof(packet), MSG_PEEK) <= 0)
+	struct pollfd entry = {.fd = channel, .events = POLLIN};
+
+	if (poll(&entry, 1, WELCOME_MS) != 1 || recv(channel, packet, sizeof(packet), 0) <= 0)
 		exit(70);
 }
 
@@ -69,7 +75,7 @@ static void garbage(void)
 	say_hello(IPC_VERSION);
 	await_welcome();
 	for (int i = 0; i < GARBAGE_MESSAGES; i++) {
-		for (size_t n = 0; n < sizeof(bytes) / sizeof(bytes[0]); n++)
+		for (size_t n = 0; n < ARRAY_LEN(bytes); n++)
 			bytes[n] = next_random();
 		if (i % 2)
 			bytes[0] = 1 + bytes[0] % (IPC_TYPE_END - 1);
@@ -170,8 +176,8 @@ static const struct {
 	{"silent", silent},
 };
 
-/* Whether this is the first to be started by this name. */
-static int is_first(const char *name)
+/* Whether this is the first to be started so. */
+static bool is_first(const char *name)
 {
 	char path[256];
 	int fd;
@@ -179,10 +185,10 @@ static int is_first(const char *name)
 	snprintf(path, sizeof(path), "%s.pid", name);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd == -1)
-		return 0;
+		return false;
 	dprintf(fd, "%d\n", (int)getpid());
 	close(fd);
-	return 1;
+	return true;
 }
 
 /* usher-worker is two folders above this program. */
@@ -204,22 +210,23 @@ static void become_worker(char *argv[])
 
 int main(int argc, char *argv[])
 {
-	const char *variable = getenv(IPC_CHANNEL_VARIABLE);
-	const char *dash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+	const char *channel_number = getenv(IPC_CHANNEL_VARIABLE);
+	const char *path = getenv("FAKE_WORKER");
+	const char *slash = path ? strrchr(path, '/') : NULL;
 
-	if (!variable || !dash || strncmp(dash, "/fake-", 6) != 0)
+	if (argc < 1 || !channel_number || !slash)
 		return 64;
-	if (!is_first(argv[0]))
+	if (!is_first(path))
 		become_worker(argv);
 
-	channel = (int)strtol(variable, NULL, 10);
+	channel = (int)strtol(channel_number, NULL, 10);
 	signal(SIGTERM, SIG_IGN);
-	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
-		if (strcmp(shapes[i].name, dash + 6) == 0) {
+	for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
+		if (strcmp(shapes[i].name, slash + 1) == 0) {
 			shapes[i].misbehave();
 			for (;;)
 				pause();
 		}
-	fprintf(stderr, "fake worker: no shape %s\n", dash + 6);
+	fprintf(stderr, "fake worker: no shape %s\n", slash + 1);
 	return 64;
 }

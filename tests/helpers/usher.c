@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "tests/helpers/ask.h"
 #include "tests/helpers/fds.h"
 #include "tests/helpers/kernel.h"
 #include "tests/helpers/wait.h"
@@ -27,9 +28,12 @@
 
 const char *usher_path(const struct usher *u, const char *name)
 {
-	static char path[100]; /* fits sun_path */
+	static char paths[USHER_PATHS][100]; /* each fits sun_path */
+	static unsigned int next;
+	char *path = paths[next++ % USHER_PATHS];
 
-	assert_true(snprintf(path, sizeof(path), "%s/%s", u->folder, name) < (int)sizeof(path));
+	assert_true(snprintf(path, sizeof(paths[0]), "%s/%s", u->folder, name) <
+		    (int)sizeof(paths[0]));
 	return path;
 }
 
@@ -139,6 +143,33 @@ bool usher_was_told(struct usher *u, const char *line, int timeout_ms)
 	return false;
 }
 
+struct fd_question {
+	pid_t pid;
+	int count;
+	int looks; /* that have found the same */
+};
+
+static bool stays_the_same(void *ctx)
+{
+	struct fd_question *q = ctx;
+	int count = kernel_fd_count(q->pid);
+
+	q->looks = count == q->count ? q->looks + 1 : 0;
+	q->count = count;
+	return q->looks == 3;
+}
+
+/* What usherd holds when it has nothing to do: it has answered, so that it is past what it did at
+ * READY=1, and has closed what the answer needed. */
+static int resting_fd_count(const struct usher *u)
+{
+	struct fd_question q = {.pid = u->process.pid};
+
+	json_decref(ask_status(u));
+	assert_true(poll_until(stays_the_same, &q, WAIT_MS));
+	return q.count;
+}
+
 void usher_start(struct usher *u)
 {
 	usher_launch(u);
@@ -146,7 +177,7 @@ void usher_start(struct usher *u)
 		AUTO_FREE char *log = usher_log(u);
 		fail_msg("usherd was not ready in time; it logged:\n%s", log);
 	}
-	u->daemon_fds = kernel_fd_count(u->process.pid);
+	u->daemon_fds = resting_fd_count(u);
 }
 
 void usher_signal(const struct usher *u, int signal)

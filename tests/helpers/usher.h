@@ -23,6 +23,7 @@
 #define USHER_TEST(test) cmocka_unit_test_setup_teardown(test, usher_setup, usher_teardown)
 
 #define USHER_WORKERS_MAX 64
+#define USHER_PATHS       4
 
 struct usher {
 	char folder[32];
@@ -65,7 +66,7 @@ int usher_ended(struct usher *u);
 char *usher_log(const struct usher *u);
 bool usher_logs(struct usher *u, const char *text);
 
-/* DIR/NAME, in a buffer that lives until the next call. */
+/* FOLDER/NAME; the last USHER_PATHS of them live. */
 const char *usher_path(const struct usher *u, const char *name);
 
 /* The teardown is not to compare usherd's descriptors: this test changed what it must hold. */

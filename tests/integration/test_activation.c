@@ -100,7 +100,7 @@ static void a_descriptor_that_is_no_listening_socket_is_refused(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
 		u->fds = &wrong[i];
 		u->n_fds = 1;
-		expect_refusal(u, "fd 3");
+		expect_refusal(u, "descriptor 3");
 	}
 }
 

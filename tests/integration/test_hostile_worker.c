@@ -22,12 +22,12 @@ static const char config[] = "workers: 2\n"
 			     "listeners:\n"
 			     "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n";
 
-static pid_t pid_of_fake(const char *link)
+static pid_t pid_of_fake(const struct usher *u, const char *shape)
 {
-	char path[128], text[32];
+	char name[64], text[32];
 
-	snprintf(path, sizeof(path), "%s.pid", link);
-	FILE *file = fopen(path, "re");
+	snprintf(name, sizeof(name), "%s.pid", shape);
+	FILE *file = fopen(usher_path(u, name), "re");
 	if (!file)
 		return 0;
 	const char *line = fgets(text, sizeof(text), file);
@@ -36,7 +36,7 @@ static pid_t pid_of_fake(const char *link)
 	return pid;
 }
 
-/* Whether a line of the log speaks of a worker's pid and of what is wrong. */
+/* Whether a line of the log names the pid, the reason, and what happens now. */
 static bool log_says(const struct usher *u, pid_t pid, const char *reason)
 {
 	AUTO_FREE char *log = usher_log(u);
@@ -47,7 +47,7 @@ static bool log_says(const struct usher *u, pid_t pid, const char *reason)
 		next = strchr(line, '\n');
 		if (next)
 			*next++ = '\0';
-		if (strstr(line, its_pid) && strstr(line, reason))
+		if (strstr(line, its_pid) && strstr(line, reason) && strstr(line, "killing it"))
 			return true;
 	}
 	return false;
@@ -55,23 +55,23 @@ static bool log_says(const struct usher *u, pid_t pid, const char *reason)
 
 static void expect_end_of_fake(struct usher *u, const char *shape, const char *reason)
 {
-	char program[PATH_MAX], link[64], name[40];
+	char program[PATH_MAX], variable[128];
 
-	snprintf(name, sizeof(name), "fake-%s", shape);
-	strcpy(link, usher_path(u, name));
-	assert_int_equal(symlink(built("tests/helpers/fake_worker", program), link), 0);
+	snprintf(variable, sizeof(variable), "FAKE_WORKER=%s", usher_path(u, shape));
+	u->env = (const char *const[]){variable, NULL};
+	u->args = (const char *const[]){"--worker", built("tests/helpers/fake_worker", program),
+					NULL};
 	usher_configure(u, "%s", config);
-	u->args = (const char *const[]){"--worker", link, NULL};
 	usher_start(u);
 
 	/* Ready again means that the fake has gone and a real one has come. */
 	assert_true(ask_until_workers(u, "ready", 2));
-	pid_t fake = pid_of_fake(link);
+	pid_t fake = pid_of_fake(u, shape);
 	assert_true(fake > 0);
 	assert_int_equal(kernel_process_state(fake), 0);
 	if (!log_says(u, fake, reason)) {
 		AUTO_FREE char *log = usher_log(u);
-		fail_msg("no line with (pid %d) and \"%s\" in:\n%s", (int)fake, reason, log);
+		fail_msg("the log does not say why (pid %d, \"%s\"):\n%s", (int)fake, reason, log);
 	}
 
 	clients_connect(&u->clients, ask_port(u, "echo"), 10);
@@ -81,32 +81,32 @@ static void expect_end_of_fake(struct usher *u, const char *shape, const char *r
 
 static void a_thousand_garbage_messages_end_their_worker(void **state)
 {
-	expect_end_of_fake(*state, "garbage", "worker");
+	expect_end_of_fake(*state, "garbage", "killing it");
 }
 
 static void a_truncated_message_ends_its_worker(void **state)
 {
-	expect_end_of_fake(*state, "truncated", "HELLO");
+	expect_end_of_fake(*state, "truncated", "too short");
 }
 
 static void a_message_that_is_too_long_ends_its_worker(void **state)
 {
-	expect_end_of_fake(*state, "lengthened", "HELLO");
+	expect_end_of_fake(*state, "lengthened", "wrong size");
 }
 
 static void a_single_byte_ends_its_worker(void **state)
 {
-	expect_end_of_fake(*state, "one-byte", "worker");
+	expect_end_of_fake(*state, "one-byte", "without a header");
 }
 
 static void an_unknown_type_ends_its_worker(void **state)
 {
-	expect_end_of_fake(*state, "unknown-type", "worker");
+	expect_end_of_fake(*state, "unknown-type", "unknown type");
 }
 
 static void a_message_of_the_supervisor_ends_a_worker(void **state)
 {
-	expect_end_of_fake(*state, "supervisors-message", "worker");
+	expect_end_of_fake(*state, "supervisors-message", "only the other side");
 }
 
 static void another_version_is_refused_with_both_numbers(void **state)
@@ -116,27 +116,27 @@ static void another_version_is_refused_with_both_numbers(void **state)
 
 static void ready_before_hello_ends_its_worker(void **state)
 {
-	expect_end_of_fake(*state, "ready-before-hello", "READY");
+	expect_end_of_fake(*state, "ready-before-hello", "out of order");
 }
 
 static void a_second_hello_ends_its_worker(void **state)
 {
-	expect_end_of_fake(*state, "hello-twice", "HELLO");
+	expect_end_of_fake(*state, "hello-twice", "out of order");
 }
 
 static void a_stray_descriptor_ends_its_worker_and_is_closed(void **state)
 {
-	expect_end_of_fake(*state, "stray-descriptor", "descriptor");
+	expect_end_of_fake(*state, "stray-descriptor", "number of descriptors");
 }
 
 static void a_count_that_nobody_asked_for_ends_its_worker(void **state)
 {
-	expect_end_of_fake(*state, "unasked-count", "COUNTED");
+	expect_end_of_fake(*state, "unasked-count", "does not exist");
 }
 
 static void a_worker_that_says_nothing_is_ended_at_the_deadline(void **state)
 {
-	expect_end_of_fake(*state, "silent", "worker");
+	expect_end_of_fake(*state, "silent", "past its deadline");
 }
 
 int main(void)

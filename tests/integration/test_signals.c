@@ -120,9 +120,39 @@ static void hup_does_not_kill(void **state)
 	usher_signal(u, SIGHUP);
 	assert_int_equal(ask_workers(u, "ready", after), 2);
 	assert_memory_equal(before, after, 2 * sizeof(before[0]));
-	assert_int_equal(kill(after[0], SIGHUP), 0);
 	clients_expect_echo(&u->clients);
 	assert_int_equal(ask_total(u), 10);
+}
+
+/* A terminal that is closed, and systemctl kill --signal=HUP, tell the workers too. */
+static void hup_does_not_kill_workers(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+
+	start(u, "60s");
+	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(kill(pids[i], SIGHUP), 0);
+	clients_expect_echo(&u->clients);
+	assert_int_equal(ask_total(u), 10);
+}
+
+/* A terminal's Ctrl-C tells the workers as well as usherd; it is no reason to drop anybody. */
+static void int_to_all_is_as_graceful_as_to_one(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+
+	start(u, "60s");
+	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	usher_signal(u, SIGINT);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(kill(pids[i], SIGINT), 0);
+	assert_true(usher_was_told(u, "STOPPING=1", WAIT_MS));
+	clients_expect_echo(&u->clients);
+	clients_close(&u->clients, u->clients.count);
+	assert_int_equal(usher_ended(u), 0);
 }
 
 static void what_is_queued_at_term_is_still_served(void **state)
@@ -204,6 +234,8 @@ int main(void)
 		USHER_TEST(int_after_term_ends_at_once),
 		USHER_TEST(a_second_int_ends_at_once),
 		USHER_TEST(hup_does_not_kill),
+		USHER_TEST(hup_does_not_kill_workers),
+		USHER_TEST(int_to_all_is_as_graceful_as_to_one),
 		USHER_TEST(what_is_queued_at_term_is_still_served),
 		USHER_TEST(nobody_is_served_after_a_stop),
 		USHER_TEST(usherctl_stop_is_like_term),
