@@ -1,0 +1,506 @@
+/* Accepting, closing and counting. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "common/net/server.h"
+#include "tests/helpers/fds.h"
+#include "tests/helpers/stage.h"
+#include "tests/helpers/wait.h"
+
+/* --- accepting ------------------------------------------------------------------------------- */
+
+static void note_count(struct host *host)
+{
+	host->count = net_server_connections(host->server);
+}
+
+/* AC-1: the count includes the new one. SL-17: descriptors do not block and close on exec. */
+static void a_connection_counts_before_it_is_told(void **state)
+{
+	struct stage *stage = *state;
+	int flags;
+
+	stage->host.on[ON_CONNECTION] = note_count;
+	stage_connected(stage);
+	assert_int_equal(stage->host.count, 1);
+	assert_ptr_equal(net_socket_server(stage->guest.socket), stage->host.server);
+	flags = fcntl(stage->guest.socket->io.fd, F_GETFL);
+	assert_true(flags & O_NONBLOCK);
+	assert_true(fcntl(stage->guest.socket->io.fd, F_GETFD) & FD_CLOEXEC);
+}
+
+static int tcp_flag(const struct net_socket *socket, int level, int name)
+{
+	int value = -1;
+	socklen_t size = sizeof(value);
+
+	assert_int_equal(getsockopt(socket->io.fd, level, name, &value, &size), 0);
+	return value;
+}
+
+/* AC-1, SL-17: options of the server are on the socket when it is told. */
+static void options_of_the_server_are_set_on_its_connections(void **state)
+{
+	const struct net_server_options options = {
+		.no_delay = true, .keep_alive = true, .keep_alive_initial_delay_ms = 7000};
+	struct stage *stage = *state;
+
+	stage_open(stage, &options);
+	stage_connect(stage, NULL);
+	assert_int_equal(tcp_flag(stage->guest.socket, IPPROTO_TCP, TCP_NODELAY), 1);
+	assert_int_equal(tcp_flag(stage->guest.socket, SOL_SOCKET, SO_KEEPALIVE), 1);
+	assert_int_equal(tcp_flag(stage->guest.socket, IPPROTO_TCP, TCP_KEEPIDLE), 7);
+}
+
+static void destroy_and_note_count(struct actor *actor)
+{
+	struct net_server *server = net_socket_server(actor->socket);
+
+	net_socket_destroy(actor->socket, 0);
+	actor->status = (int)net_server_connections(server);
+}
+
+/* AC-2 */
+static void the_count_falls_inside_destroy(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	stage->guest.on[ON_DATA] = destroy_and_note_count;
+	stage->guest.status = -1;
+	net_socket_write(stage->client.socket, "x", 1, NULL, NULL);
+	story_run_until(&stage->story, "S.close");
+	assert_int_equal(stage->guest.status, 0);
+}
+
+/* AC-3 */
+static void beyond_the_limit_connections_are_closed_at_once(void **state)
+{
+	struct stage *stage = *state;
+	int fds[3];
+	char byte;
+
+	stage_open(stage, NULL);
+	assert_int_equal(net_server_max_connections(stage->host.server), NET_NO_LIMIT);
+	net_server_set_max_connections(stage->host.server, 2);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		fds[i] = plain_connect(&stage->host);
+	story_run_until(&stage->story, "H.drop");
+	assert_string_equal(stage->story.text, "H.connection H.connection H.drop ");
+	assert_int_equal(stage->host.drop.local.port, host_port(&stage->host));
+	assert_string_equal(stage->host.drop.remote.address, "127.0.0.1");
+	assert_int_not_equal(stage->host.drop.remote.port, 0);
+	assert_int_equal(plain_receive(fds[2], &byte, 1), 0);
+
+	/* Lowered, it leaves alone who is there. */
+	net_server_set_max_connections(stage->host.server, 1);
+	story_run_ready(&stage->story);
+	assert_int_equal(net_server_connections(stage->host.server), 2);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+}
+
+/* AC-4 */
+static void a_limit_of_zero_drops_all_and_no_limit_none(void **state)
+{
+	struct stage *stage = *state;
+	int fd;
+
+	stage_open(stage, NULL);
+	net_server_set_max_connections(stage->host.server, 0);
+	fd = plain_connect(&stage->host);
+	story_run_until(&stage->story, "H.drop");
+	close(fd);
+	net_server_set_max_connections(stage->host.server, NET_NO_LIMIT);
+	close(stage_plain(stage));
+}
+
+/* AC-5 */
+static void paused_on_connect_nothing_is_read(void **state)
+{
+	const struct net_server_options options = {.pause_on_connect = true};
+	struct stage *stage = *state;
+	int fd;
+
+	stage_open(stage, &options);
+	fd = plain_connect(&stage->host);
+	plain_send(fd, "hello");
+	story_run_until(&stage->story, "H.connection");
+	story_run_ready(&stage->story);
+	assert_int_equal(net_socket_bytes_read(stage->guest.socket), 0);
+	assert_false(ev_is_active(&stage->guest.socket->io));
+	net_socket_resume(stage->guest.socket);
+	story_run_until(&stage->story, "S.data:5");
+	close(fd);
+}
+
+/* AC-6, RD-1: better than a buffer of it: what nobody reads stays in the kernel. */
+static void without_a_reader_nothing_is_taken_from_the_kernel(void **state)
+{
+	struct stage *stage = *state;
+	int fd;
+
+	stage->host.guest_ops = &actor_deaf_ops;
+	stage_open(stage, NULL);
+	fd = stage_plain(stage);
+	plain_send(fd, "hello");
+	story_run_ready(&stage->story);
+	assert_int_equal(net_socket_bytes_read(stage->guest.socket), 0);
+
+	net_socket_set_ops(stage->guest.socket, &actor_ops, &stage->guest);
+	story_run_until(&stage->story, "S.data:5");
+	close(fd);
+}
+
+/* Descriptors up to one of our own choice are in use, so that accept4() fails with EMFILE. */
+static struct rlimit hold_descriptors(void)
+{
+	struct rlimit before, now;
+	int next = fcntl(0, F_DUPFD_CLOEXEC, 0);
+
+	close(next);
+	getrlimit(RLIMIT_NOFILE, &before);
+	now = before;
+	now.rlim_cur = (rlim_t)next;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+	return before;
+}
+
+/* AC-7, ER: clients wait in the queue; nothing is lost, nobody is told, and the loop sleeps. */
+static void without_descriptors_accepting_waits_and_does_not_spin(void **state)
+{
+	struct stage *stage = *state;
+	struct rlimit before;
+	clock_t cpu;
+	int fd;
+
+	stage_open(stage, NULL);
+	fd = plain_connect(&stage->host);
+	before = hold_descriptors();
+	cpu = clock();
+	story_run_ms(&stage->story, 350);
+	cpu = clock() - cpu;
+	setrlimit(RLIMIT_NOFILE, &before);
+	assert_string_equal(stage->story.text, "");
+	assert_true(net_server_listening(stage->host.server));
+	assert_true(cpu < CLOCKS_PER_SEC / 10);
+
+	story_run_until(&stage->story, "H.connection");
+	close(fd);
+}
+
+/* AC-8: the address is the one that accept4() gave. */
+static void the_address_of_a_peer_that_has_reset_is_known(void **state)
+{
+	const struct linger now = {.l_onoff = 1};
+	struct stage *stage = *state;
+	struct net_address local, remote;
+	struct addr addr;
+	int fd;
+
+	stage->host.guest_ops = &actor_deaf_ops;
+	stage_open(stage, NULL);
+	fd = plain_connect(&stage->host);
+	assert_int_equal(addr_of_socket(fd, &addr), 0);
+	addr_to_net(&addr, &local);
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+	story_run_until(&stage->story, "H.connection");
+	assert_int_equal(net_socket_remote_address(stage->guest.socket, &remote), 0);
+	assert_int_equal(remote.port, local.port);
+	assert_int_equal(addr_of_peer(stage->guest.socket->io.fd, &addr), -ENOTCONN);
+}
+
+/* Work in one wake-up is bounded: other watchers have their turn between connections. */
+static void a_burst_is_accepted_in_portions(void **state)
+{
+	struct stage *stage = *state;
+	int fds[100];
+
+	stage_open(stage, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		fds[i] = plain_connect(&stage->host);
+	ev_run(stage->story.loop, EVRUN_ONCE);
+	assert_int_equal(net_server_connections(stage->host.server), 64);
+	ev_run(stage->story.loop, EVRUN_ONCE);
+	assert_int_equal(net_server_connections(stage->host.server), 100);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+	net_server_close_all_connections(stage->host.server);
+	assert_int_equal(net_server_connections(stage->host.server), 0);
+	story_run_ready(&stage->story);
+}
+
+/* --- closing --------------------------------------------------------------------------------- */
+
+/* SC-1 */
+static void close_resets_who_waits_and_keeps_who_is_there(void **state)
+{
+	struct stage *stage = *state;
+	int waiting;
+
+	stage_connected(stage);
+	waiting = plain_connect(&stage->host);
+	net_server_close(stage->host.server, NULL, NULL);
+	plain_expect_reset(waiting);
+	close(waiting);
+	net_socket_write(stage->client.socket, "still", 5, NULL, NULL);
+	story_run_until(&stage->story, "S.data:5");
+}
+
+/* SC-2, CB-1 */
+static void close_is_told_when_the_last_connection_is_gone(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	net_server_close(stage->host.server, host_done, &stage->host);
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "");
+	net_socket_end(stage->client.socket, NULL, 0, NULL, NULL);
+	story_run_until(&stage->story, "H.close");
+	assert_true(story_in_order(&stage->story, "S.close", "H.done:0"));
+	assert_true(story_in_order(&stage->story, "H.done:0", "H.close"));
+}
+
+/* SC-2: a half-open or unread connection is one too. */
+static void close_waits_for_connections_that_are_paused(void **state)
+{
+	const struct net_server_options options = {.pause_on_connect = true};
+	struct stage *stage = *state;
+
+	stage_open(stage, &options);
+	stage_connect(stage, NULL);
+	net_socket_end(stage->client.socket, "unread", 6, NULL, NULL);
+	net_server_close(stage->host.server, NULL, NULL);
+	story_run_until(&stage->story, "C.finish");
+	story_run_ready(&stage->story);
+	assert_false(story_has(&stage->story, "H.close"));
+	net_socket_resume(stage->guest.socket);
+	story_run_until(&stage->story, "H.close");
+}
+
+/* SC-3: here without the close event, since nothing was open (DF-2). */
+static void close_of_what_is_not_open_is_told_to_its_completion_only(void **state)
+{
+	struct stage *stage = *state;
+
+	assert_int_equal(net_create_server(stage->story.loop, NULL, &host_ops, &stage->host,
+					   &stage->host.server),
+			 0);
+	net_server_close(stage->host.server, host_done, &stage->host);
+	assert_string_equal(stage->story.text, "");
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "H.done:ERR_SERVER_NOT_RUNNING ");
+	assert_string_equal(net_error_message(stage->host.status), "Server is not running.");
+}
+
+/* SC-4, DF-2 */
+static void closing_twice_is_one_close_event(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	net_server_close(stage->host.server, host_done, &stage->host);
+	net_server_close(stage->host.server, host_done, &stage->host);
+	story_run_until(&stage->story, "H.close");
+	story_run_ready(&stage->story);
+	assert_int_equal(story_count(&stage->story, "H.close"), 1);
+	assert_int_equal(story_count(&stage->story, "H.done:0"), 1);
+	assert_int_equal(story_count(&stage->story, "H.done:ERR_SERVER_NOT_RUNNING"), 1);
+}
+
+/* SC-5, DF-2 */
+static void listening_again_at_once_leaves_no_stale_close(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	net_server_close(stage->host.server, host_done, &stage->host);
+	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
+	story_run_until(&stage->story, "H.listening");
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "H.done:0 H.listening ");
+	assert_true(net_server_listening(stage->host.server));
+}
+
+/* SC-6 */
+static void the_file_is_gone_when_close_returns(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open_path(stage, NULL);
+	stage_connect(stage, NULL);
+	assert_int_equal(access(stage->path, F_OK), 0);
+	net_server_close(stage->host.server, NULL, NULL);
+	assert_int_equal(access(stage->path, F_OK), -1);
+	assert_int_equal(net_server_connections(stage->host.server), 1);
+}
+
+/* SC-7: here nothing listens, so there is no address, for paths as well. */
+static void a_closed_server_has_no_address(void **state)
+{
+	struct stage *stage = *state;
+	struct net_address address;
+
+	stage_open_path(stage, NULL);
+	assert_int_equal(net_server_address(stage->host.server, &address), 0);
+	assert_string_equal(address.address, stage->path);
+	assert_int_equal(address.family, 0);
+	net_server_close(stage->host.server, NULL, NULL);
+	assert_int_equal(net_server_address(stage->host.server, &address), -ENOTCONN);
+}
+
+static void free_host(struct host *host)
+{
+	net_server_free(host->server);
+	host->server = NULL;
+}
+
+/* CB-3: freed inside its own event; the connection lives on without a server. */
+static void a_server_may_be_freed_in_its_own_events(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	stage->host.on[ON_CONNECTION] = free_host;
+	actor_connect(&stage->client, &stage->story, "C", &stage->host, NULL);
+	story_run_until(&stage->story, "C.ready");
+	assert_null(net_socket_server(stage->guest.socket));
+	net_socket_write(stage->client.socket, "still", 5, NULL, NULL);
+	story_run_until(&stage->story, "S.data:5");
+}
+
+/* Nothing of a freed server is told, completions included. */
+static void a_freed_server_is_silent(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	net_server_close(stage->host.server, host_done, &stage->host);
+	net_server_get_connections(stage->host.server, host_counted, &stage->host);
+	net_server_listen(stage->host.server, NULL, host_done, &stage->host);
+	free_host(&stage->host);
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "");
+	net_server_free(NULL);
+}
+
+/* --- counting -------------------------------------------------------------------------------- */
+
+/* GC-1 */
+static void connections_are_counted_on_a_later_turn(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	assert_int_equal(net_server_get_connections(stage->host.server, host_counted, &stage->host),
+			 0);
+	assert_string_equal(stage->story.text, "");
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "H.counted:1 ");
+	assert_int_equal(stage->host.status, 0);
+}
+
+/* GC-1 */
+static void a_server_that_never_listened_has_no_connections(void **state)
+{
+	struct stage *stage = *state;
+
+	assert_int_equal(net_create_server(stage->story.loop, NULL, &host_ops, &stage->host,
+					   &stage->host.server),
+			 0);
+	net_server_get_connections(stage->host.server, host_counted, &stage->host);
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "H.counted:0 ");
+}
+
+/* --- adopted connections --------------------------------------------------------------------- */
+
+/* A connection accepted elsewhere is like one of the server's own. */
+static void an_adopted_connection_counts_and_serves(void **state)
+{
+	struct stage *stage = *state;
+	struct addr peer;
+	int pair[2];
+
+	stage_open(stage, NULL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(addr_of_peer(pair[0], &peer), 0);
+	net_server_set_max_connections(stage->host.server, 1);
+	assert_true(server_has_room(stage->host.server));
+	assert_int_equal(server_adopt(stage->host.server, pair[0], &peer), 0);
+	assert_false(server_has_room(stage->host.server));
+	assert_int_equal(net_server_connections(stage->host.server), 1);
+	plain_send(pair[1], "hi");
+	story_run_until(&stage->story, "S.data:2");
+
+	assert_int_equal(server_adopt(stage->host.server, pair[1], &peer), -EBUSY);
+	assert_int_equal(fcntl(pair[1], F_GETFD), -1);
+	assert_true(story_has(&stage->story, "H.drop"));
+}
+
+/* AC-1: without anybody to tell, a connection is closed, and does not count. */
+static void without_on_connection_connections_are_closed(void **state)
+{
+	static const struct net_server_ops nobody;
+	struct stage *stage = *state;
+	struct net_address address;
+	char byte;
+	int fd;
+
+	assert_int_equal(net_create_server(stage->story.loop, NULL, &nobody, &stage->host,
+					   &stage->host.server),
+			 0);
+	assert_ptr_equal(net_server_data(stage->host.server), &stage->host);
+	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
+	assert_int_equal(net_server_address(stage->host.server, &address), 0);
+	fd = plain_connect(&stage->host);
+	ev_run(stage->story.loop, EVRUN_ONCE);
+	assert_int_equal(plain_receive(fd, &byte, 1), 0);
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		on_stage(a_connection_counts_before_it_is_told),
+		on_stage(options_of_the_server_are_set_on_its_connections),
+		on_stage(the_count_falls_inside_destroy),
+		on_stage(beyond_the_limit_connections_are_closed_at_once),
+		on_stage(a_limit_of_zero_drops_all_and_no_limit_none),
+		on_stage(paused_on_connect_nothing_is_read),
+		on_stage(without_a_reader_nothing_is_taken_from_the_kernel),
+		on_stage(without_descriptors_accepting_waits_and_does_not_spin),
+		on_stage(the_address_of_a_peer_that_has_reset_is_known),
+		on_stage(a_burst_is_accepted_in_portions),
+		on_stage(close_resets_who_waits_and_keeps_who_is_there),
+		on_stage(close_is_told_when_the_last_connection_is_gone),
+		on_stage(close_waits_for_connections_that_are_paused),
+		on_stage(close_of_what_is_not_open_is_told_to_its_completion_only),
+		on_stage(closing_twice_is_one_close_event),
+		on_stage(listening_again_at_once_leaves_no_stale_close),
+		on_stage(the_file_is_gone_when_close_returns),
+		on_stage(a_closed_server_has_no_address),
+		on_stage(a_server_may_be_freed_in_its_own_events),
+		on_stage(a_freed_server_is_silent),
+		on_stage(connections_are_counted_on_a_later_turn),
+		on_stage(a_server_that_never_listened_has_no_connections),
+		on_stage(an_adopted_connection_counts_and_serves),
+		on_stage(without_on_connection_connections_are_closed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
