@@ -1,0 +1,624 @@
+/* Connecting: arguments, names, order of events, failures, second lives; addresses and errors. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "common/net/bind.h"
+#include "common/net/socket.h"
+#include "tests/helpers/fds.h"
+#include "tests/helpers/stage.h"
+
+/* C without a connection. */
+static struct net_socket *make_client(struct stage *stage)
+{
+	stage->client.story = &stage->story;
+	assert_int_equal(net_socket_new(stage->story.loop, NULL, &actor_ops, &stage->client,
+					&stage->client.socket),
+			 0);
+	return stage->client.socket;
+}
+
+static int connect_with(struct stage *stage, struct net_connect_options options)
+{
+	return net_socket_connect(stage->client.socket, &options, actor_done, &stage->client);
+}
+
+/* A port of 127.0.0.1 on which nobody listens. */
+static int free_port(void)
+{
+	const struct bind_options options = {.has_port = true, .host = "127.0.0.1"};
+	struct bound bound;
+	const char *which;
+
+	assert_int_equal(bind_open(&options, &bound, &which), 0);
+	bound_close(&bound);
+	return addr_port(&bound.addr);
+}
+
+/* CN-1, CN-5, ER */
+static void wrong_arguments_are_refused_at_once(void **state)
+{
+	struct stage *stage = *state;
+
+	make_client(stage);
+	assert_int_equal(connect_with(stage, (struct net_connect_options){.host = "127.0.0.1"}),
+			 NET_ERR_MISSING_ARGS);
+	assert_int_equal(
+		connect_with(stage, (struct net_connect_options){.has_port = true, .port = 65536}),
+		NET_ERR_SOCKET_BAD_PORT);
+	assert_int_equal(
+		connect_with(stage, (struct net_connect_options){.has_port = true, .family = 5}),
+		NET_ERR_INVALID_ADDRESS_FAMILY);
+	assert_int_equal(
+		connect_with(stage, (struct net_connect_options){.has_port = true,
+								 .local_address = "localhost"}),
+		NET_ERR_INVALID_IP_ADDRESS);
+	assert_int_equal(connect_with(stage, (struct net_connect_options){.has_port = true,
+									  .local_port = -1}),
+			 NET_ERR_SOCKET_BAD_PORT);
+	assert_int_equal(connect_with(stage, (struct net_connect_options){.has_port = true,
+									  .attempt_delay_ms = 9}),
+			 NET_ERR_OUT_OF_RANGE);
+	assert_int_equal(connect_with(stage, (struct net_connect_options){.path = "@"}), -EINVAL);
+	assert_false(net_socket_connecting(stage->client.socket));
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "");
+}
+
+/* CN-1: a path makes everything of TCP ignored. */
+static void a_path_comes_before_a_port(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open_path(stage, NULL);
+	make_client(stage);
+	assert_int_equal(connect_with(stage, (struct net_connect_options){.path = stage->path,
+									  .has_port = true,
+									  .port = 70000,
+									  .family = 9}),
+			 0);
+	story_run_until(&stage->story, "C.ready");
+}
+
+/* CN-1: without a host it is localhost, by name. CN-3: a name is looked up first. */
+static void without_a_host_it_is_localhost(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	make_client(stage);
+	assert_int_equal(net_socket_connect_port(stage->client.socket, host_port(&stage->host),
+						 NULL, NULL, NULL),
+			 0);
+	story_run_until(&stage->story, "C.ready");
+	assert_true(story_in_order(&stage->story, "C.lookup:127.0.0.1", "C.connect"));
+}
+
+static void note_connecting(struct actor *actor)
+{
+	actor->status = net_socket_connecting(actor->socket);
+}
+
+/* CN-2 */
+static void connecting_and_pending_end_just_before_the_news(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	actor_connect(&stage->client, &stage->story, "C", &stage->host, NULL);
+	stage->client.on[ON_CONNECT] = note_connecting;
+	stage->client.status = 7;
+	assert_true(net_socket_connecting(stage->client.socket));
+	assert_true(net_socket_pending(stage->client.socket));
+	assert_int_equal(net_socket_ready_state(stage->client.socket), NET_OPENING);
+	story_run_until(&stage->story, "C.ready");
+	assert_int_equal(stage->client.status, 0);
+	assert_false(net_socket_pending(stage->client.socket));
+	assert_int_equal(net_socket_ready_state(stage->client.socket), NET_OPEN);
+}
+
+/* CN-3, CN-7, CB-1 */
+static void destroy_in_the_same_turn_connects_nobody(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	actor_connect(&stage->client, &stage->story, "C", &stage->host, NULL);
+	net_socket_destroy(stage->client.socket, 0);
+	story_run_until(&stage->story, "C.close");
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "C.close ");
+}
+
+/* CN-3: connect(2) to a path is done inside the call, its outcome told later. */
+static void a_path_is_connected_inside_the_call(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open_path(stage, NULL);
+	make_client(stage);
+	assert_int_equal(net_socket_connect_path(stage->client.socket, stage->path, actor_done,
+						 &stage->client),
+			 0);
+	net_server_close(stage->host.server, NULL, NULL);
+	assert_string_equal(stage->story.text, "");
+	story_run_until(&stage->story, "C.ready");
+	assert_true(story_in_order(&stage->story, "C.done:0", "C.connect"));
+	assert_true(story_in_order(&stage->story, "C.connect", "C.ready"));
+}
+
+/* CN-4, ER: "connect ECONNREFUSED ADDR:PORT" */
+static void a_refused_connection_is_error_then_close(void **state)
+{
+	struct stage *stage = *state;
+	int port = free_port();
+	char text[64];
+
+	make_client(stage);
+	assert_int_equal(net_socket_connect_port(stage->client.socket, port, "127.0.0.1",
+						 actor_done, &stage->client),
+			 0);
+	story_run_until(&stage->story, "C.close:error");
+	assert_string_equal(stage->story.text,
+			    "C.done:ECONNREFUSED C.error:ECONNREFUSED C.close:error ");
+	snprintf(text, sizeof(text), "connect ECONNREFUSED 127.0.0.1:%d", port);
+	assert_string_equal(stage->client.error_text, text);
+}
+
+/* CN-4, ER: "connect ENOENT PATH" */
+static void a_missing_path_is_error_then_close(void **state)
+{
+	struct stage *stage = *state;
+
+	make_client(stage);
+	assert_int_equal(
+		net_socket_connect_path(stage->client.socket, "/no/such/socket", NULL, NULL), 0);
+	story_run_until(&stage->story, "C.close:error");
+	assert_string_equal(stage->story.text, "C.error:ENOENT C.close:error ");
+	assert_string_equal(stage->client.error_text, "connect ENOENT /no/such/socket");
+}
+
+/* CN-5 */
+static void the_local_address_and_port_are_as_asked(void **state)
+{
+	struct stage *stage = *state;
+	struct net_address address;
+	int port = free_port();
+
+	stage_open(stage, NULL);
+	make_client(stage);
+	assert_int_equal(
+		connect_with(stage, (struct net_connect_options){.has_port = true,
+								 .port = host_port(&stage->host),
+								 .host = "127.0.0.1",
+								 .local_address = "127.0.0.1",
+								 .local_port = port}),
+		0);
+	story_run_until(&stage->story, "C.ready");
+	assert_int_equal(net_socket_local_address(stage->client.socket, &address), 0);
+	assert_int_equal(address.port, port);
+	net_socket_reset_and_destroy(stage->client.socket);
+}
+
+/* CN-5, ER: "bind E... - Local (ADDR:PORT)" */
+static void a_local_address_that_cannot_be_is_a_bind_error(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	make_client(stage);
+	assert_int_equal(
+		connect_with(stage, (struct net_connect_options){.has_port = true,
+								 .port = host_port(&stage->host),
+								 .host = "127.0.0.1",
+								 .local_address = "192.0.2.1"}),
+		0);
+	story_run_until(&stage->story, "C.close:error");
+	assert_int_equal(stage->client.error, -EADDRNOTAVAIL);
+	assert_memory_equal(stage->client.error_text, "bind EADDRNOTAVAIL 127.0.0.1:", 29);
+	assert_non_null(strstr(stage->client.error_text, " - Local (192.0.2.1:0)"));
+}
+
+/* CN-6 */
+static void port_zero_is_refused_later(void **state)
+{
+	struct stage *stage = *state;
+
+	make_client(stage);
+	assert_int_equal(net_socket_connect_port(stage->client.socket, 0, "127.0.0.1", NULL, NULL),
+			 0);
+	story_run_until(&stage->story, "C.close:error");
+	assert_int_equal(stage->client.error, -ECONNREFUSED);
+}
+
+/* CN-7: one close, without an error, and the completion knows; nothing is left open. */
+static void destroy_during_a_lookup_is_one_close(void **state)
+{
+	struct stage *stage = *state;
+	size_t before;
+
+	make_client(stage);
+	before = open_fd_count();
+	assert_int_equal(net_socket_connect_port(stage->client.socket, 1, "localhost", actor_done,
+						 &stage->client),
+			 0);
+	net_socket_destroy(stage->client.socket, 0);
+	story_run_until(&stage->story, "C.close");
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "C.done:ECANCELED C.close ");
+	assert_in_range(open_fd_count(), before - 1, before + 1);
+}
+
+static void destroy_it(struct actor *actor)
+{
+	net_socket_destroy(actor->socket, 0);
+}
+
+/* CB-7, CB-3 */
+static void a_socket_destroyed_in_connect_is_never_ready(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	actor_connect(&stage->client, &stage->story, "C", &stage->host, NULL);
+	stage->client.on[ON_CONNECT] = destroy_it;
+	story_run_until(&stage->story, "C.close");
+	assert_false(story_has(&stage->story, "C.ready"));
+}
+
+static void connect_again(struct actor *actor)
+{
+	const struct host *host = actor->other;
+
+	if (++actor->status > 3)
+		return;
+	assert_int_equal(
+		net_socket_connect_port(actor->socket, host_port(host), "127.0.0.1", NULL, NULL),
+		0);
+	assert_int_equal(net_socket_bytes_written(actor->socket), 0);
+}
+
+static void write_then_end(struct actor *actor)
+{
+	net_socket_end(actor->socket, "hi", 2, NULL, NULL);
+}
+
+/* CN-8, CB-6 */
+static void a_closed_socket_may_connect_again_inside_its_close(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	actor_connect(&stage->client, &stage->story, "C", &stage->host, NULL);
+	net_socket_set_no_delay(stage->client.socket, true);
+	stage->client.on[ON_CLOSE] = connect_again;
+	stage->client.on[ON_CONNECT] = write_then_end;
+	stage->client.other = &stage->host;
+	while (stage->client.status < 4)
+		ev_run(stage->story.loop, EVRUN_ONCE);
+	assert_int_equal(story_count(&stage->story, "C.connect"), 4);
+	assert_int_equal(story_count(&stage->story, "C.close"), 4);
+	assert_int_equal(story_count(&stage->story, "C.end"), 4);
+	stage->client.socket = NULL;
+}
+
+/* CN-9: refused, and the connection is not harmed. */
+static void connecting_twice_is_refused(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	actor_connect(&stage->client, &stage->story, "C", &stage->host, NULL);
+	assert_int_equal(net_socket_connect_port(stage->client.socket, 1, NULL, NULL, NULL),
+			 -EALREADY);
+	story_run_until(&stage->story, "C.ready");
+	assert_int_equal(net_socket_connect_port(stage->client.socket, 1, NULL, NULL, NULL),
+			 -EISCONN);
+	net_socket_destroy(stage->client.socket, 0);
+	assert_int_equal(net_socket_connect_port(stage->client.socket, 1, NULL, NULL, NULL),
+			 NET_ERR_STREAM_DESTROYED);
+}
+
+/* CN-10, TO-1, TO-3: the idle timer covers connecting. 192.0.2.0/24 is for documentation; where it
+ * is refused at once instead of dropped there is an error and no timeout. */
+static void a_timeout_covers_connecting(void **state)
+{
+	struct stage *stage = *state;
+
+	make_client(stage);
+	stage->client.on[ON_TIMEOUT] = destroy_it;
+	assert_int_equal(connect_with(stage, (struct net_connect_options){.has_port = true,
+									  .port = 9,
+									  .host = "192.0.2.1",
+									  .timeout_ms = 50}),
+			 0);
+	while (!story_has(&stage->story, "C.close") && !story_has(&stage->story, "C.close:error"))
+		ev_run(stage->story.loop, EVRUN_ONCE);
+	assert_true(story_has(&stage->story, "C.timeout") || stage->client.error != 0);
+}
+
+/* --- a lookup of the user's own -------------------------------------------------------------- */
+
+struct answers {
+	struct net_address addresses[3];
+	size_t count;
+	int status;
+	int refuse;
+	struct net_lookup *waiting; /* not answered at once */
+	bool wait;
+};
+
+static int answer(struct net_lookup *lookup, const char *host, int family, int hints, void *ctx)
+{
+	struct answers *answers = ctx;
+
+	assert_string_equal(host, "some.name");
+	if (answers->refuse)
+		return answers->refuse;
+	if (answers->wait)
+		answers->waiting = lookup;
+	else
+		net_lookup_reply(lookup, answers->status, answers->addresses, answers->count);
+	return 0;
+}
+
+static int connect_by(struct stage *stage, struct answers *answers, int port, int family)
+{
+	make_client(stage);
+	return connect_with(stage, (struct net_connect_options){.has_port = true,
+								.port = port,
+								.host = "some.name",
+								.family = family,
+								.lookup = answer,
+								.lookup_ctx = answers});
+}
+
+/* CN-3, CN-4, CN-11: each address is told; the first that answers wins. */
+static void every_address_is_told_and_the_living_one_wins(void **state)
+{
+	struct answers answers = {.addresses = {{.address = "::1", .family = 6},
+						{.address = "127.0.0.1", .family = 4}},
+				  .count = 2};
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	assert_int_equal(connect_by(stage, &answers, host_port(&stage->host), 0), 0);
+	assert_string_equal(stage->story.text, "");
+	story_run_until(&stage->story, "C.ready");
+	assert_true(story_in_order(&stage->story, "C.lookup:::1", "C.lookup:127.0.0.1"));
+	assert_true(story_in_order(&stage->story, "C.lookup:127.0.0.1", "C.connect"));
+}
+
+static void note_errors(struct net_socket *socket, const struct net_error *error, void *ctx)
+{
+	struct actor *actor = ctx;
+
+	actor->error = error->code;
+	actor->status = (int)error->error_count;
+	for (size_t i = 0; i < error->error_count; i++)
+		story_tell(actor->story, "%s", error->errors[i].text);
+}
+
+/* CN-11, ER: one error that lists each attempt. */
+static void when_every_address_fails_one_error_lists_them(void **state)
+{
+	struct answers answers = {.addresses = {{.address = "127.0.0.1", .family = 4},
+						{.address = "127.0.0.2", .family = 4},
+						{.address = "127.0.0.1", .family = 4}},
+				  .count = 3};
+	struct net_socket_ops ops = actor_ops;
+	struct stage *stage = *state;
+	int port = free_port();
+	char text[64];
+
+	ops.on_error = note_errors;
+	assert_int_equal(connect_by(stage, &answers, port, 0), 0);
+	net_socket_set_ops(stage->client.socket, &ops, &stage->client);
+	story_run_until(&stage->story, "C.close:error");
+	assert_int_equal(stage->client.error, NET_ERR_ALL_FAILED);
+	assert_int_equal(stage->client.status, 2);
+	snprintf(text, sizeof(text), "connect ECONNREFUSED 127.0.0.2:%d ", port);
+	assert_non_null(strstr(stage->story.text, text));
+}
+
+/* CN-11: who names a family gets the first address and no other. */
+static void with_a_family_only_the_first_address_is_tried(void **state)
+{
+	struct answers answers = {.addresses = {{.address = "127.0.0.2", .family = 4},
+						{.address = "127.0.0.1", .family = 4}},
+				  .count = 2};
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	assert_int_equal(connect_by(stage, &answers, host_port(&stage->host), 4), 0);
+	story_run_until(&stage->story, "C.close:error");
+	assert_int_equal(stage->client.error, -ECONNREFUSED);
+}
+
+/* ER: "getaddrinfo ENOTFOUND name", told by on_lookup as well. */
+static void a_failed_lookup_is_told_and_named(void **state)
+{
+	struct answers answers = {.status = NET_ERR_NOT_FOUND};
+	struct stage *stage = *state;
+
+	assert_int_equal(connect_by(stage, &answers, 80, 0), 0);
+	story_run_until(&stage->story, "C.close:error");
+	assert_string_equal(stage->story.text, "C.lookup:ENOTFOUND C.done:ENOTFOUND "
+					       "C.error:ENOTFOUND C.close:error ");
+	assert_string_equal(stage->client.error_text, "getaddrinfo ENOTFOUND some.name");
+}
+
+static void a_lookup_that_refuses_to_start_is_a_failed_one(void **state)
+{
+	struct answers answers = {.refuse = -EIO};
+	struct stage *stage = *state;
+
+	assert_int_equal(connect_by(stage, &answers, 80, 0), 0);
+	story_run_until(&stage->story, "C.close:error");
+	assert_string_equal(stage->client.error_text, "getaddrinfo EIO some.name");
+}
+
+/* ER: what a user's lookup says is checked. */
+static void a_lookup_that_gives_nonsense_is_refused(void **state)
+{
+	struct answers nonsense = {.addresses = {{.address = "nonsense", .family = 4}}, .count = 1};
+	struct answers family = {.addresses = {{.address = "127.0.0.1", .family = 6}}, .count = 1};
+	struct answers nothing = {.count = 0};
+	struct stage *stage = *state;
+
+	assert_int_equal(connect_by(stage, &nonsense, 80, 0), 0);
+	story_run_until(&stage->story, "C.close:error");
+	assert_int_equal(stage->client.error, NET_ERR_INVALID_IP_ADDRESS);
+
+	story_forget(&stage->story);
+	assert_int_equal(connect_by(stage, &family, 80, 0), 0);
+	story_run_until(&stage->story, "C.close:error");
+	assert_int_equal(stage->client.error, NET_ERR_INVALID_ADDRESS_FAMILY);
+
+	story_forget(&stage->story);
+	assert_int_equal(connect_by(stage, &nothing, 80, 0), 0);
+	story_run_until(&stage->story, "C.close:error");
+	assert_int_equal(stage->client.error, NET_ERR_NOT_FOUND);
+}
+
+/* CN-7: an answer that comes too late is discarded. */
+static void an_answer_after_the_end_is_discarded(void **state)
+{
+	struct answers answers = {
+		.addresses = {{.address = "127.0.0.1", .family = 4}}, .count = 1, .wait = true};
+	struct stage *stage = *state;
+
+	assert_int_equal(connect_by(stage, &answers, 80, 0), 0);
+	story_run_ready(&stage->story);
+	assert_non_null(answers.waiting);
+	net_socket_destroy(stage->client.socket, 0);
+	story_run_until(&stage->story, "C.close");
+	net_lookup_reply(answers.waiting, 0, answers.addresses, 1);
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "C.done:ECANCELED C.close ");
+}
+
+/* --- addresses ------------------------------------------------------------------------------- */
+
+/* AD-1 */
+static void addresses_are_those_of_the_kernel(void **state)
+{
+	struct stage *stage = *state;
+	struct net_address local, remote;
+
+	stage_connected(stage);
+	assert_int_equal(net_socket_address(stage->client.socket, &local), 0);
+	assert_int_equal(net_socket_remote_address(stage->guest.socket, &remote), 0);
+	assert_string_equal(local.address, "127.0.0.1");
+	assert_int_equal(local.port, remote.port);
+	assert_int_equal(net_socket_remote_port(stage->client.socket), host_port(&stage->host));
+	assert_int_equal(net_socket_local_port(stage->guest.socket), host_port(&stage->host));
+	assert_int_equal(net_socket_remote_family(stage->client.socket), 4);
+	assert_int_equal(net_socket_local_family(stage->client.socket), 4);
+}
+
+/* AD-1 */
+static void an_unconnected_socket_has_no_address(void **state)
+{
+	struct stage *stage = *state;
+	struct net_address address;
+
+	make_client(stage);
+	assert_int_equal(net_socket_address(stage->client.socket, &address), -ENOTCONN);
+	assert_int_equal(net_socket_remote_address(stage->client.socket, &address), -ENOTCONN);
+	assert_int_equal(net_socket_remote_port(stage->client.socket), -ENOTCONN);
+}
+
+/* AD-1, AD-3: no port and family 0 for Unix sockets; a client knows the path. */
+static void unix_sockets_have_paths_for_addresses(void **state)
+{
+	struct stage *stage = *state;
+	struct net_address address;
+
+	stage_open_path(stage, NULL);
+	stage_connect(stage, NULL);
+	assert_int_equal(net_socket_remote_address(stage->client.socket, &address), 0);
+	assert_string_equal(address.address, stage->path);
+	assert_int_equal(address.family, 0);
+	assert_int_equal(net_socket_remote_address(stage->guest.socket, &address), 0);
+	assert_string_equal(address.address, "");
+	assert_int_equal(net_socket_remote_port(stage->guest.socket), 0);
+}
+
+/* AD-2 */
+static void a_v4_client_of_a_dual_listener_is_a_mapped_address(void **state)
+{
+	struct stage *stage = *state;
+	struct net_address address;
+
+	assert_int_equal(net_create_server(stage->story.loop, NULL, &host_ops, &stage->host,
+					   &stage->host.server),
+			 0);
+	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
+	close(plain_connect(&stage->host));
+	story_run_until(&stage->story, "H.connection");
+	assert_int_equal(net_socket_remote_address(stage->guest.socket, &address), 0);
+	assert_string_equal(address.address, "::ffff:127.0.0.1");
+	assert_int_equal(address.family, 6);
+}
+
+static void note_remote_port(struct actor *actor)
+{
+	actor->status = net_socket_remote_port(actor->socket);
+}
+
+/* AD-3 */
+static void the_remote_address_is_known_after_the_end(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	stage->client.on[ON_CLOSE] = note_remote_port;
+	net_socket_destroy(stage->client.socket, 0);
+	story_run_until(&stage->story, "C.close");
+	assert_int_equal(stage->client.status, host_port(&stage->host));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		on_stage(wrong_arguments_are_refused_at_once),
+		on_stage(a_path_comes_before_a_port),
+		on_stage(without_a_host_it_is_localhost),
+		on_stage(connecting_and_pending_end_just_before_the_news),
+		on_stage(destroy_in_the_same_turn_connects_nobody),
+		on_stage(a_path_is_connected_inside_the_call),
+		on_stage(a_refused_connection_is_error_then_close),
+		on_stage(a_missing_path_is_error_then_close),
+		on_stage(the_local_address_and_port_are_as_asked),
+		on_stage(a_local_address_that_cannot_be_is_a_bind_error),
+		on_stage(port_zero_is_refused_later),
+		on_stage(destroy_during_a_lookup_is_one_close),
+		on_stage(a_socket_destroyed_in_connect_is_never_ready),
+		on_stage(a_closed_socket_may_connect_again_inside_its_close),
+		on_stage(connecting_twice_is_refused),
+		on_stage(a_timeout_covers_connecting),
+		on_stage(every_address_is_told_and_the_living_one_wins),
+		on_stage(when_every_address_fails_one_error_lists_them),
+		on_stage(with_a_family_only_the_first_address_is_tried),
+		on_stage(a_failed_lookup_is_told_and_named),
+		on_stage(a_lookup_that_refuses_to_start_is_a_failed_one),
+		on_stage(a_lookup_that_gives_nonsense_is_refused),
+		on_stage(an_answer_after_the_end_is_discarded),
+		on_stage(addresses_are_those_of_the_kernel),
+		on_stage(an_unconnected_socket_has_no_address),
+		on_stage(unix_sockets_have_paths_for_addresses),
+		on_stage(a_v4_client_of_a_dual_listener_is_a_mapped_address),
+		on_stage(the_remote_address_is_known_after_the_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
