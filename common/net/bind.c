@@ -272,6 +272,14 @@ static int start_listening(struct bound *bound, int backlog, const char **ret_sy
 	return addr_of_socket(bound->fd, &bound->addr);
 }
 
+static bool is_listening(int fd)
+{
+	int listening = 0;
+	socklen_t size = sizeof(listening);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
+}
+
 int bind_open(const struct bind_options *options, struct bound *ret, const char **ret_syscall)
 {
 	struct bound bound = {.fd = -1};
@@ -319,7 +327,10 @@ int bind_adopt(int fd, int backlog, struct bound *ret, const char **ret_syscall)
 	if (r < 0)
 		return r;
 
-	r = start_listening(&bound, backlog, ret_syscall);
+	/* The queue belongs to all who hold the socket: nobody changes it without being asked. */
+	TRYING("getsockname");
+	r = is_listening(fd) && backlog == 0 ? addr_of_socket(fd, &bound.addr)
+					     : start_listening(&bound, backlog, ret_syscall);
 	if (r < 0)
 		return r;
 

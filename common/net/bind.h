@@ -49,7 +49,8 @@ struct bound {
  * block and closes on exec. */
 int bind_open(const struct bind_options *options, struct bound *ret, const char **ret_syscall);
 
-/* Makes fd, a stream socket from elsewhere, listen. Its file, if any, stays that of others.
+/* Makes fd, a stream socket from elsewhere, listen; with backlog 0 one that listens already keeps
+ * the queue it has. Its file, if any, stays that of others.
  * Returns -EINVAL if fd is no stream socket; fd is owned on success only. */
 int bind_adopt(int fd, int backlog, struct bound *ret, const char **ret_syscall);
 

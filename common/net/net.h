@@ -143,7 +143,7 @@ struct net_listen_options {
 	/* A Unix path of at most 107 bytes. "@name" is the abstract name; "./@name" is a file.
 	 * The file is removed by close if it is still the one made here. */
 	const char *path;
-	int backlog;    /* 0: 511 */
+	int backlog;    /* 0: 511, or for a descriptor that listens already what it has */
 	bool exclusive; /* in a worker: do not share the handle with other workers */
 	bool ipv6_only;
 	bool reuse_port;

@@ -51,6 +51,7 @@ struct net_server {
 	bool provided; /* the listening socket is the provider's */
 	bool unreferenced;
 	bool freed;
+	void (*accepted)(int fd); /* NULL: nobody wants to know */
 };
 
 /* --- for a worker ---------------------------------------------------------------------------- */
@@ -59,6 +60,12 @@ struct net_server {
  * here. Owns fd in any case. Returns 0, -EBUSY at max_connections, NET_ERR_IP_BLOCKED, -ENOTCONN
  * (no on_connection), -ENOMEM. Must not be called inside a call of the user's. */
 int server_adopt(struct net_server *server, int fd, const struct addr *peer);
+
+/* Calls accepted, with the listening descriptor, after each wake-up that took a connection. */
+void server_on_accepted(struct net_server *server, void (*accepted)(int fd));
+
+/* Takes what waits in the queue, so that closing resets nobody. */
+void server_empty_queue(struct net_server *server);
 
 /* Whether one more connection would be within max_connections. */
 bool server_has_room(const struct net_server *server);

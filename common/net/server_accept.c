@@ -9,6 +9,9 @@
 /* Connections taken in one wake-up. */
 #define ACCEPTS_MAX 64
 
+/* No queue is longer: the kernel keeps its length in 16 bits of listen(2)'s backlog. */
+#define QUEUE_MAX 65535
+
 /* Without descriptors or memory clients wait in the queue for this long before the next try. */
 #define PAUSE_SECONDS 0.1
 
@@ -209,14 +212,35 @@ static int accept_one(struct net_server *server)
 	return 0;
 }
 
-static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
+/* Takes at most limit connections. */
+static void accept_some(struct net_server *server, int limit)
 {
-	struct net_server *server = CONTAINER_OF(io, struct net_server, io);
 	unsigned period = server->period;
+	int count = 0;
 
 	server_hold(server);
-	for (int i = 0; i < ACCEPTS_MAX; i++)
-		if (accept_one(server) != 0 || server->period != period || server->bound.fd < 0)
+	while (count < limit && accept_one(server) == 0) {
+		count++;
+		if (server->period != period || server->bound.fd < 0)
 			break;
+	}
+	if (count > 0 && server->accepted && server->bound.fd >= 0)
+		server->accepted(server->bound.fd);
 	server_release(server);
+}
+
+static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
+{
+	accept_some(CONTAINER_OF(io, struct net_server, io), ACCEPTS_MAX);
+}
+
+void server_empty_queue(struct net_server *server)
+{
+	if (server->bound.fd >= 0)
+		accept_some(server, QUEUE_MAX);
+}
+
+void server_on_accepted(struct net_server *server, void (*accepted)(int fd))
+{
+	server->accepted = accepted;
 }
