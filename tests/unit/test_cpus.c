@@ -1,0 +1,132 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/macros.h"
+#include "daemon/cpus.h"
+
+/* A made-up /sys/fs/cgroup and /proc/self/cgroup in a folder of their own. */
+struct fake {
+	char root[64];
+	char membership[PATH_MAX];
+};
+
+static void write_file(struct fake *f, const char *name, const char *text)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", f->root, name);
+	for (char *slash = strchr(path + strlen(f->root) + 1, '/'); slash;
+	     slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
+		*slash = '/';
+	}
+	FILE *file = fopen(path, "we");
+	assert_non_null(file);
+	fputs(text, file);
+	assert_int_equal(fclose(file), 0);
+}
+
+static int setup(void **state)
+{
+	struct fake *f = calloc(1, sizeof(*f));
+
+	strcpy(f->root, "/tmp/usher-cpus-XXXXXX");
+	assert_non_null(mkdtemp(f->root));
+	snprintf(f->membership, sizeof(f->membership), "%s/membership", f->root);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fake *f = *state;
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -rf %s", f->root);
+	assert_int_equal(system(command), 0);
+	free(f);
+	return 0;
+}
+
+static unsigned int granted(struct fake *f, unsigned int cpus)
+{
+	return cpus_granted_by(cpus, f->membership, f->root);
+}
+
+static void without_a_cgroup_the_mask_counts(void **state)
+{
+	assert_int_equal(granted(*state, 8), 8);
+}
+
+static void a_quota_of_the_group_limits(void **state)
+{
+	write_file(*state, "membership", "0::/app\n");
+	write_file(*state, "app/cpu.max", "250000 100000\n");
+	assert_int_equal(granted(*state, 8), 3);
+	assert_int_equal(granted(*state, 2), 2);
+}
+
+static void a_quota_of_a_group_above_limits_too(void **state)
+{
+	write_file(*state, "membership", "0::/slice/app\n");
+	write_file(*state, "slice/app/cpu.max", "max 100000\n");
+	write_file(*state, "slice/cpu.max", "400000 100000\n");
+	assert_int_equal(granted(*state, 8), 4);
+}
+
+static void a_quota_below_one_cpu_leaves_one(void **state)
+{
+	write_file(*state, "membership", "0::/app\n");
+	write_file(*state, "app/cpu.max", "5000 100000\n");
+	assert_int_equal(granted(*state, 8), 1);
+}
+
+static void version_1_is_understood(void **state)
+{
+	write_file(*state, "membership", "5:memory:/app\n4:cpu,cpuacct:/app\n");
+	write_file(*state, "cpu/app/cpu.cfs_quota_us", "200000\n");
+	write_file(*state, "cpu/app/cpu.cfs_period_us", "100000\n");
+	assert_int_equal(granted(*state, 8), 2);
+
+	write_file(*state, "cpu/app/cpu.cfs_quota_us", "-1\n");
+	assert_int_equal(granted(*state, 8), 8);
+}
+
+static void nonsense_limits_nothing(void **state)
+{
+	write_file(*state, "membership", "nonsense\n0::/app\n");
+	write_file(*state, "app/cpu.max", "-5 0\n");
+	assert_int_equal(granted(*state, 8), 8);
+}
+
+static void this_machine_grants_at_least_one(void **state)
+{
+	assert_in_range(cpus_granted(), 1, 100000);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(without_a_cgroup_the_mask_counts),
+		TEST(a_quota_of_the_group_limits),
+		TEST(a_quota_of_a_group_above_limits_too),
+		TEST(a_quota_below_one_cpu_leaves_one),
+		TEST(version_1_is_understood),
+		TEST(nonsense_limits_nothing),
+		TEST(this_machine_grants_at_least_one),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
