@@ -1,0 +1,111 @@
+/* One worker: its process, the channel to it and one deadline. Mechanism only: the supervisor
+ * decides what state a child is in and what to do about it.
+ *
+ * Owns:   process, channel and watchers. ops and ctx are borrowed.
+ * Errors: functions return 0 or -errno.
+ * Order:  on_lost and on_exit come once per process, in either order. No callback frees the child
+ *         but on_exit and on_deadline.
+ * Source: fork(2), execveat(2), close_range(2), capabilities(7); ev(3), "ev_child". */
+#ifndef USHER_DAEMON_CHILD_H
+#define USHER_DAEMON_CHILD_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "common/ipc/channel.h"
+
+/* The states of a worker, and their names for people and JSON. */
+#define CHILD_STATE_TABLE(X)                                                                      \
+	X(STARTING, "starting")       /* runs, has not said READY */                              \
+	X(READY, "ready")             /* serves */                                                \
+	X(DRAINING, "draining")       /* accepts no more, ends with its last connection */        \
+	X(STOPPING, "stopping")       /* was killed or has closed its channel: its end is near */ \
+	X(BACKING_OFF, "backing-off") /* no process: the next start waits */                      \
+	X(DEAD, "dead")               /* no process, and none will come */
+
+enum child_state {
+#define X(name, text) CHILD_##name,
+	CHILD_STATE_TABLE(X)
+#undef X
+		CHILD_STATES
+};
+
+/* What to execute, and as whom. The file is held open, so that every worker is of one build even
+ * when the installation changes, and its folder need not be open to the user. */
+struct child_program {
+	const char *path;
+	int fd;
+	const char *user; /* NULL: as whoever we are */
+	uid_t uid;
+	gid_t gid;
+};
+
+/* path is borrowed; the user is left NULL. */
+int child_program_open(const char *path, struct child_program *ret);
+void child_program_close(struct child_program *program);
+
+struct child;
+
+struct child_ops {
+	void (*on_message)(struct child *child, struct ipc_message *message, void *ctx);
+	void (*on_lost)(struct child *child, int error, const char *why, void *ctx);
+	void (*on_exit)(struct child *child, int status, void *ctx);
+	void (*on_deadline)(struct child *child, void *ctx);
+};
+
+TAILQ_HEAD(child_list, child);
+
+struct child {
+	/* the supervisor's */
+	TAILQ_ENTRY(child) link;
+	enum child_state state;
+	bool greeted;              /* its process has said HELLO */
+	bool retiring;             /* nobody takes its slot when it ends */
+	unsigned int restarts;     /* of its slot */
+	unsigned int quick_deaths; /* in a row */
+	uint32_t *connections;     /* last told, by listener */
+
+	/* to read */
+	unsigned int slot;
+	unsigned int id; /* of the process: never used again */
+	pid_t pid;       /* 0: none */
+	ev_tstamp started_at;
+
+	/* the module's */
+	struct ev_loop *loop;
+	const struct child_ops *ops;
+	void *ctx;
+	struct channel channel;
+	ev_child exit;
+	ev_timer deadline;
+};
+
+/* A child without a process, in state BACKING_OFF, with room for n_listeners counts. */
+int child_new(struct ev_loop *loop, unsigned int slot, size_t n_listeners,
+	      const struct child_ops *ops, void *ctx, struct child **ret);
+
+/* NULL is fine. A process that still runs is killed, and left to the loop to reap. */
+void child_free(struct child *child);
+
+/* Starts the program as worker id with nothing but its channel and the standard streams. */
+int child_spawn(struct child *child, unsigned int id, const struct child_program *program);
+
+/* Sends over the channel: see channel_send(). */
+int child_send(struct child *child, enum ipc_type type, const void *body, const void *tail,
+	       size_t tail_count, const int *fds);
+
+/* Closes the channel and sends SIGKILL. */
+void child_kill(struct child *child);
+
+/* on_deadline comes after timeout_ms, unless another deadline takes its place; 0: none. */
+void child_set_deadline(struct child *child, unsigned int timeout_ms);
+
+const char *child_state_name(enum child_state state);
+
+/* "worker 3 (slot 1, pid 812)", in a buffer that the next call uses again. */
+const char *child_name(const struct child *child);
+
+#endif

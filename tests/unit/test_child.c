@@ -1,0 +1,310 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+
+#include "daemon/child.h"
+#include "tests/helpers/fds.h"
+#include "tests/helpers/wait.h"
+
+#define NOBODY 65534
+
+/* A child whose program is a shell script that each test writes. */
+struct fixture {
+	struct ev_loop *loop;
+	struct child *child;
+	char folder[32];
+	char program[64];
+	char output[64];
+	const char *user; /* of the program; NULL: ours */
+	size_t fds;       /* open before the test */
+
+	int exits;
+	int status;
+	int lost;
+	int deadlines;
+};
+
+static void on_lost(struct child *child, int error, const char *why, void *ctx)
+{
+	struct fixture *f = ctx;
+
+	f->lost++;
+}
+
+static void on_exit_status(struct child *child, int status, void *ctx)
+{
+	struct fixture *f = ctx;
+
+	f->exits++;
+	f->status = status;
+	ev_break(f->loop, EVBREAK_ALL);
+}
+
+static void on_deadline(struct child *child, void *ctx)
+{
+	struct fixture *f = ctx;
+
+	f->deadlines++;
+	ev_break(f->loop, EVBREAK_ALL);
+}
+
+static const struct child_ops ops = {
+	.on_lost = on_lost,
+	.on_exit = on_exit_status,
+	.on_deadline = on_deadline,
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	f->fds = open_fd_count();
+	strcpy(f->folder, "/tmp/usher-child-XXXXXX");
+	assert_non_null(mkdtemp(f->folder));
+	snprintf(f->program, sizeof(f->program), "%s/program", f->folder);
+	snprintf(f->output, sizeof(f->output), "%s/output", f->folder);
+	f->loop = ev_default_loop(0);
+	assert_int_equal(child_new(f->loop, 1, 4, &ops, f, &f->child), 0);
+	alarm(WAIT_MS / 1000);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	child_free(f->child);
+	ev_loop_destroy(f->loop);
+	unlink(f->program);
+	unlink(f->output);
+	assert_int_equal(rmdir(f->folder), 0);
+	assert_int_equal(open_fd_count(), f->fds);
+	alarm(0);
+	free(f);
+	return 0;
+}
+
+/* In the script %s is a file to write to. */
+static void spawn(struct fixture *f, const char *script)
+{
+	struct child_program program;
+	FILE *file = fopen(f->program, "we");
+
+	assert_non_null(file);
+	fputs("#!/bin/sh\n", file);
+	fprintf(file, "output=%s\n%s\n", f->output, script);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(chmod(f->program, 0755), 0);
+	assert_int_equal(child_program_open(f->program, &program), 0);
+	program.user = f->user;
+	program.uid = program.gid = NOBODY;
+	assert_int_equal(child_spawn(f->child, 7, &program), 0);
+	child_program_close(&program);
+}
+
+static void run(struct fixture *f)
+{
+	ev_run(f->loop, 0);
+}
+
+static void expect_output(struct fixture *f, const char *expected)
+{
+	char text[4096];
+	FILE *file = fopen(f->output, "re");
+
+	assert_non_null(file);
+	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+	fclose(file);
+	assert_string_equal(text, expected);
+}
+
+static void its_exit_status_is_told_once(void **state)
+{
+	struct fixture *f = *state;
+
+	spawn(f, "exit 3");
+	assert_true(f->child->pid > 0);
+	assert_int_equal(f->child->id, 7);
+	run(f);
+	assert_int_equal(f->exits, 1);
+	assert_true(WIFEXITED(f->status));
+	assert_int_equal(WEXITSTATUS(f->status), 3);
+	ev_run(f->loop, EVRUN_NOWAIT);
+	assert_int_equal(f->exits, 1);
+}
+
+static void what_cannot_be_executed_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct child_program program;
+
+	assert_int_equal(child_program_open("/nonexistent/program", &program), -ENOENT);
+	fclose(fopen(f->program, "we"));
+	assert_int_equal(chmod(f->program, 0644), 0);
+	assert_int_equal(child_program_open(f->program, &program), -EACCES);
+}
+
+static void a_program_that_vanished_is_told_as_its_end(void **state)
+{
+	struct fixture *f = *state;
+	struct child_program program = {.path = "/nonexistent/program", .fd = -1};
+
+	assert_int_equal(child_spawn(f->child, 1, &program), 0);
+	run(f);
+	assert_int_equal(WEXITSTATUS(f->status), EX_OSERR);
+}
+
+static void the_open_program_runs_even_when_its_file_was_replaced(void **state)
+{
+	struct fixture *f = *state;
+	struct child_program program;
+
+	assert_int_equal(child_program_open("/bin/true", &program), 0);
+	program.path = "/bin/false";
+	assert_int_equal(child_spawn(f->child, 1, &program), 0);
+	child_program_close(&program);
+	run(f);
+	assert_true(WIFEXITED(f->status));
+	assert_int_equal(WEXITSTATUS(f->status), 0);
+}
+
+static void it_holds_its_channel_and_the_standard_streams_alone(void **state)
+{
+	struct fixture *f = *state;
+	int ours = dup(STDERR_FILENO); /* without close-on-exec */
+
+	/* The shell itself reads the script through one more, above 9, that ls does not get. */
+	spawn(f, "ls /proc/self/fd | wc -l >$output; readlink /proc/self/fd/3 | cut -d: -f1 "
+		 ">>$output; echo $USHER_CHANNEL >>$output");
+	run(f);
+	close(ours);
+	/* 0, 1, 2, 3 and the one that ls reads the folder with */
+	expect_output(f, "5\nsocket\n3\n");
+}
+
+static void it_ignores_no_signal_and_blocks_none(void **state)
+{
+	struct fixture *f = *state;
+
+	signal(SIGPIPE, SIG_IGN);
+	spawn(f, "grep -E '^Sig(Ign|Blk)' /proc/self/status | cut -f2 >$output");
+	run(f);
+	signal(SIGPIPE, SIG_DFL);
+	expect_output(f, "0000000000000000\n0000000000000000\n");
+}
+
+static void it_can_gain_no_privileges(void **state)
+{
+	struct fixture *f = *state;
+
+	spawn(f, "grep NoNewPrivs /proc/self/status | cut -f2 >$output");
+	run(f);
+	expect_output(f, "1\n");
+}
+
+static void it_runs_as_the_given_user_without_our_groups_and_powers(void **state)
+{
+	struct fixture *f = *state;
+
+	if (geteuid() != 0) {
+		print_message("skipped: only root can become another user\n");
+		skip();
+	}
+	assert_int_equal(chown(f->folder, NOBODY, NOBODY), 0);
+	f->user = "nobody";
+	spawn(f, "{ id -u; id -g; id -G; grep CapEff /proc/self/status | cut -f2; } >$output");
+	run(f);
+	expect_output(f, "65534\n65534\n65534\n0000000000000000\n");
+}
+
+static void closing_the_channel_is_told_before_the_end(void **state)
+{
+	struct fixture *f = *state;
+
+	spawn(f, "exec 3>&-; read line </dev/null; exit 0");
+	run(f);
+	assert_int_equal(f->lost + f->exits, f->lost ? 2 : 1);
+}
+
+static void killing_it_is_told_as_its_end(void **state)
+{
+	struct fixture *f = *state;
+
+	spawn(f, "exec cat <&3");
+	child_kill(f->child);
+	run(f);
+	assert_true(WIFSIGNALED(f->status));
+	assert_int_equal(WTERMSIG(f->status), SIGKILL);
+	assert_int_equal(f->lost, 0);
+}
+
+static void a_deadline_replaces_the_one_before(void **state)
+{
+	struct fixture *f = *state;
+
+	child_set_deadline(f->child, WAIT_MS);
+	child_set_deadline(f->child, 10);
+	run(f);
+	assert_int_equal(f->deadlines, 1);
+
+	child_set_deadline(f->child, 10);
+	child_set_deadline(f->child, 0);
+	run(f); /* nothing is left to wait for */
+	assert_int_equal(f->deadlines, 1);
+}
+
+static void messages_cannot_be_sent_without_a_process(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(child_send(f->child, IPC_START, NULL, NULL, 0, NULL), -EPIPE);
+}
+
+static void freeing_it_kills_what_still_runs(void **state)
+{
+	struct fixture *f = *state;
+	int status;
+
+	spawn(f, "exec cat <&3");
+	pid_t pid = f->child->pid;
+	child_free(f->child);
+	f->child = NULL;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(its_exit_status_is_told_once),
+		TEST(what_cannot_be_executed_is_refused),
+		TEST(a_program_that_vanished_is_told_as_its_end),
+		TEST(the_open_program_runs_even_when_its_file_was_replaced),
+		TEST(it_holds_its_channel_and_the_standard_streams_alone),
+		TEST(it_ignores_no_signal_and_blocks_none),
+		TEST(it_can_gain_no_privileges),
+		TEST(it_runs_as_the_given_user_without_our_groups_and_powers),
+		TEST(closing_the_channel_is_told_before_the_end),
+		TEST(killing_it_is_told_as_its_end),
+		TEST(a_deadline_replaces_the_one_before),
+		TEST(messages_cannot_be_sent_without_a_process),
+		TEST(freeing_it_kills_what_still_runs),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
