@@ -1,0 +1,301 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdalign.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/fdpass.h"
+#include "common/macros.h"
+#include "daemon/count.h"
+
+#define WORKERS   3
+#define LISTENERS 2
+
+/* Children without processes: the test holds the other end of each channel. */
+struct fixture {
+	struct ev_loop *loop;
+	struct child_list children;
+	struct child *child[WORKERS];
+	int theirs[WORKERS];
+	struct counter counter;
+	int answer_status; /* of the last count_answer() */
+
+	int results;
+	size_t n_rows;
+	struct count_row rows[WORKERS];
+	uint32_t connections[WORKERS][LISTENERS];
+};
+
+static struct fixture *fixture;
+
+static void on_message(struct channel *channel, struct ipc_message *message, void *ctx)
+{
+	fixture->answer_status = count_answer(&fixture->counter, ctx, message);
+}
+
+static void on_lost(struct channel *channel, int error, const char *why, void *ctx)
+{
+	count_forget(&fixture->counter, ctx);
+}
+
+static const struct channel_ops channel_ops = {.on_message = on_message, .on_lost = on_lost};
+static const struct child_ops child_ops;
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	fixture = f;
+	f->loop = ev_loop_new(EVFLAG_AUTO);
+	TAILQ_INIT(&f->children);
+	counter_init(&f->counter, f->loop, &f->children, LISTENERS);
+	for (int i = 0; i < WORKERS; i++) {
+		struct child *c;
+		int pair[2];
+
+		assert_int_equal(
+			child_new(f->loop, (unsigned int)i + 1, LISTENERS, &child_ops, NULL, &c),
+			0);
+		assert_int_equal(channel_pair(pair), 0);
+		assert_int_equal(channel_open(&c->channel, f->loop, pair[0], IPC_SUPERVISOR,
+					      &channel_ops, c),
+				 0);
+		c->id = 10 + (unsigned int)i;
+		c->pid = 1; /* only shown */
+		c->state = CHILD_READY;
+		f->child[i] = c;
+		f->theirs[i] = pair[1];
+		TAILQ_INSERT_TAIL(&f->children, c, link);
+	}
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	counter_done(&f->counter);
+	for (int i = 0; i < WORKERS; i++) {
+		close_fd(f->theirs[i]);
+		child_free(f->child[i]);
+	}
+	ev_loop_destroy(f->loop);
+	free(f);
+	return 0;
+}
+
+static void on_counts(const struct count_row *rows, size_t n_rows, void *ctx)
+{
+	struct fixture *f = ctx;
+
+	assert_true(n_rows <= WORKERS);
+	f->results++;
+	f->n_rows = n_rows;
+	for (size_t i = 0; i < n_rows; i++) {
+		f->rows[i] = rows[i];
+		memcpy(f->connections[i], rows[i].connections, sizeof(f->connections[i]));
+	}
+	ev_break(f->loop, EVBREAK_ALL);
+}
+
+/* The request number of the question that reached a worker. */
+static uint32_t question(struct fixture *f, int worker)
+{
+	alignas(uint32_t) char packet[IPC_PACKET_MAX];
+	struct ipc_message message;
+	const char *why;
+	size_t n_fds;
+	ssize_t size = fdpass_recv(f->theirs[worker], packet, sizeof(packet), NULL, 0, &n_fds);
+
+	assert_true(size > 0);
+	assert_int_equal(ipc_decode(IPC_SUPERVISOR, packet, (size_t)size, 0, &message, &why), 0);
+	assert_int_equal(message.type, IPC_COUNT);
+	return ((const struct ipc_count *)message.body)->request;
+}
+
+static void answer(struct fixture *f, int worker, uint32_t request, uint32_t first, uint32_t second)
+{
+	alignas(uint32_t) char packet[IPC_PACKET_MAX];
+	struct ipc_counted body = {.request = request, .last = 1};
+	struct ipc_counted_row rows[LISTENERS] = {{0, first}, {1, second}};
+	int size = ipc_encode(IPC_COUNTED, &body, rows, LISTENERS, packet);
+	struct iovec part = {packet, (size_t)size};
+
+	assert_int_equal(fdpass_send(f->theirs[worker], &part, 1, NULL, 0), size);
+}
+
+static void run(struct fixture *f)
+{
+	ev_run(f->loop, 0);
+}
+
+/* GC-1 */
+static void the_result_comes_once_and_never_inside_the_call(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	assert_int_equal(f->results, 0);
+	for (int i = 0; i < WORKERS; i++)
+		answer(f, i, question(f, i), 1, 2);
+	run(f);
+	assert_int_equal(f->results, 1);
+	ev_run(f->loop, EVRUN_NOWAIT);
+	assert_int_equal(f->results, 1);
+}
+
+/* GC-2, GC-6 */
+static void every_worker_has_its_row(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	for (int i = 0; i < WORKERS; i++)
+		answer(f, i, question(f, i), (uint32_t)i, 100);
+	run(f);
+	assert_int_equal(f->n_rows, WORKERS);
+	for (uint32_t i = 0; i < WORKERS; i++) {
+		assert_int_equal(f->rows[i].worker, 10 + i);
+		assert_int_equal(f->connections[i][0], i);
+		assert_int_equal(f->connections[i][1], 100);
+		assert_false(f->rows[i].stale);
+	}
+}
+
+static void without_workers_the_result_is_empty(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < WORKERS; i++)
+		f->child[i]->pid = 0;
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	assert_int_equal(f->results, 0);
+	run(f);
+	assert_int_equal(f->results, 1);
+	assert_int_equal(f->n_rows, 0);
+}
+
+/* GC-3, DF-4 */
+static void workers_that_die_meanwhile_drop_out_of_one_result(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	answer(f, 0, question(f, 0), 7, 0);
+	close_fd(take_fd(&f->theirs[1]));
+	close_fd(take_fd(&f->theirs[2]));
+	run(f);
+	assert_int_equal(f->results, 1);
+	assert_int_equal(f->n_rows, 1);
+	assert_int_equal(f->connections[0][0], 7);
+	ev_run(f->loop, EVRUN_NOWAIT);
+	assert_int_equal(f->results, 1);
+}
+
+/* DF-6 */
+static void a_stopped_worker_shows_its_last_figure_as_stale(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	for (int i = 0; i < WORKERS; i++)
+		answer(f, i, question(f, i), 5, 0);
+	run(f);
+
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	answer(f, 0, question(f, 0), 6, 0);
+	answer(f, 1, question(f, 1), 6, 0);
+	ev_tstamp before = ev_time();
+	run(f);
+	assert_true(ev_time() - before >= COUNT_TIMEOUT_MS / 1000.0 - 0.01);
+	assert_int_equal(f->results, 2);
+	assert_int_equal(f->n_rows, WORKERS);
+	assert_false(f->rows[0].stale);
+	assert_true(f->rows[2].stale);
+	assert_int_equal(f->connections[0][0], 6);
+	assert_int_equal(f->connections[2][0], 5);
+}
+
+/* GC-5 */
+static void questions_at_once_do_not_mix(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t first[WORKERS], second[WORKERS];
+
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	for (int i = 0; i < WORKERS; i++) {
+		first[i] = question(f, i);
+		second[i] = question(f, i);
+		assert_true(first[i] != second[i]);
+	}
+	for (int i = 0; i < WORKERS; i++)
+		answer(f, i, second[i], 2, 0);
+	run(f);
+	assert_int_equal(f->results, 1);
+	assert_int_equal(f->connections[0][0], 2);
+	for (int i = 0; i < WORKERS; i++)
+		answer(f, i, first[i], 1, 0);
+	run(f);
+	assert_int_equal(f->results, 2);
+	assert_int_equal(f->connections[0][0], 1);
+}
+
+static void a_listener_that_does_not_exist_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	alignas(uint32_t) char packet[IPC_PACKET_MAX];
+	struct ipc_counted body = {.request = 1, .last = 1};
+	struct ipc_counted_row row = {LISTENERS, 1};
+	int size = ipc_encode(IPC_COUNTED, &body, &row, 1, packet);
+	struct iovec part = {packet, (size_t)size};
+
+	assert_int_equal(fdpass_send(f->theirs[0], &part, 1, NULL, 0), size);
+	ev_run(f->loop, EVRUN_ONCE);
+	assert_int_equal(f->answer_status, -EPROTO);
+}
+
+static void an_answer_nobody_waits_for_updates_the_last_figure(void **state)
+{
+	struct fixture *f = *state;
+
+	answer(f, 0, 12345, 9, 9);
+	ev_run(f->loop, EVRUN_ONCE);
+	assert_int_equal(f->answer_status, 0);
+	assert_int_equal(f->child[0]->connections[0], 9);
+	assert_int_equal(f->results, 0);
+}
+
+static void the_end_answers_what_is_under_way(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	counter_done(&f->counter);
+	assert_int_equal(f->results, 1);
+	assert_true(f->rows[0].stale);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(the_result_comes_once_and_never_inside_the_call),
+		TEST(every_worker_has_its_row),
+		TEST(without_workers_the_result_is_empty),
+		TEST(workers_that_die_meanwhile_drop_out_of_one_result),
+		TEST(a_stopped_worker_shows_its_last_figure_as_stale),
+		TEST(questions_at_once_do_not_mix),
+		TEST(a_listener_that_does_not_exist_is_refused),
+		TEST(an_answer_nobody_waits_for_updates_the_last_figure),
+		TEST(the_end_answers_what_is_under_way),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
