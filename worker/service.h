@@ -1,0 +1,48 @@
+/* One listener as a worker serves it: a server on the handle that came, and the handler that gets
+ * its connections.
+ *
+ * Owns:   the server, its connections and the handler's text.
+ * Order:  on_idle comes once, after service_stop(), when the last connection has ended. */
+#ifndef USHER_WORKER_SERVICE_H
+#define USHER_WORKER_SERVICE_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "worker/handlers/handler.h"
+
+struct service;
+typedef void service_idle_fn(struct service *service, void *ctx);
+
+struct service {
+	LIST_ENTRY(service) link; /* the owner's */
+	uint32_t listener;        /* the supervisor's number for it */
+	int fd;                   /* the server's; -1 once it is closed */
+	struct net_server *server;
+	const struct handler *handler;
+	struct handler_text text;
+	service_idle_fn *on_idle;
+	void *ctx;
+};
+
+/* What a service is made of; name is for the log, the texts need no NUL at the end. */
+struct service_options {
+	uint32_t listener;
+	uint32_t handler; /* enum handler_kind, unchecked */
+	struct handler_text text;
+};
+
+/* Serves on fd, a listening socket, which becomes the service's on success. -EINVAL: there is no
+ * such handler. */
+int service_new(struct ev_loop *loop, const struct service_options *options, int fd,
+		service_idle_fn *on_idle, void *ctx, struct service **ret);
+
+/* NULL is fine. Ends what connections there are. */
+void service_free(struct service *service);
+
+/* Takes no further connections; with empty_queue those that wait already are the last ones. */
+void service_stop(struct service *service, bool empty_queue);
+
+#endif

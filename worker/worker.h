@@ -1,0 +1,40 @@
+/* A worker: its side of the channel, and the listeners it serves.
+ *
+ * It ends its loop when it has nothing left to do: after a drain (told by the supervisor, by TERM,
+ * or begun because the supervisor has gone) when the last connection has ended or the deadline has
+ * passed.
+ *
+ * Owns:   the channel's descriptor, listeners, connections and watchers.
+ * Errors: functions return 0 or -errno; what goes wrong later is logged and ends the worker, whose
+ *         supervisor starts another. */
+#ifndef USHER_WORKER_WORKER_H
+#define USHER_WORKER_WORKER_H
+
+#include <ev.h>
+#include <stdbool.h>
+
+#include "common/ipc/channel.h"
+
+LIST_HEAD(service_list, service);
+
+struct worker {
+	struct ev_loop *loop;
+	struct channel channel;
+	struct service_list services;
+	struct ipc_welcome welcome;
+	bool draining;
+	int status; /* the exit code */
+	ev_timer deadline;
+};
+
+/* Starts to talk over channel_fd, which becomes the worker's. */
+int worker_init(struct worker *worker, struct ev_loop *loop, int channel_fd);
+
+/* Stops accepting, and ends the loop when the connections have ended or after timeout_ms. With
+ * empty_queue what already waits to be accepted is served first. */
+void worker_drain(struct worker *worker, unsigned int timeout_ms, bool empty_queue);
+
+/* Closes everything that is left. */
+void worker_done(struct worker *worker);
+
+#endif
