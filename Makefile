@@ -48,7 +48,7 @@ EV_LIBS     := -lev
 LIBS        := $(EV_LIBS) $(call pkg,--libs,yaml-0.1 jansson,-lyaml -ljansson)
 CMOCKA_LIBS := $(call pkg,--libs,cmocka,-lcmocka)
 
-OUR_CFLAGS = -std=gnu11 -D_GNU_SOURCE= -fPIC -fvisibility=hidden -fno-strict-aliasing -MMD -MP \
+OUR_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -fno-strict-aliasing -MMD -MP \
 	$(WARNINGS) $(HARDENING) $(SANITIZE) -I. -I$(BUILD)/include $(LIB_CFLAGS) \
 	-DUSHER_VERSION='"$(VERSION)"' -DUSHER_WORKER='"$(LIBEXECDIR)/usher-worker"' \
 	-DUSHER_CONFIG='"$(SYSCONFDIR)/usher/usher.yaml"'
@@ -97,7 +97,8 @@ AGAIN = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell 
 
 run: deps ## install what is missing, build, and run usherd with conf/usher.yaml
 	@$(AGAIN) programs
-	@exec $(BUILD)/usherd -c conf/usher.yaml
+	@exec env XDG_RUNTIME_DIR="$${XDG_RUNTIME_DIR:-$(CURDIR)/$(BUILD)}" \
+		$(BUILD)/usherd -c conf/usher.yaml
 
 check: deps-check ## install what is missing, build, and run every test
 	@$(AGAIN) all tests

@@ -1,0 +1,22 @@
+/* Which worker accepts on which listener: on a shared one all of them, on an exclusive one a single
+ * worker at a time, and another when that one ends. A listener that nobody accepts on keeps its
+ * queue in the kernel.
+ *
+ * Errors: a worker that takes no message is killed, and logged; its end is told like any other.
+ * Source: exclusive of server.listen() in the specification. */
+#ifndef USHER_DAEMON_ASSIGN_H
+#define USHER_DAEMON_ASSIGN_H
+
+struct child;
+struct supervisor;
+
+/* Sends a worker the listeners that all of them have. Returns 0 or -errno. */
+int assign_shared(struct supervisor *supervisor, struct child *child);
+
+/* Gives each exclusive listener that has no owner to a worker that is ready. */
+void assign_exclusive(struct supervisor *supervisor);
+
+/* What only this worker accepted on goes to others. */
+void assign_release(struct supervisor *supervisor, const struct child *child);
+
+#endif

@@ -1,0 +1,192 @@
+#include "daemon/commands.h"
+
+#include <string.h>
+#include <sysexits.h>
+
+#include "common/log.h"
+#include "common/macros.h"
+
+/* --- status --------------------------------------------------------------------------------- */
+
+static json_t *supervisor_json(const struct supervisor *s)
+{
+	return json_pack("{s:i, s:s, s:s, s:f, s:s}", "pid", (int)getpid(), "version",
+			 USHER_VERSION, "state", supervisor_state_name(s->state), "uptime_s",
+			 ev_time() - s->started_at, "config", s->config->files[0]);
+}
+
+static json_t *number_or_null(long long number)
+{
+	return number ? json_integer(number) : json_null();
+}
+
+static json_t *worker_json(const struct child *c)
+{
+	double age_s = c->pid ? ev_time() - c->started_at : 0;
+
+	return json_pack("{s:i, s:i, s:o, s:s, s:f, s:i}", "worker", c->id, "slot", c->slot, "pid",
+			 number_or_null(c->pid), "state", child_state_name(c->state), "age_s",
+			 age_s, "restarts", c->restarts);
+}
+
+static json_t *listener_json(const struct listener *l)
+{
+	return json_pack("{s:s, s:s, s:s, s:b, s:o, s:s}", "name", l->config->name, "address",
+			 l->address, "kind", listener_kind(l), "exclusive", l->config->exclusive,
+			 "owner", number_or_null(l->owner ? l->owner->id : 0), "handler",
+			 handler_name(l->config->handler));
+}
+
+static void on_status(struct control_call *call, const json_t *request, struct supervisor *s)
+{
+	json_t *workers = json_array(), *listeners = json_array();
+	const struct child *c;
+
+	TAILQ_FOREACH (c, &s->children, link)
+		json_array_append_new(workers, worker_json(c));
+	for (size_t i = 0; i < s->n_listeners; i++)
+		json_array_append_new(listeners, listener_json(&s->listeners[i]));
+
+	control_answer(call, json_pack("{s:o, s:o, s:o}", "supervisor", supervisor_json(s),
+				       "workers", workers, "listeners", listeners));
+}
+
+/* --- connections ---------------------------------------------------------------------------- */
+
+/* Which listeners the question is about: [first, end). */
+struct connections_call {
+	struct control_call *call;
+	const struct supervisor *supervisor;
+	size_t first;
+	size_t end;
+};
+
+static json_t *count_json(const struct listener *l, json_int_t connections)
+{
+	return json_pack("{s:s, s:I}", "name", l->config->name, "connections", connections);
+}
+
+static json_t *row_json(const struct connections_call *cc, const struct count_row *row)
+{
+	json_t *listeners = json_array();
+	json_int_t sum = 0;
+
+	for (size_t i = cc->first; i < cc->end; i++) {
+		json_int_t count = row->connections[i];
+
+		sum += count;
+		json_array_append_new(listeners, count_json(&cc->supervisor->listeners[i], count));
+	}
+	return json_pack("{s:i, s:i, s:i, s:s, s:I, s:b, s:o}", "worker", row->worker, "slot",
+			 row->slot, "pid", (int)row->pid, "state", child_state_name(row->state),
+			 "connections", sum, "stale", row->stale, "listeners", listeners);
+}
+
+static void on_counts(const struct count_row *rows, size_t n_rows, void *ctx)
+{
+	AUTO_FREE struct connections_call *cc = ctx;
+	json_t *workers = json_array(), *listeners = json_array();
+	json_int_t total = 0;
+
+	for (size_t i = 0; i < n_rows; i++)
+		json_array_append_new(workers, row_json(cc, &rows[i]));
+	for (size_t i = cc->first; i < cc->end; i++) {
+		json_int_t sum = 0;
+
+		for (size_t j = 0; j < n_rows; j++)
+			sum += rows[j].connections[i];
+		total += sum;
+		json_array_append_new(listeners, count_json(&cc->supervisor->listeners[i], sum));
+	}
+	control_answer(cc->call, json_pack("{s:I, s:o, s:o}", "connections", total, "listeners",
+					   listeners, "workers", workers));
+}
+
+/* Returns whether there is such a listener. */
+static bool select_listener(struct connections_call *cc, const char *name)
+{
+	for (size_t i = 0; i < cc->supervisor->n_listeners; i++) {
+		if (strcmp(cc->supervisor->listeners[i].config->name, name) != 0)
+			continue;
+		cc->first = i;
+		cc->end = i + 1;
+		return true;
+	}
+	return false;
+}
+
+static void on_connections(struct control_call *call, const json_t *request, struct supervisor *s)
+{
+	const char *name = json_string_value(json_object_get(request, "listener"));
+	struct connections_call *cc = malloc(sizeof(*cc));
+	int error;
+
+	if (!cc) {
+		control_refuse(call, EX_OSERR, "out of memory");
+		return;
+	}
+	*cc = (struct connections_call){.call = call, .supervisor = s, .end = s->n_listeners};
+	if (name && !select_listener(cc, name)) {
+		control_refuse(call, EX_USAGE, "there is no listener \"%s\"", name);
+		free(cc);
+		return;
+	}
+
+	error = count_start(&s->counter, on_counts, cc);
+	if (error < 0) {
+		control_refuse(call, EX_OSERR, "%s", strerror(-error));
+		free(cc);
+	}
+}
+
+/* --- stop, scale ---------------------------------------------------------------------------- */
+
+static void on_stop(struct control_call *call, const json_t *request, struct supervisor *s)
+{
+	supervisor_stop(s);
+	control_answer(call, json_pack("{s:s}", "state", supervisor_state_name(s->state)));
+}
+
+static void on_scale(struct control_call *call, const json_t *request, struct supervisor *s)
+{
+	json_int_t workers = json_integer_value(json_object_get(request, "workers"));
+
+	if (workers < 1 || workers > CONFIG_WORKERS_MAX) {
+		control_refuse(call, EX_USAGE, "workers must be 1 to %d", CONFIG_WORKERS_MAX);
+		return;
+	}
+	int error = supervisor_scale(s, (unsigned int)workers);
+	if (error < 0)
+		control_refuse(call, EX_TEMPFAIL, "%s",
+			       error == -ESHUTDOWN ? "usherd is stopping" : strerror(-error));
+	else
+		control_answer(call, json_pack("{s:I}", "workers", workers));
+}
+
+/* --- dispatch ------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	void (*handle)(struct control_call *call, const json_t *request, struct supervisor *s);
+	bool changes;
+} commands[] = {
+	{"status", on_status, false},
+	{"connections", on_connections, false},
+	{"stop", on_stop, true},
+	{"scale", on_scale, true},
+};
+
+void commands_handle(struct control_call *call, const char *command, const json_t *request,
+		     void *ctx)
+{
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		if (strcmp(commands[i].name, command) != 0)
+			continue;
+		if (commands[i].changes && !control_may_change(call))
+			control_refuse(call, EX_NOPERM, "you may look, but not change anything");
+		else
+			commands[i].handle(call, request, ctx);
+		return;
+	}
+	control_refuse(call, EX_USAGE, "there is no command \"%s\"", command);
+}

@@ -1,0 +1,315 @@
+#include "daemon/lifecycle.h"
+
+#include <string.h>
+#include <sys/wait.h>
+
+#include "common/log.h"
+#include "common/macros.h"
+#include "daemon/assign.h"
+#include "daemon/backoff.h"
+#include "daemon/supervisor.h"
+
+/* From the loss of the channel to the end of the process. */
+#define EXIT_TIMEOUT_MS 1000
+
+/* How long workers outlive a supervisor that did not stop them. */
+#define ORPHAN_TIMEOUT_MS 5000
+
+typedef enum child_state transition_fn(struct supervisor *s, struct child *c);
+
+static enum child_state kill_it(struct supervisor *s, struct child *c)
+{
+	child_kill(c);
+	child_set_deadline(c, 0);
+	return CHILD_STOPPING;
+}
+
+static enum child_state out_of_order(struct supervisor *s, struct child *c)
+{
+	log_error("%s sent a message out of order while %s; killing it", child_name(c),
+		  child_state_name(c->state));
+	return kill_it(s, c);
+}
+
+static enum child_state greet(struct supervisor *s, struct child *c)
+{
+	struct ipc_welcome welcome = {
+		.worker = c->id,
+		.drain_timeout_ms = s->config->drain_timeout_ms,
+		.orphan_timeout_ms = ORPHAN_TIMEOUT_MS,
+	};
+	int error;
+
+	if (c->greeted)
+		return out_of_order(s, c);
+	c->greeted = true;
+
+	error = child_send(c, IPC_WELCOME, &welcome, NULL, 0, NULL);
+	if (error == 0)
+		error = assign_shared(s, c);
+	if (error == 0)
+		error = child_send(c, IPC_START, NULL, NULL, 0, NULL);
+	if (error == 0)
+		return CHILD_STARTING;
+
+	log_error("%s: its listeners cannot be sent: %s; killing it", child_name(c),
+		  strerror(-error));
+	return kill_it(s, c);
+}
+
+static enum child_state become_ready(struct supervisor *s, struct child *c)
+{
+	if (!c->greeted)
+		return out_of_order(s, c);
+	child_set_deadline(c, 0);
+	log_info("%s is ready", child_name(c));
+	return CHILD_READY;
+}
+
+static enum child_state too_late(struct supervisor *s, struct child *c)
+{
+	log_error("%s is %s past its deadline; killing it", child_name(c),
+		  child_state_name(c->state));
+	return kill_it(s, c);
+}
+
+/* A process that dies loses its channel a moment before its end is known. */
+static enum child_state await_exit(struct supervisor *s, struct child *c)
+{
+	child_set_deadline(c, EXIT_TIMEOUT_MS);
+	return CHILD_STOPPING;
+}
+
+static enum child_state drain(struct supervisor *s, struct child *c)
+{
+	struct ipc_drain message = {
+		.timeout_ms = s->config->drain_timeout_ms,
+		.empty_queue = s->state == SUPERVISOR_STOPPING,
+	};
+	int error = child_send(c, IPC_DRAIN, &message, NULL, 0, NULL);
+
+	c->retiring = true;
+	if (error < 0) {
+		log_error("%s cannot be told to drain: %s; killing it", child_name(c),
+			  strerror(-error));
+		return kill_it(s, c);
+	}
+	child_set_deadline(c, s->config->drain_timeout_ms + s->config->stop_timeout_ms);
+	return CHILD_DRAINING;
+}
+
+static enum child_state stopped_accepting(struct supervisor *s, struct child *c)
+{
+	assign_release(s, c);
+	return CHILD_DRAINING;
+}
+
+static bool died_quickly(const struct child *c)
+{
+	return ev_now(c->loop) - c->started_at < BACKOFF_QUICK_S;
+}
+
+/* It was told to end by somebody else: its successor need not wait for its last connection, unless
+ * it has only just started and may be ending for a fault of its own. */
+static enum child_state drains_by_itself(struct supervisor *s, struct child *c)
+{
+	log_info("%s drains, which it was not told to do here", child_name(c));
+	child_set_deadline(c, s->config->drain_timeout_ms + s->config->stop_timeout_ms);
+	if (s->state != SUPERVISOR_STOPPING && !died_quickly(c)) {
+		c->retiring = true;
+		supervisor_add_worker(s);
+	}
+	return stopped_accepting(s, c);
+}
+
+/* After the end of the process: does the slot get another one, and when? */
+static enum child_state bury(struct supervisor *s, struct child *c)
+{
+	c->pid = 0;
+	memset(c->connections, 0, s->n_listeners * sizeof(*c->connections));
+	if (c->retiring || s->state == SUPERVISOR_STOPPING)
+		return CHILD_DEAD;
+
+	c->restarts++;
+	c->quick_deaths = died_quickly(c) ? c->quick_deaths + 1 : 0;
+	unsigned int delay_ms = backoff_ms(c->quick_deaths);
+	if (delay_ms == 0) {
+		supervisor_start_worker(s, c);
+		return c->state;
+	}
+	log_warning("slot %u: %u quick deaths in a row; next start in %u ms", c->slot,
+		    c->quick_deaths, delay_ms);
+	child_set_deadline(c, delay_ms);
+	return CHILD_BACKING_OFF;
+}
+
+static enum child_state start_again(struct supervisor *s, struct child *c)
+{
+	supervisor_start_worker(s, c);
+	return c->state;
+}
+
+static enum child_state give_up(struct supervisor *s, struct child *c)
+{
+	return CHILD_DEAD;
+}
+
+/* An empty field: nothing happens. */
+static transition_fn *const transitions[CHILD_STATES][EVENTS] = {
+	[CHILD_STARTING] =
+		{
+			[EVENT_HELLO] = greet,
+			[EVENT_READY] = become_ready,
+			[EVENT_DRAINING] = drains_by_itself,
+			[EVENT_CLOSED] = await_exit,
+			[EVENT_BROKE] = kill_it,
+			[EVENT_EXITED] = bury,
+			[EVENT_DEADLINE] = too_late,
+			[EVENT_RETIRE] = drain,
+			[EVENT_KILL] = kill_it,
+		},
+	[CHILD_READY] =
+		{
+			[EVENT_HELLO] = out_of_order,
+			[EVENT_READY] = out_of_order,
+			[EVENT_DRAINING] = drains_by_itself,
+			[EVENT_CLOSED] = await_exit,
+			[EVENT_BROKE] = kill_it,
+			[EVENT_EXITED] = bury,
+			[EVENT_RETIRE] = drain,
+			[EVENT_KILL] = kill_it,
+		},
+	[CHILD_DRAINING] =
+		{
+			/* HELLO and READY may have been on their way when it was told to drain. */
+			[EVENT_DRAINING] = stopped_accepting,
+			[EVENT_CLOSED] = await_exit,
+			[EVENT_BROKE] = kill_it,
+			[EVENT_EXITED] = bury,
+			[EVENT_DEADLINE] = too_late,
+			[EVENT_KILL] = kill_it,
+		},
+	[CHILD_STOPPING] =
+		{
+			[EVENT_EXITED] = bury,
+			[EVENT_DEADLINE] = too_late,
+			[EVENT_KILL] = kill_it,
+		},
+	[CHILD_BACKING_OFF] =
+		{
+			[EVENT_DEADLINE] = start_again,
+			[EVENT_RETIRE] = give_up,
+			[EVENT_KILL] = give_up,
+		},
+};
+
+void lifecycle_handle(struct supervisor *s, struct child *c, enum lifecycle_event event)
+{
+	transition_fn *transition = transitions[c->state][event];
+	enum child_state before = c->state;
+
+	if (!transition)
+		return;
+	c->state = transition(s, c);
+
+	if (c->state != CHILD_READY && c->state != CHILD_DRAINING)
+		assign_release(s, c);
+	if (c->pid == 0 || c->state == CHILD_STOPPING)
+		count_forget(&s->counter, c);
+	if (c->state == CHILD_DEAD) {
+		TAILQ_REMOVE(&s->children, c, link);
+		child_free(c);
+	} else if (c->state == CHILD_READY && before != CHILD_READY) {
+		assign_exclusive(s);
+	}
+
+	supervisor_tell_state(s);
+	if (s->state == SUPERVISOR_STOPPING && TAILQ_EMPTY(&s->children))
+		ev_break(s->loop, EVBREAK_ALL);
+}
+
+/* --- what a child tells --------------------------------------------------------------------- */
+
+static void on_hello(struct supervisor *s, struct child *c, struct ipc_message *message)
+{
+	const struct ipc_hello *hello = message->body;
+
+	if (hello->version == IPC_VERSION) {
+		lifecycle_handle(s, c, EVENT_HELLO);
+		return;
+	}
+	log_error("%s speaks version %u of the channel, this usherd %u: \"%s\" is not of this "
+		  "installation; killing it",
+		  child_name(c), hello->version, IPC_VERSION, s->program.path);
+	lifecycle_handle(s, c, EVENT_BROKE);
+}
+
+static void on_ready(struct supervisor *s, struct child *c, struct ipc_message *message)
+{
+	lifecycle_handle(s, c, EVENT_READY);
+}
+
+static void on_draining(struct supervisor *s, struct child *c, struct ipc_message *message)
+{
+	lifecycle_handle(s, c, EVENT_DRAINING);
+}
+
+static void on_counted(struct supervisor *s, struct child *c, struct ipc_message *message)
+{
+	if (count_answer(&s->counter, c, message) == 0)
+		return;
+	log_error("%s counted a listener that does not exist; killing it", child_name(c));
+	lifecycle_handle(s, c, EVENT_BROKE);
+}
+
+typedef void message_fn(struct supervisor *s, struct child *c, struct ipc_message *message);
+
+static message_fn *const message_handlers[IPC_TYPE_END] = {
+	[IPC_HELLO] = on_hello,
+	[IPC_READY] = on_ready,
+	[IPC_COUNTED] = on_counted,
+	[IPC_DRAINING] = on_draining,
+};
+
+static void on_message(struct child *c, struct ipc_message *message, void *ctx)
+{
+	message_handlers[message->type](ctx, c, message);
+}
+
+static void on_lost(struct child *c, int error, const char *why, void *ctx)
+{
+	if (error == 0) {
+		lifecycle_handle(ctx, c, EVENT_CLOSED);
+		return;
+	}
+	log_error("%s: %s (%s); killing it", child_name(c), why, strerror(-error));
+	lifecycle_handle(ctx, c, EVENT_BROKE);
+}
+
+static void log_exit(const struct child *c, int status)
+{
+	if (WIFSIGNALED(status))
+		log_warning("%s died of SIG%s", child_name(c), sigabbrev_np(WTERMSIG(status)));
+	else if (!c->retiring || WEXITSTATUS(status) != 0)
+		log_warning("%s ended with status %d", child_name(c), WEXITSTATUS(status));
+	else
+		log_info("%s has ended", child_name(c));
+}
+
+static void on_exit_status(struct child *c, int status, void *ctx)
+{
+	log_exit(c, status);
+	lifecycle_handle(ctx, c, EVENT_EXITED);
+}
+
+static void on_deadline(struct child *c, void *ctx)
+{
+	lifecycle_handle(ctx, c, EVENT_DEADLINE);
+}
+
+const struct child_ops lifecycle_ops = {
+	.on_message = on_message,
+	.on_lost = on_lost,
+	.on_exit = on_exit_status,
+	.on_deadline = on_deadline,
+};

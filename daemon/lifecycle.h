@@ -1,0 +1,32 @@
+/* What happens to a worker: one table of the state it is in and the event that comes.
+ *
+ * Owns:   nothing; a child that is dead is taken out of the supervisor's list and freed.
+ * Source: the table is after s6's idea of a supervised process. */
+#ifndef USHER_DAEMON_LIFECYCLE_H
+#define USHER_DAEMON_LIFECYCLE_H
+
+#include "daemon/child.h"
+
+struct supervisor;
+
+enum lifecycle_event {
+	EVENT_HELLO,
+	EVENT_READY,
+	EVENT_DRAINING, /* it accepts no more */
+	EVENT_CLOSED,   /* its end of the channel */
+	EVENT_BROKE,    /* the rules of the channel */
+	EVENT_EXITED,
+	EVENT_DEADLINE,
+	EVENT_RETIRE, /* we want it to finish */
+	EVENT_KILL,   /* we want it gone */
+	EVENTS
+};
+
+/* The child may be gone after this. */
+void lifecycle_handle(struct supervisor *supervisor, struct child *child,
+		      enum lifecycle_event event);
+
+/* The ops of every child; their ctx is the supervisor. */
+extern const struct child_ops lifecycle_ops;
+
+#endif

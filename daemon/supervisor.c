@@ -1,0 +1,270 @@
+#include "daemon/supervisor.h"
+
+#include <string.h>
+
+#include "common/log.h"
+#include "common/macros.h"
+#include "daemon/backoff.h"
+#include "daemon/lifecycle.h"
+#include "daemon/notify.h"
+
+/* After the service manager's queue was found full. */
+#define NOTIFY_RETRY_S 0.5
+
+/* --- the workers as a whole ----------------------------------------------------------------- */
+
+static unsigned int count_ready(const struct supervisor *s)
+{
+	const struct child *c;
+	unsigned int count = 0;
+
+	TAILQ_FOREACH (c, &s->children, link)
+		count += c->state == CHILD_READY;
+	return count;
+}
+
+/* A service manager that does not listen is no reason to stop. */
+static void check_told(int error)
+{
+	if (error < 0)
+		log_warning("the service manager cannot be told: %s", strerror(-error));
+}
+
+/* Returns whether the service manager knows; it is told again when it could take no more. */
+static bool announce(struct supervisor *s, unsigned int ready)
+{
+	int error = notify_send("READY=1");
+
+	if (error == -EAGAIN) {
+		ev_timer_again(s->loop, &s->retry);
+		return false;
+	}
+	check_told(error);
+	ev_timer_stop(s->loop, &s->retry);
+	log_info("ready: %u workers serve %zu listeners", ready, s->n_listeners);
+	return true;
+}
+
+/* What systemctl status shows, and READY once every worker has become ready. */
+void supervisor_tell_state(struct supervisor *s)
+{
+	unsigned int ready = count_ready(s);
+	bool complete = ready >= s->workers;
+
+	if (s->state == SUPERVISOR_STOPPING) {
+		check_told(notify_send("STATUS=Stopping, workers are finishing their connections"));
+		return;
+	}
+	if (s->state == SUPERVISOR_STARTING && complete && !announce(s, ready))
+		return;
+	if (complete)
+		s->state = SUPERVISOR_RUNNING;
+	else if (s->state == SUPERVISOR_RUNNING)
+		s->state = SUPERVISOR_DEGRADED;
+	check_told(notify_send("STATUS=%u of %u workers are ready", ready, s->workers));
+}
+
+static bool slot_is_taken(const struct supervisor *s, unsigned int slot)
+{
+	const struct child *c;
+
+	TAILQ_FOREACH (c, &s->children, link)
+		if (c->slot == slot && !c->retiring)
+			return true;
+	return false;
+}
+
+void supervisor_start_worker(struct supervisor *s, struct child *c)
+{
+	int error = child_spawn(c, ++s->last_worker, &s->program);
+
+	if (error == 0) {
+		c->state = CHILD_STARTING;
+		c->greeted = false;
+		child_set_deadline(c, s->config->start_timeout_ms);
+		return;
+	}
+	c->quick_deaths++;
+	unsigned int delay_ms = backoff_ms(c->quick_deaths + 1);
+	log_error("slot %u: cannot start a worker: %s; next try in %u ms", c->slot,
+		  strerror(-error), delay_ms);
+	c->state = CHILD_BACKING_OFF;
+	child_set_deadline(c, delay_ms);
+}
+
+void supervisor_add_worker(struct supervisor *s)
+{
+	struct child *c;
+	unsigned int slot = 1;
+
+	while (slot_is_taken(s, slot))
+		slot++;
+
+	int error = child_new(s->loop, slot, s->n_listeners, &lifecycle_ops, s, &c);
+	if (error < 0) {
+		log_error("slot %u: no worker: %s", slot, strerror(-error));
+		return;
+	}
+	TAILQ_INSERT_TAIL(&s->children, c, link);
+	supervisor_start_worker(s, c);
+}
+
+/* --- what people tell ----------------------------------------------------------------------- */
+
+/* lifecycle_handle() may free the child, so the next one is looked up first. */
+static void handle_all(struct supervisor *s, enum lifecycle_event event)
+{
+	struct child *c, *next;
+
+	for (c = TAILQ_FIRST(&s->children); c; c = next) {
+		next = TAILQ_NEXT(c, link);
+		lifecycle_handle(s, c, event);
+	}
+}
+
+void supervisor_stop(struct supervisor *s)
+{
+	if (s->state == SUPERVISOR_STOPPING) {
+		log_warning("stopping at once");
+		handle_all(s, EVENT_KILL);
+		return;
+	}
+
+	log_info("stopping: workers have %u ms to finish their connections",
+		 s->config->drain_timeout_ms);
+	s->state = SUPERVISOR_STOPPING;
+	check_told(notify_send("STOPPING=1"));
+
+	/* The workers empty the queues through their own handles, and nobody can join them. */
+	for (size_t i = 0; i < s->n_listeners; i++)
+		listener_close(&s->listeners[i]);
+	if (TAILQ_EMPTY(&s->children))
+		ev_break(s->loop, EVBREAK_ALL);
+	handle_all(s, EVENT_RETIRE);
+}
+
+static struct child *highest_slot(const struct supervisor *s)
+{
+	struct child *c, *highest = NULL;
+
+	TAILQ_FOREACH (c, &s->children, link)
+		if (!c->retiring && (!highest || c->slot > highest->slot))
+			highest = c;
+	return highest;
+}
+
+static unsigned int count_slots(const struct supervisor *s)
+{
+	const struct child *c;
+	unsigned int count = 0;
+
+	TAILQ_FOREACH (c, &s->children, link)
+		count += !c->retiring;
+	return count;
+}
+
+int supervisor_scale(struct supervisor *s, unsigned int workers)
+{
+	if (workers < 1 || workers > CONFIG_WORKERS_MAX)
+		return -ERANGE;
+	if (s->state == SUPERVISOR_STOPPING)
+		return -ESHUTDOWN;
+
+	log_info("scaling from %u to %u workers", s->workers, workers);
+	s->workers = workers;
+	for (unsigned int count = count_slots(s); count < workers; count++)
+		supervisor_add_worker(s);
+	for (unsigned int count = count_slots(s); count > workers; count--) {
+		struct child *c = highest_slot(s);
+
+		c->retiring = true;
+		lifecycle_handle(s, c, EVENT_RETIRE);
+	}
+	supervisor_tell_state(s);
+	return 0;
+}
+
+const char *supervisor_state_name(enum supervisor_state state)
+{
+	static const char *const names[] = {
+		[SUPERVISOR_STARTING] = "starting",
+		[SUPERVISOR_RUNNING] = "running",
+		[SUPERVISOR_DEGRADED] = "degraded",
+		[SUPERVISOR_STOPPING] = "stopping",
+	};
+
+	return names[state];
+}
+
+/* --- from start to end ---------------------------------------------------------------------- */
+
+static void on_retry(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	supervisor_tell_state(CONTAINER_OF(watcher, struct supervisor, retry));
+}
+
+static void on_watchdog(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	check_told(notify_send("WATCHDOG=1"));
+}
+
+static int open_listeners(struct supervisor *s)
+{
+	int first_error = 0;
+
+	for (size_t i = 0; i < s->config->n_listeners; i++) {
+		int error = listener_open(&s->config->listeners[i], (uint32_t)i, &s->listeners[i]);
+
+		if (error < 0 && first_error == 0)
+			first_error = error;
+		s->n_listeners++;
+	}
+	return first_error;
+}
+
+int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct config *config,
+		    const struct child_program *program, unsigned int workers)
+{
+	double interval = notify_watchdog_interval();
+
+	*s = (struct supervisor){
+		.loop = loop,
+		.config = config,
+		.program = *program,
+		.started_at = ev_time(),
+		.workers = workers,
+	};
+	TAILQ_INIT(&s->children);
+	counter_init(&s->counter, loop, &s->children, config->n_listeners);
+	ev_timer_init(&s->retry, on_retry, 0, NOTIFY_RETRY_S);
+	ev_timer_init(&s->watchdog, on_watchdog, interval, interval);
+
+	s->listeners = calloc(config->n_listeners, sizeof(*s->listeners));
+	if (!s->listeners)
+		return -ENOMEM;
+	return open_listeners(s);
+}
+
+void supervisor_start(struct supervisor *s)
+{
+	if (notify_watchdog_interval() > 0)
+		ev_timer_start(s->loop, &s->watchdog);
+	for (unsigned int i = 0; i < s->workers; i++)
+		supervisor_add_worker(s);
+}
+
+void supervisor_done(struct supervisor *s)
+{
+	struct child *c;
+
+	ev_timer_stop(s->loop, &s->watchdog);
+	ev_timer_stop(s->loop, &s->retry);
+	counter_done(&s->counter);
+	while ((c = TAILQ_FIRST(&s->children))) {
+		TAILQ_REMOVE(&s->children, c, link);
+		child_free(c);
+	}
+	for (size_t i = 0; i < s->n_listeners; i++)
+		listener_close(&s->listeners[i]);
+	free(s->listeners);
+}

@@ -1,0 +1,73 @@
+/* The supervisor: keeps every listening socket, and a worker in every slot. What happens to a
+ * worker is lifecycle's to decide, who accepts where is assign's.
+ *
+ * The supervisor reads no client's byte and allocates nothing for a client.
+ *
+ * Owns:   listeners, workers and watchers. config and the program are borrowed.
+ * Errors: functions return 0 or -errno; what goes wrong later is logged and survived.
+ * Source: ev(3), sd_notify(3). */
+#ifndef USHER_DAEMON_SUPERVISOR_H
+#define USHER_DAEMON_SUPERVISOR_H
+
+#include "daemon/child.h"
+#include "daemon/config.h"
+#include "daemon/count.h"
+#include "daemon/listener.h"
+
+enum supervisor_state {
+	SUPERVISOR_STARTING, /* not every worker has been ready yet */
+	SUPERVISOR_RUNNING,
+	SUPERVISOR_DEGRADED, /* has been running; a slot is without a ready worker */
+	SUPERVISOR_STOPPING,
+};
+
+struct supervisor {
+	struct ev_loop *loop;
+	const struct config *config;
+	struct child_program program;
+	enum supervisor_state state;
+	ev_tstamp started_at;
+
+	struct listener *listeners;
+	size_t n_listeners;
+
+	struct child_list children;
+	unsigned int workers; /* how many slots there shall be */
+	unsigned int last_worker;
+
+	struct counter counter;
+	ev_timer watchdog;
+	ev_timer retry; /* of READY */
+};
+
+/* Opens all listeners; complains about each that fails. */
+int supervisor_init(struct supervisor *supervisor, struct ev_loop *loop,
+		    const struct config *config, const struct child_program *program,
+		    unsigned int workers);
+
+/* Starts the workers. */
+void supervisor_start(struct supervisor *supervisor);
+
+/* Takes no further connections and lets the workers finish theirs, up to the drain timeout; then
+ * the loop ends. A second call ends the workers at once. */
+void supervisor_stop(struct supervisor *supervisor);
+
+/* More or fewer workers. Those that are too many drain. -ERANGE: not 1 to CONFIG_WORKERS_MAX;
+ * -ESHUTDOWN: it stops. */
+int supervisor_scale(struct supervisor *supervisor, unsigned int workers);
+
+/* Adds a worker in the lowest slot that is free. */
+void supervisor_add_worker(struct supervisor *supervisor);
+
+/* Starts a process for a child that has none, or has it back off. */
+void supervisor_start_worker(struct supervisor *supervisor, struct child *child);
+
+/* Reckons the state from those of the workers, and tells the service manager. */
+void supervisor_tell_state(struct supervisor *supervisor);
+
+const char *supervisor_state_name(enum supervisor_state state);
+
+/* Kills what still runs and closes everything. */
+void supervisor_done(struct supervisor *supervisor);
+
+#endif
