@@ -1,6 +1,7 @@
 /* Processes that die: a worker costs its own connections only and is replaced; quick deaths are
  * answered slower and slower; without the supervisor the workers drain and end. */
 #include <setjmp.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -190,7 +191,6 @@ static void a_hundred_kills_leave_it_serving(void **state)
 	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
 
-	/* Enough slots that the youngest worker is never the one that is killed next. */
 	usher_configure(u, "workers: 50\n"
 			   "listeners:\n"
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
@@ -200,7 +200,8 @@ static void a_hundred_kills_leave_it_serving(void **state)
 		size_t n = ask_workers(u, "ready", pids);
 
 		assert_true(n > 0);
-		assert_int_equal(kill(pids[i % n], SIGKILL), 0);
+		/* usherd may not yet have noticed that this one was killed before. */
+		assert_true(kill(pids[i % n], SIGKILL) == 0 || errno == ESRCH);
 		if (i % 10 == 0) {
 			clients_connect(&u->clients, port, 1);
 			clients_close(&u->clients, 1);

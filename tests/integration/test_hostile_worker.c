@@ -17,7 +17,9 @@
 
 #define WATCHDOG_SECONDS 240
 
+/* The fake writes into the test's folder, which is for its owner only. */
 static const char config[] = "workers: 2\n"
+			     "user: root\n"
 			     "start_timeout: 2s\n"
 			     "listeners:\n"
 			     "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n";

@@ -179,6 +179,7 @@ static void what_is_queued_at_term_is_still_served(void **state)
 		client_expect(u->clients.fds[i], "hi");
 		client_expect_end(u->clients.fds[i]);
 	}
+	clients_close(&u->clients, u->clients.count);
 	assert_int_equal(usher_ended(u), 0);
 }
 
