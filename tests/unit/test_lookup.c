@@ -194,6 +194,7 @@ static void process_may_exit_while_a_lookup_runs(void **state)
 	pid_t child = fork();
 
 	if (child == 0) {
+		alarm(WATCHDOG_S); /* not inherited */
 		start(*state, "slow.test", 0, &answer);
 		wait_for(&entered);
 		exit(7);
@@ -526,6 +527,48 @@ static void without_a_thread_nothing_is_pending(void **state)
 	assert_int_equal(answer.calls, 0);
 }
 
+static void thread_that_runs_serves_a_lookup_that_gets_none(void **state)
+{
+	struct answer slow, answer;
+
+	start(*state, "slow.test", 0, &slow);
+	wait_for(&entered);
+	atomic_store(&pthread_create_error, EAGAIN);
+	start(*state, "three.test", 0, &answer);
+	sem_post(&gate);
+	ev_run(*state, 0);
+	assert_int_equal(slow.calls, 1);
+	assert_int_equal(answer.calls, 1);
+}
+
+static void stop_loop(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	ev_break(loop, EVBREAK_ALL);
+}
+
+static void loop_sleeps_between_answers(void **state)
+{
+	struct answer slow, answer;
+	unsigned iterations;
+	ev_timer timer;
+
+	start(*state, "slow.test", 0, &slow);
+	wait_for(&entered);
+	start(*state, "three.test", 0, &answer);
+	while (answer.calls == 0)
+		ev_run(*state, EVRUN_ONCE);
+
+	iterations = ev_iteration(*state);
+	ev_timer_init(&timer, stop_loop, 0.02, 0.);
+	ev_timer_start(*state, &timer);
+	ev_run(*state, 0);
+	assert_in_range(ev_iteration(*state) - iterations, 1, 5);
+
+	sem_post(&gate);
+	ev_run(*state, 0);
+	assert_int_equal(slow.calls, 1);
+}
+
 static void without_a_descriptor_nothing_is_pending(void **state)
 {
 	struct resolve_request request = {.host = "::1"};
@@ -576,6 +619,7 @@ static void look_up_in_child(void)
 	struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
 	struct answer answer;
 
+	alarm(WATCHDOG_S); /* not inherited */
 	start(loop, "three.test", 0, &answer);
 	ev_run(loop, 0);
 	ev_loop_destroy(loop);
@@ -589,10 +633,10 @@ static void forked_child_looks_up_anew(void **state)
 #ifdef UNDER_TSAN
 	skip(); /* it allows no thread in the child of a process with threads */
 #endif
-	struct answer answers[LOOKUP_THREADS];
+	struct answer answers[LOOKUP_THREADS + 1]; /* the last one waits */
 	int status;
 
-	for (int i = 0; i < LOOKUP_THREADS; i++)
+	for (size_t i = 0; i < ARRAY_LEN(answers); i++)
 		start(*state, "slow.test", 0, &answers[i]);
 	for (int i = 0; i < LOOKUP_THREADS; i++)
 		wait_for(&entered);
@@ -601,13 +645,13 @@ static void forked_child_looks_up_anew(void **state)
 	if (child == 0)
 		look_up_in_child();
 	assert_int_equal(waitpid(child, &status, 0), child);
-	for (int i = 0; i < LOOKUP_THREADS; i++)
+	for (size_t i = 0; i < ARRAY_LEN(answers); i++)
 		sem_post(&gate);
 	ev_run(*state, 0);
 
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
-	for (int i = 0; i < LOOKUP_THREADS; i++)
+	for (size_t i = 0; i < ARRAY_LEN(answers); i++)
 		assert_int_equal(answers[i].calls, 1);
 }
 
@@ -630,7 +674,9 @@ int main(void)
 		TEST(errors_of_getaddrinfo_become_ours),
 		TEST(loop_goes_on_while_the_resolver_blocks),
 		TEST(only_a_pending_lookup_keeps_the_loop_alive),
+		TEST(loop_sleeps_between_answers),
 		TEST(at_most_four_threads_serve_many_names),
+		TEST(thread_that_runs_serves_a_lookup_that_gets_none),
 		TEST(threads_take_no_signals),
 		TEST(cancelled_while_queued_is_never_asked),
 		TEST(cancelled_while_running_is_never_answered),
