@@ -352,7 +352,7 @@ int attempts_start(struct ev_loop *loop, const struct attempts_request *request,
 
 void attempts_cancel(struct attempts *attempts)
 {
-	if (!attempts || attempts->ended)
+	if (!attempts)
 		return;
 
 	enter(attempts);

@@ -25,7 +25,8 @@ int __wrap_socket(int family, int type, int protocol);
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 
-static int socket_error;       /* what socket(2) fails with */
+static int socket_error; /* what socket(2) fails with */
+static int last_socket;
 static int calloc_budget = -1; /* calls that succeed; -1: all */
 
 int __wrap_socket(int family, int type, int protocol)
@@ -34,7 +35,8 @@ int __wrap_socket(int family, int type, int protocol)
 		errno = socket_error;
 		return -1;
 	}
-	return __real_socket(family, type, protocol);
+	last_socket = __real_socket(family, type, protocol);
+	return last_socket;
 }
 
 void *__wrap_calloc(size_t count, size_t size)
@@ -328,6 +330,50 @@ static void address_that_was_passed_over_may_still_win(void **state)
 	assert_nothing_else_open(f);
 }
 
+static void false_alarm_is_no_connection(void **state)
+{
+	struct fixture *f = *state;
+	struct addr addr = silent(f, "127.0.0.1", NULL);
+	struct attempts_request request = {.addresses = &addr, .count = 1};
+
+	start(f, &request);
+	while (f->attempt_calls == 0)
+		ev_run(f->loop, EVRUN_ONCE);
+	ev_feed_fd_event(f->loop, last_socket, EV_WRITE);
+	ev_run(f->loop, EVRUN_NOWAIT);
+	assert_int_equal(f->done_calls, 0);
+	attempts_cancel(f->attempts);
+}
+
+/* CN-11: the delay counts from the last attempt. The first one's listener goes away, and fails it
+ * when the kernel repeats its SYN after 1 s; the third must not start 1.5 s after the first. */
+static void failure_starts_the_delay_anew(void **state)
+{
+	struct fixture *f = *state;
+	struct addr addrs[3];
+	struct attempts_request request = {.addresses = addrs, .count = 3, .delay_ms = 1500};
+	ev_timer late;
+	int listener;
+
+	addrs[0] = silent(f, "127.0.0.1", &listener);
+	addrs[1] = silent(f, "127.0.0.1", NULL);
+	addrs[2] = address("127.0.0.1", 1);
+	start(f, &request);
+	while (f->attempt_calls < 1)
+		ev_run(f->loop, EVRUN_ONCE);
+	assert_int_equal(dup2(f->servers[1], listener), listener); /* closes it */
+	while (f->attempt_calls < 2)
+		ev_run(f->loop, EVRUN_ONCE);
+
+	ev_timer_init(&late, note_time, 0.8, 0.);
+	late.data = f;
+	ev_timer_start(f->loop, &late);
+	while (!strstr(f->log, "early"))
+		ev_run(f->loop, EVRUN_ONCE);
+	assert_int_equal(f->attempt_calls, 2);
+	attempts_cancel(f->attempts);
+}
+
 /* CN-11 */
 static void families_take_turns_and_duplicates_are_left_out(void **state)
 {
@@ -533,6 +579,18 @@ static void may_be_cancelled_when_the_call_itself_failed(void **state)
 }
 
 /* CB-3 */
+static void may_be_cancelled_in_the_last_failure(void **state)
+{
+	struct fixture *f = *state;
+	struct addr addr = dead(f, "127.0.0.1");
+
+	f->cancel_at = '-';
+	run(f, &addr, 1, 0);
+	assert_int_equal(f->attempt_calls, 1);
+	assert_int_equal(f->done_calls, 0);
+}
+
+/* CB-3 */
 static void cancel_in_on_done_leaves_the_descriptor(void **state)
 {
 	struct fixture *f = *state;
@@ -598,6 +656,8 @@ int main(void)
 		TEST(silent_address_is_passed_over_after_the_delay_and_closed),
 		TEST(default_delay_is_a_quarter_of_a_second),
 		TEST(address_that_was_passed_over_may_still_win),
+		TEST(false_alarm_is_no_connection),
+		TEST(failure_starts_the_delay_anew),
 		TEST(families_take_turns_and_duplicates_are_left_out),
 		TEST(first_family_is_that_of_the_first_address),
 		TEST(when_all_fail_the_result_lists_each),
@@ -612,6 +672,7 @@ int main(void)
 		TEST(may_be_cancelled_in_on_attempt),
 		TEST(may_be_cancelled_in_on_attempt_failed),
 		TEST(may_be_cancelled_when_the_call_itself_failed),
+		TEST(may_be_cancelled_in_the_last_failure),
 		TEST(cancel_in_on_done_leaves_the_descriptor),
 		TEST(cancel_takes_null),
 		TEST(ops_but_the_last_may_be_null),
