@@ -431,6 +431,11 @@ NET_API int net_block_list_add_subnet(struct net_block_list *list, const char *n
 				      unsigned prefix);
 /* Whether the address is in the set; an IPv4-mapped IPv6 address counts as its IPv4 one. */
 NET_API bool net_block_list_check(const struct net_block_list *list, const char *address);
+/* Tells each rule, in the order they were added: "Address: IPv4 192.0.2.1",
+ * "Range: IPv4 192.0.2.1-192.0.2.9", "Subnet: IPv6 2001:db8::/32". */
+typedef void net_block_list_rule_fn(const char *rule, void *ctx);
+NET_API void net_block_list_rules(const struct net_block_list *list, net_block_list_rule_fn *tell,
+				  void *ctx);
 
 #ifdef __cplusplus
 }
