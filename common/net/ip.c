@@ -15,7 +15,7 @@ static const char *parse_part(const char *text, char follows, uint8_t *ret)
 
 	for (; *text >= '0' && *text <= '9'; text++) {
 		value = value * 10 + (unsigned)(*text - '0');
-		if (++digits > 3 || (digits == 2 && value < 10) || value > 255)
+		if ((++digits == 2 && value < 10) || value > 255)
 			return NULL;
 	}
 	if (digits == 0 || *text != follows)
