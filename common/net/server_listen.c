@@ -168,7 +168,7 @@ static void look_up(struct listening *l)
 	int r = lookup_start(l->server->context->loop, &request, on_looked_up, l, &l->lookup);
 
 	l->syscall = "getaddrinfo";
-	if (r == 0)
+	if (r >= 0)
 		return;
 	settle(l, r, NULL);
 	tell_later(l);
