@@ -67,9 +67,9 @@ const char *ask_address(const struct usher *u, const char *listener)
 	size_t i;
 
 	address[0] = '\0';
-	json_array_foreach(json_object_get(status, "listeners"), i,
-			   row) if (strcmp(string_of(row, "name"), listener) == 0)
-		snprintf(address, sizeof(address), "%s", string_of(row, "address"));
+	json_array_foreach (json_object_get(status, "listeners"), i, row)
+		if (strcmp(string_of(row, "name"), listener) == 0)
+			snprintf(address, sizeof(address), "%s", string_of(row, "address"));
 	json_decref(status);
 	if (!address[0])
 		fail_msg("status knows no address of listener %s", listener);
@@ -92,8 +92,7 @@ size_t ask_workers(const struct usher *u, const char *state, pid_t pids[USHER_WO
 	size_t i, count = 0;
 	json_t *row;
 
-	json_array_foreach(json_object_get(status, "workers"), i, row)
-	{
+	json_array_foreach (json_object_get(status, "workers"), i, row) {
 		if (strcmp(string_of(row, "state"), state) != 0)
 			continue;
 		assert_true(count < USHER_WORKERS_MAX);
@@ -144,8 +143,7 @@ static long sum_of_rows(const json_t *answer, const char *rows)
 	size_t i;
 
 	assert_true(json_is_array(array));
-	json_array_foreach(array, i, row)
-	{
+	json_array_foreach (array, i, row) {
 		const json_t *count = json_object_get(row, "connections");
 
 		assert_true(json_is_integer(count));

@@ -80,6 +80,17 @@ void kernel_kill(pid_t pid)
 	assert_true(wait_readable(pidfd, WAIT_MS));
 }
 
+static bool has_stopped(void *ctx)
+{
+	return kernel_process_state(*(pid_t *)ctx) == 'T';
+}
+
+void kernel_stop(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	assert_true(poll_until(has_stopped, &pid, WAIT_MS));
+}
+
 int kernel_fd_count(pid_t pid)
 {
 	char path[64];

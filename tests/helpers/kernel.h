@@ -19,6 +19,10 @@ char kernel_process_state(pid_t pid);
 /* Kills a process with SIGKILL and waits until it has ended; it need not be a child. */
 void kernel_kill(pid_t pid);
 
+/* Stops a process with SIGSTOP and waits until it has stopped: before that it may still be woken
+ * for something that it then does not do. SIGCONT lets it go on. */
+void kernel_stop(pid_t pid);
+
 /* Open descriptors of another process; open_fd_count() is for the test itself. */
 int kernel_fd_count(pid_t pid);
 

@@ -125,16 +125,15 @@ static void a_stopped_worker_does_not_hold_up_the_answer(void **state)
 	ask_expect_connections(u, port, 100);
 
 	assert_int_equal(ask_workers(u, "ready", pids), 4);
-	assert_int_equal(kill(pids[2], SIGSTOP), 0);
+	kernel_stop(pids[2]);
 	int64_t asked = now_ms();
 	json_t *answer = ask_connections(u);
 	assert_in_range(now_ms() - asked, 0, WAIT_MS / 2);
-	json_array_foreach(json_object_get(answer, "workers"), i,
-			   row) if (json_is_true(json_object_get(row, "stale")))
-	{
-		assert_int_equal(json_integer_value(json_object_get(row, "pid")), pids[2]);
-		stale++;
-	}
+	json_array_foreach (json_object_get(answer, "workers"), i, row)
+		if (json_is_true(json_object_get(row, "stale"))) {
+			assert_int_equal(json_integer_value(json_object_get(row, "pid")), pids[2]);
+			stale++;
+		}
 	assert_int_equal(stale, 1);
 	assert_int_equal(json_integer_value(json_object_get(answer, "connections")), 100);
 	json_decref(answer);
@@ -192,7 +191,7 @@ static void scaling_up_adds_workers_that_serve(void **state)
 	assert_int_equal(ask_ctl(u, NULL, NULL, "scale", "3", NULL), 0);
 	assert_true(ask_until_workers(u, "ready", 3));
 
-	assert_int_equal(kill(first, SIGSTOP), 0);
+	kernel_stop(first);
 	clients_connect(&u->clients, ask_port(u, "idle"), 1);
 	clients_expect_echo(&u->clients);
 	assert_int_equal(kill(first, SIGCONT), 0);

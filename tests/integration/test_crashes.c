@@ -1,7 +1,7 @@
 /* Processes that die: a worker costs its own connections only and is replaced; quick deaths are
  * answered slower and slower; without the supervisor the workers drain and end. */
-#include <setjmp.h>
 #include <errno.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,9 +31,9 @@ static json_int_t of_worker(const struct usher *u, pid_t pid, const char *key)
 	json_t *row;
 	size_t i;
 
-	json_array_foreach(json_object_get(status, "workers"), i,
-			   row) if (json_integer_value(json_object_get(row, "pid")) == pid)
-		value = json_integer_value(json_object_get(row, key));
+	json_array_foreach (json_object_get(status, "workers"), i, row)
+		if (json_integer_value(json_object_get(row, "pid")) == pid)
+			value = json_integer_value(json_object_get(row, key));
 	json_decref(status);
 	return value;
 }
@@ -50,7 +50,7 @@ static void a_killed_worker_costs_its_own_connections_only(void **state)
 
 	/* Both get some: while one is stopped the other accepts. */
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(kill(before[!i], SIGSTOP), 0);
+		kernel_stop(before[!i]);
 		clients_connect(&u->clients, port, 5);
 		for (size_t n = u->clients.count - 5; n < u->clients.count; n++)
 			client_expect_echo(u->clients.fds[n]);
@@ -102,7 +102,7 @@ static void connections_wait_while_no_worker_lives(void **state)
 	int port = ask_port(u, "echo");
 	assert_int_equal(ask_workers(u, "ready", pids), 2);
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(kill(pids[i], SIGSTOP), 0);
+		kernel_stop(pids[i]);
 	clients_connect(&u->clients, port, 100);
 	for (int i = 0; i < 2; i++)
 		kernel_kill(pids[i]);

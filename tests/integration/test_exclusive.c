@@ -32,10 +32,9 @@ static json_int_t owner_of(const struct usher *u, const char *listener)
 	json_t *row;
 	size_t i;
 
-	json_array_foreach(
-		json_object_get(status, "listeners"), i,
-		row) if (strcmp(json_string_value(json_object_get(row, "name")), listener) == 0)
-		owner = json_integer_value(json_object_get(row, "owner"));
+	json_array_foreach (json_object_get(status, "listeners"), i, row)
+		if (strcmp(json_string_value(json_object_get(row, "name")), listener) == 0)
+			owner = json_integer_value(json_object_get(row, "owner"));
 	json_decref(status);
 	return owner;
 }
@@ -47,9 +46,9 @@ static pid_t pid_of(const struct usher *u, json_int_t worker)
 	json_t *row;
 	size_t i;
 
-	json_array_foreach(json_object_get(status, "workers"), i,
-			   row) if (json_integer_value(json_object_get(row, "worker")) == worker)
-		pid = (pid_t)json_integer_value(json_object_get(row, "pid"));
+	json_array_foreach (json_object_get(status, "workers"), i, row)
+		if (json_integer_value(json_object_get(row, "worker")) == worker)
+			pid = (pid_t)json_integer_value(json_object_get(row, "pid"));
 	json_decref(status);
 	assert_true(pid > 0);
 	return pid;
@@ -62,9 +61,9 @@ static long connections_of(const struct usher *u, json_int_t worker)
 	json_t *row;
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "workers"), i,
-			   row) if (json_integer_value(json_object_get(row, "worker")) == worker)
-		count = (long)json_integer_value(json_object_get(row, "connections"));
+	json_array_foreach (json_object_get(answer, "workers"), i, row)
+		if (json_integer_value(json_object_get(row, "worker")) == worker)
+			count = (long)json_integer_value(json_object_get(row, "connections"));
 	json_decref(answer);
 	return count;
 }
@@ -95,7 +94,7 @@ static void a_stopped_owner_is_not_helped(void **state)
 	usher_start(u);
 
 	pid_t owner = pid_of(u, owner_of(u, "one"));
-	assert_int_equal(kill(owner, SIGSTOP), 0);
+	kernel_stop(owner);
 	AUTO_CLOSE int fd = connect_tcp("127.0.0.1", ask_port(u, "one"));
 	client_send(fd, "x");
 	assert_false(wait_readable(fd, 300));
@@ -113,7 +112,7 @@ static void the_queue_of_a_dead_owner_is_served_by_another(void **state)
 	int port = ask_port(u, "one");
 	json_int_t owner = owner_of(u, "one");
 	pid_t pid = pid_of(u, owner);
-	assert_int_equal(kill(pid, SIGSTOP), 0);
+	kernel_stop(pid);
 	clients_connect(&u->clients, port, QUEUED);
 	kernel_kill(pid);
 
@@ -137,7 +136,7 @@ static void the_only_worker_gets_it_again(void **state)
 
 	int port = ask_port(u, "one");
 	pid_t pid = pid_of(u, owner_of(u, "one"));
-	assert_int_equal(kill(pid, SIGSTOP), 0);
+	kernel_stop(pid);
 	clients_connect(&u->clients, port, 20);
 	kernel_kill(pid);
 	clients_expect_echo(&u->clients);

@@ -261,7 +261,7 @@ static void each_worker_accepts_on_a_shared_listener(void **state)
 	int port = ask_port(u, "tcp");
 	assert_int_equal(ask_workers(u, "ready", pids), 2);
 	for (int stopped = 0; stopped < 2; stopped++) {
-		assert_int_equal(kill(pids[stopped], SIGSTOP), 0);
+		kernel_stop(pids[stopped]);
 		for (int i = 0; i < 5; i++) {
 			AUTO_CLOSE int tcp = connect_tcp("127.0.0.1", port);
 			AUTO_CLOSE int file = connect_unix(usher_path(u, "s.sock"));

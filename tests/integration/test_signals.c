@@ -73,7 +73,7 @@ static void the_deadline_ends_a_stopped_worker(void **state)
 
 	start(u, "1s");
 	assert_int_equal(ask_workers(u, "ready", pids), 2);
-	assert_int_equal(kill(pids[0], SIGSTOP), 0);
+	kernel_stop(pids[0]);
 	usher_signal(u, SIGTERM);
 	usher_ended(u);
 	assert_int_equal(kernel_process_state(pids[0]), 0);
@@ -168,7 +168,7 @@ static void what_is_queued_at_term_is_still_served(void **state)
 	int port = ask_port(u, "hi");
 	assert_int_equal(ask_workers(u, "ready", pids), 2);
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(kill(pids[i], SIGSTOP), 0);
+		kernel_stop(pids[i]);
 	clients_connect(&u->clients, port, 100);
 	usher_signal(u, SIGTERM);
 	assert_true(usher_was_told(u, "STOPPING=1", WAIT_MS));
