@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "common/net/decoder.h"
+
 static SLIST_HEAD(, net_context) contexts = SLIST_HEAD_INITIALIZER(contexts);
 static pthread_mutex_t contexts_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -26,6 +28,7 @@ static struct net_context *make(struct ev_loop *loop)
 
 	context->loop = loop;
 	context->refs = 0;
+	context->text = NULL;
 	context->provider = NULL;
 	context->provider_ctx = NULL;
 	defer_init(&context->calls, loop);
@@ -65,7 +68,15 @@ void context_put(struct net_context *context)
 	SLIST_REMOVE(&contexts, context, net_context, link);
 	pthread_mutex_unlock(&contexts_lock);
 	defer_done(&context->calls);
+	free(context->text);
 	free(context);
+}
+
+int context_need_text(struct net_context *context)
+{
+	if (!context->text)
+		context->text = malloc(DECODER_TEXT_SIZE(CONTEXT_BUFFER_SIZE));
+	return context->text ? 0 : -ENOMEM;
 }
 
 void context_set_listen_provider(struct net_context *context,

@@ -35,6 +35,7 @@ struct net_context {
 	struct defer_queue calls;
 	const struct listen_provider *provider;
 	void *provider_ctx;
+	char *text; /* room for a decoded buffer; NULL until a socket has an encoding */
 	/* What a read brings is only ever here while its callback runs. */
 	char buffer[CONTEXT_BUFFER_SIZE];
 };
@@ -43,6 +44,9 @@ struct net_context {
 int context_get(struct ev_loop *loop, struct net_context **ret);
 void context_hold(struct net_context *context);
 void context_put(struct net_context *context);
+
+/* Makes sure that there is text. -ENOMEM. */
+int context_need_text(struct net_context *context);
 
 /* provider is borrowed until it is replaced; NULL: every server listens by itself. Hold a
  * reference to the context as long as a provider is set. */

@@ -339,6 +339,7 @@ void socket_fail(struct net_socket *s, int error, enum socket_call call)
 	s->queued = 0;
 	timeout_stop(s);
 	connect_cancel(s);
+	pipe_break(s);
 
 	watch_stop(s);
 	if (s->io.fd >= 0)

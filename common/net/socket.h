@@ -19,6 +19,7 @@
 
 #include "common/net/addr.h"
 #include "common/net/context.h"
+#include "common/net/decoder.h"
 #include "common/net/error.h"
 #include "common/net/net.h"
 
@@ -46,7 +47,6 @@ struct chunk;
 STAILQ_HEAD(chunk_list, chunk);
 
 struct connecting;
-struct decoder;
 struct socket_pipe;
 
 struct socket_timeout {
@@ -60,7 +60,7 @@ struct socket_timeout {
 struct socket_extra {
 	struct socket_timeout timeout;
 	struct connecting *connecting;
-	struct decoder *decoder;
+	struct decoder decoder;
 	struct socket_pipe *pipe_out; /* this socket is its source */
 	struct socket_pipe *pipe_in;  /* this socket is its destination */
 	char *path;                   /* of a Unix peer that was connected to */
@@ -100,6 +100,7 @@ struct net_socket {
 	bool connecting : 1;
 	bool connected : 1;    /* once there was a connection, also after its end */
 	bool resumed : 1;      /* by the user: data may be dropped if there is no on_data */
+	bool read_short : 1;   /* the last read took all there was */
 	bool data_waits : 1;   /* undecided, and there is something to read */
 	bool eof : 1;          /* the peer has ended */
 	bool end_told : 1;     /* on_end has run */
@@ -165,8 +166,31 @@ void write_ready(struct net_socket *s);
 void write_connected(struct net_socket *s);
 /* Ends our side, as the peer has ended. */
 void write_auto_end(struct net_socket *s);
+/* Puts size bytes that are to be read from fd before all that waits. Failing destroys s. */
+void write_queue_from(struct net_socket *s, int fd, size_t size);
 /* Drops the queue and answers all requests, from the deferred close. */
 void write_abandon(struct net_socket *s);
+
+/* --- socket_pipe ----------------------------------------------------------------------------- */
+
+/* pipe may be NULL for the first two. A full one waits for its destination. */
+bool pipe_is_full(const struct socket_pipe *pipe);
+/* Whether the next bytes go by splice(2), inside the kernel. */
+bool pipe_splices(const struct socket_pipe *pipe);
+/* Moves some bytes from the source; as recv(2), with a negative error. */
+ssize_t pipe_splice(struct socket_pipe *pipe);
+/* Sends what was read from the source. */
+void pipe_copy(struct socket_pipe *pipe, const void *data, size_t size);
+/* The source has ended: so will the destination. */
+void pipe_end(struct socket_pipe *pipe);
+/* Bytes of pipe that are inside the kernel, on their way to s. */
+size_t pipe_pending(const struct net_socket *s);
+/* s is writable: sends those. */
+void pipe_push(struct net_socket *s);
+/* Nothing is queued for s any more. */
+void pipe_drained(struct net_socket *s);
+/* s is destroyed: its pipes end. */
+void pipe_break(struct net_socket *s);
 
 /* --- socket_connect -------------------------------------------------------------------------- */
 

@@ -11,9 +11,14 @@
 /* Reads in one wake-up, so that one busy peer does not starve the others. */
 #define READS_MAX 32
 
+static struct socket_pipe *pipe_of(const struct net_socket *s)
+{
+	return s->extra ? s->extra->pipe_out : NULL;
+}
+
 static bool has_consumer(const struct net_socket *s)
 {
-	return s->ops->on_data || s->ops->on_read;
+	return s->ops->on_data || s->ops->on_read || pipe_of(s);
 }
 
 void read_ops_changed(struct net_socket *s)
@@ -25,9 +30,38 @@ void read_ops_changed(struct net_socket *s)
 
 bool read_wanted(const struct net_socket *s)
 {
-	if (s->eof || s->read_state == READ_PAUSED)
+	if (s->eof || s->read_state == READ_PAUSED || pipe_is_full(pipe_of(s)))
 		return false;
 	return s->read_state == READ_FLOWING || !s->data_waits;
+}
+
+/* --- data ------------------------------------------------------------------------------------ */
+
+static void deliver_text(struct net_socket *s, size_t size)
+{
+	if (size > 0 && s->ops->on_data)
+		s->ops->on_data(s, s->context->text, size, s->ctx);
+}
+
+static void deliver(struct net_socket *s, void *data, size_t size)
+{
+	struct decoder *decoder = s->extra ? &s->extra->decoder : NULL;
+
+	if (s->ops->on_read) {
+		if (!s->ops->on_read(s, data, size, s->ctx) && !s->destroyed)
+			net_socket_pause(s);
+	} else if (decoder && decoder->encoding != NET_ENCODING_NONE) {
+		deliver_text(s, decoder_write(decoder, data, size, s->context->text));
+	} else if (s->ops->on_data) {
+		s->ops->on_data(s, data, size, s->ctx);
+	}
+}
+
+/* What the decoder holds back. */
+static void deliver_rest(struct net_socket *s)
+{
+	if (s->extra && s->extra->decoder.encoding != NET_ENCODING_NONE && !s->ops->on_read)
+		deliver_text(s, decoder_end(&s->extra->decoder, s->context->text));
 }
 
 /* --- the end --------------------------------------------------------------------------------- */
@@ -43,18 +77,38 @@ static void on_auto_end_turn(struct defer *call)
 
 static void tell_end(struct net_socket *s)
 {
-	s->eof = true;
+	struct socket_pipe *pipe = pipe_of(s);
+
 	s->end_told = true;
-	socket_update(s);
 	if (!s->allow_half_open && !s->ending)
 		defer_call(&s->context->calls, &s->read_call, on_auto_end_turn);
 	if (s->ops->on_end)
 		s->ops->on_end(s, s->ctx);
+	if (!s->destroyed && pipe && pipe == pipe_of(s))
+		pipe_end(pipe);
 	if (!s->destroyed)
 		socket_end_if_done(s);
 }
 
-/* --- data ------------------------------------------------------------------------------------ */
+static void on_end_turn(struct defer *call)
+{
+	struct net_socket *s = CONTAINER_OF(call, struct net_socket, read_call);
+
+	if (!s->destroyed && s->read_state != READ_PAUSED)
+		tell_end(s);
+}
+
+/* The peer has ended. Half a character may still be held back, and who gets that may pause. */
+static void end_reading(struct net_socket *s)
+{
+	s->eof = true;
+	socket_update(s);
+	deliver_rest(s);
+	if (!s->destroyed && s->read_state != READ_PAUSED)
+		tell_end(s);
+}
+
+/* --- reads ----------------------------------------------------------------------------------- */
 
 /* Undecided: looks whether there is data or an end, and takes neither. */
 static void look(struct net_socket *s)
@@ -63,7 +117,7 @@ static void look(struct net_socket *s)
 	ssize_t n = recv(s->io.fd, &byte, 1, MSG_PEEK);
 
 	if (n == 0)
-		tell_end(s);
+		end_reading(s);
 	else if (n > 0)
 		s->data_waits = true;
 	else if (errno != EAGAIN && errno != EINTR)
@@ -71,55 +125,55 @@ static void look(struct net_socket *s)
 	socket_update(s);
 }
 
-static void deliver(struct net_socket *s, void *data, size_t size)
-{
-	if (s->ops->on_read) {
-		if (!s->ops->on_read(s, data, size, s->ctx) && !s->destroyed)
-			net_socket_pause(s);
-	} else if (s->ops->on_data) {
-		s->ops->on_data(s, data, size, s->ctx);
-	}
-}
-
 /* Where the next read goes: the user's own buffer or the loop's. */
 static void *get_buffer(struct net_socket *s, size_t *ret_size)
 {
 	*ret_size = sizeof(s->context->buffer);
-	if (!s->ops->on_read || !s->ops->on_buffer)
+	if (pipe_of(s) || !s->ops->on_read || !s->ops->on_buffer)
 		return s->context->buffer;
 
 	*ret_size = 0;
 	return s->ops->on_buffer(s, ret_size, s->ctx);
 }
 
-/* One read. Returns whether another one may bring more. */
-static bool read_some(struct net_socket *s)
+/* One read into memory. Returns as recv(2), with a negative error. */
+static ssize_t read_to_memory(struct net_socket *s)
 {
 	size_t size;
 	void *buffer = get_buffer(s, &size);
 	ssize_t n;
 
 	if (s->destroyed || s->read_state != READ_FLOWING)
-		return false;
-	if (!buffer || size == 0) {
-		socket_fail(s, -ENOBUFS, CALL_READ);
-		return false;
-	}
+		return -EAGAIN;
+	if (!buffer || size == 0)
+		return -ENOBUFS;
 
 	n = recv(s->io.fd, buffer, size, 0);
-	if (n > 0) {
-		s->bytes_read += (size_t)n;
-		timeout_touch(s);
+	if (n < 0)
+		return -errno;
+	s->bytes_read += (size_t)n;
+	timeout_touch(s);
+	if (n > 0 && pipe_of(s))
+		pipe_copy(pipe_of(s), buffer, (size_t)n);
+	else if (n > 0)
 		deliver(s, buffer, (size_t)n);
-		return (size_t)n == size;
-	}
 
-	if (n == 0) {
-		timeout_touch(s);
-		tell_end(s);
-	} else if (errno != EAGAIN && errno != EINTR) {
-		socket_fail(s, -errno, CALL_READ);
-	}
+	/* Less than asked for: the kernel has no more, and need not be asked again. */
+	s->read_short = (size_t)n < size;
+	return n;
+}
+
+/* One read. Returns whether another one may bring more. */
+static bool read_some(struct net_socket *s)
+{
+	ssize_t n = pipe_splices(pipe_of(s)) ? pipe_splice(pipe_of(s)) : read_to_memory(s);
+
+	if (n > 0)
+		return !s->read_short;
+	if (n == 0)
+		end_reading(s);
+	else if (n != -EAGAIN && n != -EINTR)
+		socket_fail(s, (int)n, CALL_READ);
 	return false;
 }
 
@@ -133,7 +187,8 @@ void read_ready(struct net_socket *s)
 	}
 
 	for (int i = 0; i < READS_MAX; i++)
-		if (!read_some(s) || s->destroyed || s->read_state != READ_FLOWING)
+		if (!read_some(s) || s->destroyed || s->read_state != READ_FLOWING ||
+		    pipe_is_full(pipe_of(s)))
 			return;
 }
 
@@ -151,9 +206,30 @@ void net_socket_resume(struct net_socket *s)
 	s->read_state = READ_FLOWING;
 	s->resumed = true;
 	socket_update(s);
+	if (s->eof && !s->end_told && !s->destroyed && !defer_waits(&s->read_call))
+		defer_call(&s->context->calls, &s->read_call, on_end_turn);
 }
 
 bool net_socket_is_paused(const struct net_socket *s)
 {
 	return s->read_state == READ_PAUSED;
+}
+
+/* --- encoding -------------------------------------------------------------------------------- */
+
+int net_socket_set_encoding(struct net_socket *s, enum net_encoding encoding)
+{
+	struct socket_extra *extra;
+	int r;
+
+	if ((unsigned)encoding > NET_ENCODING_HEX)
+		return NET_ERR_INVALID_ARG_VALUE;
+	r = socket_get_extra(s, &extra);
+	if (r == 0 && encoding != NET_ENCODING_NONE)
+		r = context_need_text(s->context);
+	if (r < 0)
+		return r;
+
+	decoder_init(&extra->decoder, encoding);
+	return 0;
 }

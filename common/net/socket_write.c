@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/macros.h"
 #include "common/net/socket.h"
@@ -70,6 +71,31 @@ static int chunk_for(struct net_socket *s, size_t size, struct chunk **ret)
 		return r;
 	STAILQ_INSERT_TAIL(&s->queue, *ret, link);
 	return 0;
+}
+
+/* Puts size bytes that are to be read from fd before all that waits. */
+void write_queue_from(struct net_socket *s, int fd, size_t size)
+{
+	struct chunk *chunk = NULL;
+	int r = chunk_new(size, &chunk);
+
+	while (r == 0 && chunk->size < size) {
+		ssize_t n = read(fd, chunk->data + chunk->size, size - chunk->size);
+
+		if (n > 0)
+			chunk->size += (size_t)n;
+		else if (n == 0 || errno != EINTR)
+			r = n == 0 ? -EIO : -errno;
+	}
+	if (r < 0) {
+		free(chunk);
+		socket_fail(s, r, CALL_WRITE);
+		return;
+	}
+
+	STAILQ_INSERT_HEAD(&s->queue, chunk, link);
+	s->queued += size;
+	s->bytes_written += size;
 }
 
 /* Copies what follows the first skip bytes of parts. */
@@ -144,6 +170,13 @@ static void drained(struct net_socket *s)
 	s->drain_due = false;
 	s->drain_waits = true;
 	tell_later(s);
+	pipe_drained(s);
+}
+
+/* Whether new data must not go to the kernel yet. */
+static bool must_wait(const struct net_socket *s)
+{
+	return !s->connected || s->corked > 0 || !STAILQ_EMPTY(&s->queue) || pipe_pending(s) > 0;
 }
 
 /* --- the end of our side --------------------------------------------------------------------- */
@@ -160,7 +193,7 @@ static void answer_all(struct net_socket *s)
 
 static void end_if_sent(struct net_socket *s)
 {
-	if (!s->ending || s->shut || s->destroyed || !s->connected || !STAILQ_EMPTY(&s->queue))
+	if (!s->ending || s->shut || s->destroyed || must_wait(s))
 		return;
 
 	/* When the peer has ended too, the close that follows says the same. */
@@ -243,21 +276,22 @@ static void flush(struct net_socket *s)
 
 bool write_wanted(const struct net_socket *s)
 {
-	return s->corked == 0 && !STAILQ_EMPTY(&s->queue);
+	return pipe_pending(s) > 0 || (s->corked == 0 && !STAILQ_EMPTY(&s->queue));
 }
 
 void write_ready(struct net_socket *s)
 {
-	flush(s);
+	pipe_push(s);
+	if (!s->destroyed && pipe_pending(s) == 0 && s->corked == 0)
+		flush(s);
 	end_if_sent(s);
 	socket_update(s);
 }
 
 void write_connected(struct net_socket *s)
 {
-	if (s->destroyed || !s->connected || s->corked > 0)
-		return;
-	write_ready(s);
+	if (!s->destroyed && s->connected)
+		write_ready(s);
 }
 
 /* --- write ----------------------------------------------------------------------------------- */
@@ -312,12 +346,6 @@ static int check_parts(const struct iovec *parts, int count, size_t *ret_total)
 
 	*ret_total = total;
 	return 0;
-}
-
-/* Whether new data must not go to the kernel yet. */
-static bool must_wait(const struct net_socket *s)
-{
-	return !s->connected || s->corked > 0 || !STAILQ_EMPTY(&s->queue);
 }
 
 /* Offers data to the kernel if nothing waits before it. Returns how much it took. */

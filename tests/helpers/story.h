@@ -23,6 +23,7 @@ struct story {
 	char text[8192];
 	size_t size;
 	const char *awaited;
+	bool is_late;
 };
 
 void story_begin(struct story *story);

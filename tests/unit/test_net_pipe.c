@@ -1,0 +1,352 @@
+/* From one socket to another, by copying and by splice(2); and text out of bytes. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "common/net/socket.h"
+#include "tests/helpers/fds.h"
+#include "tests/helpers/stage.h"
+
+/* wrap: splice */
+ssize_t __real_splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t size,
+		      unsigned flags);
+ssize_t __wrap_splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t size,
+		      unsigned flags);
+
+static unsigned splices;
+static bool splice_refused;
+
+ssize_t __wrap_splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t size,
+		      unsigned flags)
+{
+	splices++;
+	if (splice_refused) {
+		errno = EINVAL;
+		return -1;
+	}
+	return __real_splice(in, off_in, out, off_out, size, flags);
+}
+
+#define BULK ((size_t)24 << 20)
+
+/* C sends to S, S is piped to the socket T, which is pair[0]; what arrives is read from far. */
+struct line {
+	struct stage *stage;
+	struct actor to;
+	int far;
+	char *sent;
+	size_t received;
+	size_t wrong;
+	ev_io io;
+};
+
+static void on_far(struct ev_loop *loop, ev_io *io, int events)
+{
+	struct line *line = io->data;
+	static char data[65536];
+	ssize_t n = recv(line->far, data, sizeof(data), MSG_DONTWAIT);
+
+	for (ssize_t i = 0; i < n; i++)
+		line->wrong += data[i] != line->sent[line->received + (size_t)i];
+	if (n > 0)
+		line->received += (size_t)n;
+	if (n == 0)
+		ev_io_stop(loop, io);
+}
+
+static void lay_line(struct line *line, struct stage *stage)
+{
+	struct net_socket_options options = {.has_fd = true, .allow_half_open = true};
+	int pair[2];
+
+	memset(line, 0, sizeof(*line));
+	line->stage = stage;
+	line->sent = malloc(BULK);
+	for (size_t i = 0; i < BULK; i++)
+		line->sent[i] = (char)(i * 2654435761U >> 13);
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	options.fd = pair[0];
+	line->far = pair[1];
+	line->to = (struct actor){.story = &stage->story, .name = "T"};
+	assert_int_equal(net_socket_new(stage->story.loop, &options, &actor_ops, &line->to,
+					&line->to.socket),
+			 0);
+	assert_int_equal(net_socket_pipe(stage->guest.socket, line->to.socket), 0);
+	ev_io_init(&line->io, on_far, line->far, EV_READ);
+	line->io.data = line;
+	splices = 0;
+	splice_refused = false;
+}
+
+static void take_up(struct line *line)
+{
+	ev_io_stop(line->stage->story.loop, &line->io);
+	close(line->far);
+	if (line->to.socket)
+		net_socket_destroy(line->to.socket, 0);
+	story_run_ready(&line->stage->story);
+	free(line->sent);
+}
+
+static bool has_bulk(void *ctx)
+{
+	return ((struct line *)ctx)->received == BULK;
+}
+
+static void small_pieces_are_copied_and_the_end_is_passed_on(void **state)
+{
+	struct stage *stage = *state;
+	struct line line;
+	char data[6] = "";
+
+	stage_connected(stage);
+	lay_line(&line, stage);
+	net_socket_end(stage->client.socket, "small", 5, NULL, NULL);
+	story_run_until(&stage->story, "T.finish");
+	assert_false(story_has(&stage->story, "S.data:5"));
+	assert_true(story_has(&stage->story, "S.end"));
+	assert_int_equal(plain_receive(line.far, data, 6), 5);
+	assert_string_equal(data, "small");
+	assert_int_equal(splices, 0);
+	take_up(&line);
+}
+
+static void send_bulk(struct line *line)
+{
+	struct stage *stage = line->stage;
+
+	ev_io_start(stage->story.loop, &line->io);
+	net_socket_write(stage->client.socket, line->sent, BULK, NULL, NULL);
+	story_run_for(&stage->story, has_bulk, line);
+	assert_int_equal(line->wrong, 0);
+	assert_int_equal(net_socket_bytes_written(line->to.socket), BULK);
+	assert_int_equal(net_socket_bytes_read(stage->guest.socket), BULK);
+}
+
+static void bulk_is_spliced_and_arrives_as_it_was(void **state)
+{
+	struct stage *stage = *state;
+	struct line line;
+
+	stage_connected(stage);
+	lay_line(&line, stage);
+	send_bulk(&line);
+	assert_true(splices > 0);
+	net_socket_end(stage->client.socket, NULL, 0, NULL, NULL);
+	story_run_until(&stage->story, "T.finish");
+	take_up(&line);
+}
+
+static void where_splice_cannot_copying_goes_on(void **state)
+{
+	struct stage *stage = *state;
+	struct line line;
+
+	stage_connected(stage);
+	lay_line(&line, stage);
+	splice_refused = true;
+	send_bulk(&line);
+	assert_int_equal(splices, 1);
+	take_up(&line);
+}
+
+static void the_source_waits_for_a_slow_destination(void **state)
+{
+	struct stage *stage = *state;
+	struct line line;
+
+	stage_connected(stage);
+	lay_line(&line, stage);
+	net_socket_write(stage->client.socket, line.sent, BULK, NULL, NULL);
+	story_run_ready(&stage->story);
+	story_run_ready(&stage->story);
+	assert_true(net_socket_buffer_size(stage->client.socket) > BULK / 2);
+	assert_true(net_socket_buffer_size(line.to.socket) <= 2 * NET_HIGH_WATER_MARK_DEFAULT);
+	ev_io_start(stage->story.loop, &line.io);
+	story_run_for(&stage->story, has_bulk, &line);
+	assert_int_equal(line.wrong, 0);
+	take_up(&line);
+}
+
+/* What is inside the kernel's pipe when the pipe ends still arrives, and before later writes. */
+static void what_was_taken_from_the_source_is_not_lost(void **state)
+{
+	struct stage *stage = *state;
+	struct line line;
+	uint64_t read;
+
+	stage_connected(stage);
+	lay_line(&line, stage);
+	net_socket_write(stage->client.socket, line.sent, BULK, NULL, NULL);
+	ev_io_start(stage->story.loop, &line.io);
+	while (splices == 0)
+		ev_run(stage->story.loop, EVRUN_ONCE);
+	ev_io_stop(stage->story.loop, &line.io);
+	story_run_ready(&stage->story);
+	assert_true(pipe_pending(line.to.socket) > 0);
+
+	read = net_socket_bytes_read(stage->guest.socket);
+	assert_int_equal(net_socket_write(line.to.socket, line.sent + read, 10, NULL, NULL), 1);
+	net_socket_destroy(stage->guest.socket, 0);
+	net_socket_end(line.to.socket, NULL, 0, NULL, NULL);
+	ev_io_start(stage->story.loop, &line.io);
+	story_run_until(&stage->story, "T.finish");
+	while (ev_is_active(&line.io))
+		ev_run(stage->story.loop, EVRUN_ONCE);
+	assert_int_equal(line.received, read + 10);
+	assert_int_equal(line.wrong, 0);
+	take_up(&line);
+}
+
+static unsigned sigpipes;
+
+static void on_sigpipe(int number)
+{
+	sigpipes++;
+}
+
+/* WR-8: no SIGPIPE, though splice(2) would raise it; the source stays. */
+static void a_destination_that_breaks_ends_the_pipe_without_sigpipe(void **state)
+{
+	struct stage *stage = *state;
+	struct line line;
+	void (*before)(int) = signal(SIGPIPE, on_sigpipe);
+
+	stage_connected(stage);
+	lay_line(&line, stage);
+	net_socket_write(stage->client.socket, line.sent, BULK, NULL, NULL);
+	ev_io_start(stage->story.loop, &line.io);
+	while (splices == 0)
+		ev_run(stage->story.loop, EVRUN_ONCE);
+	ev_io_stop(stage->story.loop, &line.io);
+	close(line.far);
+	line.far = -1;
+	story_run_until(&stage->story, "T.close:error");
+	assert_int_equal(sigpipes, 0);
+	assert_false(net_socket_destroyed(stage->guest.socket));
+	signal(SIGPIPE, before);
+	take_up(&line);
+}
+
+static void a_pipe_may_be_taken_away(void **state)
+{
+	struct stage *stage = *state;
+	struct line line;
+
+	stage_connected(stage);
+	lay_line(&line, stage);
+	net_socket_unpipe(stage->guest.socket);
+	net_socket_unpipe(stage->guest.socket);
+	net_socket_write(stage->client.socket, "mine", 4, NULL, NULL);
+	story_run_until(&stage->story, "S.data:4");
+	take_up(&line);
+}
+
+static void wrong_pipes_are_refused(void **state)
+{
+	struct stage *stage = *state;
+	struct line line;
+
+	stage_connected(stage);
+	lay_line(&line, stage);
+	assert_int_equal(net_socket_pipe(stage->guest.socket, stage->guest.socket), -EINVAL);
+	assert_int_equal(net_socket_pipe(stage->guest.socket, stage->client.socket), -EALREADY);
+	assert_int_equal(net_socket_pipe(stage->client.socket, line.to.socket), -EALREADY);
+	net_socket_destroy(line.to.socket, 0);
+	assert_int_equal(net_socket_pipe(stage->client.socket, line.to.socket),
+			 NET_ERR_STREAM_DESTROYED);
+	take_up(&line);
+}
+
+/* --- encodings ------------------------------------------------------------------------------- */
+
+/* RD-8: what is cut between two reads is held back; counters stay in bytes. */
+static void a_character_cut_between_reads_is_told_whole(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	assert_int_equal(net_socket_set_encoding(stage->guest.socket, NET_ENCODING_UTF8), 0);
+	net_socket_write(stage->client.socket, "a\xe2\x82", 3, NULL, NULL);
+	story_run_until(&stage->story, "S.data:1");
+	net_socket_write(stage->client.socket, "\xac", 1, NULL, NULL);
+	story_run_until(&stage->story, "S.data:3");
+	assert_memory_equal(stage->guest.data, "a\xe2\x82\xac", 4);
+	assert_int_equal(net_socket_bytes_read(stage->guest.socket), 4);
+}
+
+/* RD-8: what is still held back at the end is told before it. */
+static void a_character_cut_by_the_end_is_replaced(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	net_socket_set_encoding(stage->guest.socket, NET_ENCODING_UTF8);
+	net_socket_end(stage->client.socket, "\xe2\x82", 2, NULL, NULL);
+	story_run_until(&stage->story, "S.end");
+	assert_true(story_in_order(&stage->story, "S.data:3", "S.end"));
+	assert_memory_equal(stage->guest.data, "\xef\xbf\xbd", 3);
+}
+
+static void pause_it(struct actor *actor)
+{
+	net_socket_pause(actor->socket);
+}
+
+/* RD-5, RD-8: who pauses at the last piece is told the end after resume. */
+static void a_pause_at_the_last_piece_holds_the_end_back(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	stage->guest.on[ON_DATA] = pause_it;
+	net_socket_set_encoding(stage->guest.socket, NET_ENCODING_HEX);
+	net_socket_set_encoding(stage->guest.socket, NET_ENCODING_BASE64);
+	net_socket_end(stage->client.socket, "x", 1, NULL, NULL);
+	story_run_until(&stage->story, "S.data:4");
+	story_run_ready(&stage->story);
+	assert_false(story_has(&stage->story, "S.end"));
+	net_socket_resume(stage->guest.socket);
+	assert_false(story_has(&stage->story, "S.end"));
+	story_run_until(&stage->story, "S.close");
+	assert_memory_equal(stage->guest.data, "eA==", 4);
+}
+
+static void an_unknown_encoding_is_refused(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	assert_int_equal(net_socket_set_encoding(stage->guest.socket, (enum net_encoding)99),
+			 NET_ERR_INVALID_ARG_VALUE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		on_stage(small_pieces_are_copied_and_the_end_is_passed_on),
+		on_stage(bulk_is_spliced_and_arrives_as_it_was),
+		on_stage(where_splice_cannot_copying_goes_on),
+		on_stage(the_source_waits_for_a_slow_destination),
+		on_stage(what_was_taken_from_the_source_is_not_lost),
+		on_stage(a_destination_that_breaks_ends_the_pipe_without_sigpipe),
+		on_stage(a_pipe_may_be_taken_away),
+		on_stage(wrong_pipes_are_refused),
+		on_stage(a_character_cut_between_reads_is_told_whole),
+		on_stage(a_character_cut_by_the_end_is_replaced),
+		on_stage(a_pause_at_the_last_piece_holds_the_end_back),
+		on_stage(an_unknown_encoding_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

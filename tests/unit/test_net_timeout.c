@@ -1,0 +1,241 @@
+/* Idle time. The periods are long enough for a loaded machine to keep them apart. */
+#include <errno.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/net/socket.h"
+#include "tests/helpers/stage.h"
+#include "tests/helpers/wait.h"
+
+#define PERIOD_MS 100
+
+static int arm(struct actor *actor, long long ms)
+{
+	return net_socket_set_timeout(actor->socket, ms, actor_done, actor);
+}
+
+/* TO-1, TO-2: the completion, then the event, and nothing else happens. */
+static void idle_time_is_told_once_and_does_nothing(void **state)
+{
+	struct stage *stage = *state;
+	int64_t begin = now_ms();
+
+	stage_connected(stage);
+	assert_int_equal(arm(&stage->client, PERIOD_MS), 0);
+	assert_int_equal(net_socket_timeout(stage->client.socket), PERIOD_MS);
+	story_run_until(&stage->story, "C.timeout");
+	assert_true(now_ms() - begin >= PERIOD_MS);
+	story_run_ms(&stage->story, 3 * PERIOD_MS);
+	assert_string_equal(stage->story.text, "C.done:0 C.timeout ");
+	assert_int_equal(net_socket_ready_state(stage->client.socket), NET_OPEN);
+}
+
+/* TO-2: only activity arms it again, and then for a whole period. CB-4: its completion not. */
+static void activity_arms_it_again(void **state)
+{
+	struct stage *stage = *state;
+	int64_t written;
+
+	stage_connected(stage);
+	arm(&stage->client, PERIOD_MS);
+	story_run_until(&stage->story, "C.timeout");
+	story_run_ms(&stage->story, PERIOD_MS);
+	written = now_ms();
+	net_socket_write(stage->client.socket, "x", 1, NULL, NULL);
+	story_forget(&stage->story);
+	story_run_until(&stage->story, "C.timeout");
+	assert_true(now_ms() - written >= PERIOD_MS);
+	assert_false(story_has(&stage->story, "C.done:0"));
+}
+
+/* TO-1: 0 disarms and drops the completion. */
+static void zero_disarms(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	arm(&stage->client, PERIOD_MS);
+	assert_int_equal(arm(&stage->client, 0), 0);
+	assert_int_equal(net_socket_timeout(stage->client.socket), 0);
+	story_run_ms(&stage->story, 2 * PERIOD_MS);
+	assert_string_equal(stage->story.text, "");
+}
+
+/* TO-1 */
+static void a_new_timeout_replaces_the_old_one(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	arm(&stage->client, PERIOD_MS);
+	arm(&stage->client, 60000);
+	story_run_ms(&stage->story, 2 * PERIOD_MS);
+	assert_string_equal(stage->story.text, "");
+}
+
+/* TO-1 */
+static void the_range_is_checked_and_clamped(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	assert_int_equal(arm(&stage->client, -1), NET_ERR_OUT_OF_RANGE);
+	assert_int_equal(arm(&stage->client, 1LL << 40), 0);
+	assert_int_equal(net_socket_timeout(stage->client.socket), INT_MAX);
+	net_socket_destroy(stage->client.socket, 0);
+	assert_int_equal(arm(&stage->client, 10), 0);
+	assert_int_equal(net_socket_timeout(stage->client.socket), 0);
+}
+
+/* TO-1 */
+static void an_unconnected_socket_has_idle_time_too(void **state)
+{
+	struct stage *stage = *state;
+
+	stage->client.story = &stage->story;
+	assert_int_equal(net_socket_new(stage->story.loop, NULL, &actor_ops, &stage->client,
+					&stage->client.socket),
+			 0);
+	arm(&stage->client, 10);
+	story_run_ms(&stage->story, PERIOD_MS);
+	assert_string_equal(stage->story.text, "C.done:0 C.timeout ");
+}
+
+static void send_more(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct stage *stage = timer->data;
+
+	net_socket_write(stage->guest.socket, "x", 1, NULL, NULL);
+	if (++stage->guest.status == 6)
+		ev_timer_stop(loop, timer);
+}
+
+/* TO-3: what arrives is activity, and so is the peer's end. */
+static void data_that_arrives_keeps_it_from_expiring(void **state)
+{
+	struct stage *stage = *state;
+	ev_timer timer;
+
+	stage_connected(stage);
+	arm(&stage->client, 3 * PERIOD_MS);
+	ev_timer_init(&timer, send_more, PERIOD_MS / 1e3, PERIOD_MS / 1e3);
+	timer.data = stage;
+	ev_timer_start(stage->story.loop, &timer);
+	story_run_until(&stage->story, "C.timeout");
+	assert_int_equal(stage->guest.status, 6);
+	assert_int_equal(story_count(&stage->story, "C.data:1"), 6);
+}
+
+/* TO-3: setters, pause and resume, and writes behind a stalled one are none. */
+static void what_is_no_activity_does_not_count(void **state)
+{
+	static char data[8 << 20];
+	struct stage *stage = *state;
+	int64_t begin;
+
+	stage_connected(stage);
+	net_socket_pause(stage->guest.socket);
+	net_socket_write(stage->client.socket, data, sizeof(data), NULL, NULL);
+	story_run_ms(&stage->story, PERIOD_MS);
+	arm(&stage->client, PERIOD_MS);
+	begin = now_ms();
+	story_run_ms(&stage->story, PERIOD_MS / 2);
+	net_socket_write(stage->client.socket, "x", 1, NULL, NULL);
+	net_socket_pause(stage->client.socket);
+	net_socket_resume(stage->client.socket);
+	net_socket_set_no_delay(stage->client.socket, true);
+	story_run_until(&stage->story, "C.timeout");
+	assert_in_range(now_ms() - begin, PERIOD_MS, PERIOD_MS + PERIOD_MS / 2 - 1);
+}
+
+static void read_some(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct stage *stage = timer->data;
+
+	net_socket_resume(stage->guest.socket);
+	stage->client.status++;
+}
+
+static void pause_it(struct actor *actor)
+{
+	net_socket_pause(actor->socket);
+}
+
+/* TO-4: a slow peer that still takes bytes is not idle, one that has stalled is. */
+static void a_write_that_advances_is_activity_and_a_stalled_one_is_not(void **state)
+{
+	static char data[32 << 20];
+	struct stage *stage = *state;
+	ev_timer timer;
+
+	stage_connected(stage);
+	stage->guest.on[ON_DATA] = pause_it;
+	ev_timer_init(&timer, read_some, 0.01, 0.01);
+	timer.data = stage;
+	ev_timer_start(stage->story.loop, &timer);
+	net_socket_write(stage->client.socket, data, sizeof(data), NULL, NULL);
+	arm(&stage->client, 3 * PERIOD_MS);
+	story_run_ms(&stage->story, 6 * PERIOD_MS);
+	assert_false(story_has(&stage->story, "C.timeout"));
+	assert_true(net_socket_buffer_size(stage->client.socket) > 0);
+	ev_timer_stop(stage->story.loop, &timer);
+	story_run_until(&stage->story, "C.timeout");
+}
+
+/* TO-5 */
+static void a_timeout_does_not_keep_the_loop(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	arm(&stage->client, 60000);
+	net_socket_pause(stage->client.socket);
+	net_socket_unref(stage->guest.socket);
+	net_server_unref(stage->host.server);
+	assert_false(ev_run(stage->story.loop, EVRUN_NOWAIT));
+}
+
+static void arm_again(struct actor *actor)
+{
+	if (++actor->status < 3)
+		arm(actor, 10);
+}
+
+static void it_may_be_armed_again_and_destroyed_in_its_own_event(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	stage->client.on[ON_TIMEOUT] = arm_again;
+	arm(&stage->client, 10);
+	stage->client.status = 0;
+	story_run_ms(&stage->story, PERIOD_MS);
+	assert_true(story_count(&stage->story, "C.timeout") >= 2);
+	net_socket_destroy(stage->client.socket, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		on_stage(idle_time_is_told_once_and_does_nothing),
+		on_stage(activity_arms_it_again),
+		on_stage(zero_disarms),
+		on_stage(a_new_timeout_replaces_the_old_one),
+		on_stage(the_range_is_checked_and_clamped),
+		on_stage(an_unconnected_socket_has_idle_time_too),
+		on_stage(data_that_arrives_keeps_it_from_expiring),
+		on_stage(what_is_no_activity_does_not_count),
+		on_stage(a_write_that_advances_is_activity_and_a_stalled_one_is_not),
+		on_stage(a_timeout_does_not_keep_the_loop),
+		on_stage(it_may_be_armed_again_and_destroyed_in_its_own_event),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
