@@ -211,6 +211,12 @@ struct net_socket_ops {
 	/* A name was resolved to address, once for each, before the first attempt; or status. */
 	void (*on_lookup)(struct net_socket *socket, int status, const struct net_address *address,
 			  const char *host, void *ctx);
+	/* TCP only: one for each address that is tried, and for each that did not answer. */
+	void (*on_connection_attempt)(struct net_socket *socket, const struct net_address *address,
+				      void *ctx);
+	void (*on_connection_attempt_failed)(struct net_socket *socket,
+					     const struct net_address *address, int status,
+					     void *ctx);
 	void (*on_connect)(struct net_socket *socket, void *ctx);
 	void (*on_ready)(struct net_socket *socket, void *ctx);
 	/* Without this op data stays unread in the kernel until net_socket_resume(). */

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "common/macros.h"
+#include "common/net/block_list.h"
 #include "common/net/server.h"
 
 /* Connections taken in one wake-up. */
@@ -137,6 +138,10 @@ int server_adopt(struct net_server *server, int fd_given, const struct addr *pee
 	if (!server_has_room(server)) {
 		tell_drop(server, fd, peer);
 		return -EBUSY;
+	}
+	if (block_list_check_addr(server->options.block_list, peer)) {
+		tell_drop(server, fd, peer);
+		return NET_ERR_IP_BLOCKED;
 	}
 
 	r = socket_create(server->context, &s);

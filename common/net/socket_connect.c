@@ -6,6 +6,7 @@
 
 #include "common/macros.h"
 #include "common/net/attempts.h"
+#include "common/net/block_list.h"
 #include "common/net/lookup.h"
 #include "common/net/socket.h"
 
@@ -24,6 +25,7 @@ struct connecting {
 	int hints;
 	net_lookup_fn *user_lookup;
 	void *user_lookup_ctx;
+	const struct net_block_list *block_list;
 	struct addr local; /* len 0: any */
 	uint16_t local_port;
 	unsigned delay_ms;
@@ -213,9 +215,52 @@ static void on_attempts_done(const struct attempts_result *result, void *ctx)
 
 /* --- addresses ------------------------------------------------------------------------------- */
 
+static size_t drop_blocked(const struct connecting *c, struct addr *addresses, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (!block_list_check_addr(c->block_list, &addresses[i]))
+			addresses[kept++] = addresses[i];
+	return kept;
+}
+
+/* Nothing was tried, but the error says what would have been. */
+static void fail_blocked(struct connecting *c, const struct addr *addr)
+{
+	const struct attempts_failure failure = {
+		.error = NET_ERR_IP_BLOCKED, .syscall = "connect", .addr = *addr};
+
+	fail_attempts(c, failure.error, &failure, 1);
+}
+
+static void on_attempt(const struct addr *addr, void *ctx)
+{
+	struct connecting *c = ctx;
+	struct net_socket *s = c->s;
+	struct net_address address;
+
+	addr_to_net(addr, &address);
+	if (s->ops->on_connection_attempt)
+		s->ops->on_connection_attempt(s, &address, s->ctx);
+}
+
+static void on_attempt_failed(const struct attempts_failure *failure, void *ctx)
+{
+	struct connecting *c = ctx;
+	struct net_socket *s = c->s;
+	struct net_address address;
+
+	addr_to_net(&failure->addr, &address);
+	if (s->ops->on_connection_attempt_failed)
+		s->ops->on_connection_attempt_failed(s, &address, failure->error, s->ctx);
+}
+
 static void attempt(struct connecting *c, struct addr *addresses, size_t count)
 {
-	static const struct attempts_ops ops = {.on_done = on_attempts_done};
+	static const struct attempts_ops ops = {.on_attempt = on_attempt,
+						.on_attempt_failed = on_attempt_failed,
+						.on_done = on_attempts_done};
 	struct attempts_request request = {.addresses = addresses,
 					   .local = c->local.len > 0 ? &c->local : NULL,
 					   .local_port = c->local_port,
@@ -225,7 +270,11 @@ static void attempt(struct connecting *c, struct addr *addresses, size_t count)
 	/* Who asks for one family or one way out gets the resolver's first choice. */
 	if (c->family != 0 || request.local || c->local_port > 0)
 		count = 1;
-	request.count = count;
+	request.count = drop_blocked(c, addresses, count);
+	if (request.count == 0) {
+		fail_blocked(c, addresses);
+		return;
+	}
 	r = attempts_start(c->s->context->loop, &request, &ops, c, &c->attempts);
 	if (r < 0)
 		fail(c, r, CALL_CONNECT);
@@ -475,6 +524,7 @@ static int connecting_new(struct net_socket *s, const struct net_connect_options
 	c->hints = options->hints;
 	c->user_lookup = options->lookup;
 	c->user_lookup_ctx = options->lookup_ctx;
+	c->block_list = options->block_list;
 	c->delay_ms = options->attempt_delay_ms;
 	*ret = c;
 	return 0;

@@ -181,6 +181,23 @@ PLAIN_EVENT(end, ON_END)
 PLAIN_EVENT(finish, ON_FINISH)
 PLAIN_EVENT(timeout, ON_TIMEOUT)
 
+static void on_attempt(struct net_socket *socket, const struct net_address *address, void *ctx)
+{
+	struct actor *actor = ctx;
+
+	story_tell(actor->story, "%s.attempt:%s", actor->name, address->address);
+	act(actor, socket, ON_ATTEMPT);
+}
+
+static void on_attempt_failed(struct net_socket *socket, const struct net_address *address,
+			      int status, void *ctx)
+{
+	struct actor *actor = ctx;
+
+	story_tell(actor->story, "%s.failed:%s", actor->name, net_error_name(status));
+	act(actor, socket, ON_ATTEMPT_FAILED);
+}
+
 static void on_data(struct net_socket *socket, const void *data, size_t size, void *ctx)
 {
 	struct actor *actor = ctx;
@@ -223,6 +240,18 @@ const struct net_socket_ops actor_ops = {.on_lookup = on_lookup,
 					 .on_timeout = on_timeout,
 					 .on_error = on_error,
 					 .on_close = on_close};
+const struct net_socket_ops actor_full_ops = {.on_lookup = on_lookup,
+					      .on_connection_attempt = on_attempt,
+					      .on_connection_attempt_failed = on_attempt_failed,
+					      .on_connect = on_connect,
+					      .on_ready = on_ready,
+					      .on_data = on_data,
+					      .on_drain = on_drain,
+					      .on_end = on_end,
+					      .on_finish = on_finish,
+					      .on_timeout = on_timeout,
+					      .on_error = on_error,
+					      .on_close = on_close};
 const struct net_socket_ops actor_deaf_ops = {.on_lookup = on_lookup,
 					      .on_connect = on_connect,
 					      .on_ready = on_ready,

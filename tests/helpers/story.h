@@ -47,6 +47,8 @@ void story_forget(struct story *story);
 
 enum event {
 	ON_LOOKUP,
+	ON_ATTEMPT,
+	ON_ATTEMPT_FAILED,
 	ON_CONNECT,
 	ON_READY,
 	ON_DATA,
@@ -74,8 +76,9 @@ struct actor {
 	void *other; /* the test's own */
 };
 
-extern const struct net_socket_ops actor_ops;      /* all events */
-extern const struct net_socket_ops actor_deaf_ops; /* all but data */
+extern const struct net_socket_ops actor_ops;      /* all events but attempts */
+extern const struct net_socket_ops actor_deaf_ops; /* all but data as well */
+extern const struct net_socket_ops actor_full_ops; /* all */
 
 /* A completion for ctx = actor: tells "NAME.done:STATUS", STATUS as "0" or an error's name. */
 void actor_done(struct net_socket *socket, int status, void *ctx);

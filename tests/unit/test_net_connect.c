@@ -506,6 +506,81 @@ static void an_answer_after_the_end_is_discarded(void **state)
 	assert_string_equal(stage->story.text, "C.done:ECANCELED C.close ");
 }
 
+/* CN-4: the order of all that is told. */
+static void every_step_is_told_in_order(void **state)
+{
+	struct answers answers = {.addresses = {{.address = "127.0.0.2", .family = 4},
+						{.address = "127.0.0.1", .family = 4}},
+				  .count = 2};
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	assert_int_equal(connect_by(stage, &answers, host_port(&stage->host), 0), 0);
+	net_socket_set_ops(stage->client.socket, &actor_full_ops, &stage->client);
+	stage->host.guest_count = 0;
+	stage->host.on[ON_CONNECTION] = NULL;
+	story_run_until(&stage->story, "C.ready");
+	assert_true(story_in_order(&stage->story, "C.lookup:127.0.0.1", "C.attempt:127.0.0.2"));
+	assert_true(story_in_order(&stage->story, "C.attempt:127.0.0.2", "C.failed:ECONNREFUSED"));
+	assert_true(story_in_order(&stage->story, "C.failed:ECONNREFUSED", "C.attempt:127.0.0.1"));
+	assert_true(story_in_order(&stage->story, "C.attempt:127.0.0.1", "C.done:0"));
+	assert_true(story_in_order(&stage->story, "C.done:0", "C.connect"));
+	assert_true(story_in_order(&stage->story, "C.connect", "C.ready"));
+	net_server_close_all_connections(stage->host.server);
+}
+
+/* --- block lists ----------------------------------------------------------------------------- */
+
+/* ER: ERR_IP_BLOCKED; nobody is connected. */
+static void a_blocked_address_is_not_connected(void **state)
+{
+	struct stage *stage = *state;
+	struct net_block_list *list;
+
+	assert_int_equal(net_block_list_new(&list), 0);
+	assert_int_equal(net_block_list_add_subnet(list, "127.0.0.0", 8), 0);
+	stage_open(stage, NULL);
+	make_client(stage);
+	assert_int_equal(
+		connect_with(stage, (struct net_connect_options){.has_port = true,
+								 .port = host_port(&stage->host),
+								 .host = "127.0.0.1",
+								 .block_list = list}),
+		0);
+	story_run_until(&stage->story, "C.close:error");
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text,
+			    "C.done:ERR_IP_BLOCKED C.error:ERR_IP_BLOCKED C.close:error ");
+	net_block_list_free(list);
+}
+
+/* Of several addresses those that are not blocked are tried. */
+static void other_addresses_than_the_blocked_are_tried(void **state)
+{
+	struct answers answers = {.addresses = {{.address = "127.0.0.2", .family = 4},
+						{.address = "127.0.0.1", .family = 4}},
+				  .count = 2};
+	struct stage *stage = *state;
+	struct net_block_list *list;
+
+	assert_int_equal(net_block_list_new(&list), 0);
+	assert_int_equal(net_block_list_add_address(list, "127.0.0.2"), 0);
+	stage_open(stage, NULL);
+	make_client(stage);
+	assert_int_equal(
+		connect_with(stage, (struct net_connect_options){.has_port = true,
+								 .port = host_port(&stage->host),
+								 .host = "some.name",
+								 .lookup = answer,
+								 .lookup_ctx = &answers,
+								 .block_list = list}),
+		0);
+	net_socket_set_ops(stage->client.socket, &actor_full_ops, &stage->client);
+	story_run_until(&stage->story, "C.ready");
+	assert_false(story_has(&stage->story, "C.attempt:127.0.0.2"));
+	net_block_list_free(list);
+}
+
 /* --- addresses ------------------------------------------------------------------------------- */
 
 /* AD-1 */
@@ -613,6 +688,9 @@ int main(void)
 		on_stage(a_lookup_that_refuses_to_start_is_a_failed_one),
 		on_stage(a_lookup_that_gives_nonsense_is_refused),
 		on_stage(an_answer_after_the_end_is_discarded),
+		on_stage(every_step_is_told_in_order),
+		on_stage(a_blocked_address_is_not_connected),
+		on_stage(other_addresses_than_the_blocked_are_tried),
 		on_stage(addresses_are_those_of_the_kernel),
 		on_stage(an_unconnected_socket_has_no_address),
 		on_stage(unix_sockets_have_paths_for_addresses),

@@ -171,10 +171,13 @@ static const struct {
 };
 
 static const char *const events[EVENT_END] = {
-	[ON_LOOKUP] = "lookup", [ON_CONNECT] = "connect", [ON_READY] = "ready",
-	[ON_DATA] = "data",     [ON_DRAIN] = "drain",     [ON_END] = "end",
-	[ON_FINISH] = "finish", [ON_TIMEOUT] = "timeout", [ON_ERROR] = "error",
-	[ON_CLOSE] = "close",   [ON_DONE] = "done",
+	[ON_ATTEMPT] = "attempt", [ON_ATTEMPT_FAILED] = "attempt_failed",
+	[ON_LOOKUP] = "lookup",   [ON_CONNECT] = "connect",
+	[ON_READY] = "ready",     [ON_DATA] = "data",
+	[ON_DRAIN] = "drain",     [ON_END] = "end",
+	[ON_FINISH] = "finish",   [ON_TIMEOUT] = "timeout",
+	[ON_ERROR] = "error",     [ON_CLOSE] = "close",
+	[ON_DONE] = "done",
 };
 
 /* What the two do when nobody interferes: all events but errors come up. */
@@ -185,10 +188,13 @@ static void begin_scene(enum event event)
 	stage_open(stage, NULL);
 	client->story = &stage->story;
 	assert_int_equal(
-		net_socket_new(stage->story.loop, NULL, &actor_ops, client, &client->socket), 0);
+		net_socket_new(stage->story.loop, NULL, &actor_full_ops, client, &client->socket),
+		0);
 	net_socket_set_timeout(client->socket, 5, actor_done, client);
 	assert_int_equal(net_socket_connect_port(client->socket, host_port(&stage->host),
-						 event == ON_LOOKUP ? "localhost" : "127.0.0.1",
+						 event == ON_LOOKUP           ? "localhost"
+						 : event == ON_ATTEMPT_FAILED ? "127.0.0.2"
+									      : "127.0.0.1",
 						 actor_done, client),
 			 0);
 	net_socket_write(client->socket, big, sizeof(big), actor_done, client);

@@ -127,6 +127,33 @@ static void a_limit_of_zero_drops_all_and_no_limit_none(void **state)
 	close(stage_plain(stage));
 }
 
+/* AC-1: after the limit, the block list; who is on it is dropped, also in its mapped form. */
+static void blocked_peers_are_dropped(void **state)
+{
+	struct net_server_options options = {0};
+	struct net_block_list *list;
+	struct stage *stage = *state;
+	char byte;
+	int fd;
+
+	assert_int_equal(net_block_list_new(&list), 0);
+	assert_int_equal(net_block_list_add_range(list, "127.0.0.1", "127.0.0.5"), 0);
+	options.block_list = list;
+	assert_int_equal(net_create_server(stage->story.loop, &options, &host_ops, &stage->host,
+					   &stage->host.server),
+			 0);
+	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
+	fd = plain_connect(&stage->host);
+	story_run_until(&stage->story, "H.drop");
+	assert_string_equal(stage->host.drop.remote.address, "::ffff:127.0.0.1");
+	assert_int_equal(plain_receive(fd, &byte, 1), 0);
+	assert_int_equal(net_server_connections(stage->host.server), 0);
+	close(fd);
+	net_server_free(stage->host.server);
+	stage->host.server = NULL;
+	net_block_list_free(list);
+}
+
 /* AC-5 */
 static void paused_on_connect_nothing_is_read(void **state)
 {
@@ -481,6 +508,7 @@ int main(void)
 		on_stage(the_count_falls_inside_destroy),
 		on_stage(beyond_the_limit_connections_are_closed_at_once),
 		on_stage(a_limit_of_zero_drops_all_and_no_limit_none),
+		on_stage(blocked_peers_are_dropped),
 		on_stage(paused_on_connect_nothing_is_read),
 		on_stage(without_a_reader_nothing_is_taken_from_the_kernel),
 		on_stage(without_descriptors_accepting_waits_and_does_not_spin),
