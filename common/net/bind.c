@@ -197,7 +197,8 @@ static int set_access(const char *path, const struct stat *made, const struct bi
 		mode |= S_IWUSR | S_IWGRP | S_IWOTH;
 
 	/* A service may be forbidden the very call, so it is made only to change something. */
-	bool gives_away = options->uid != (uid_t)-1 || options->gid != (gid_t)-1;
+	bool gives_away = (options->uid != (uid_t)-1 && options->uid != made->st_uid) ||
+			  (options->gid != (gid_t)-1 && options->gid != made->st_gid);
 
 	TRYING("chown");
 	if (options->set_owner && gives_away && lchown(path, options->uid, options->gid) == -1)
