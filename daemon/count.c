@@ -78,10 +78,12 @@ void counter_init(struct counter *counter, struct ev_loop *loop, const struct ch
 
 void counter_done(struct counter *counter)
 {
-	struct count_query *query;
+	struct count_query *query, *next;
 
-	while ((query = LIST_FIRST(&counter->queries)))
+	for (query = LIST_FIRST(&counter->queries); query; query = next) {
+		next = LIST_NEXT(query, link);
 		finish(query);
+	}
 }
 
 static int query_new(struct counter *counter, count_fn *done, void *ctx, struct count_query **ret)

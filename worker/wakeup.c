@@ -42,6 +42,7 @@ static int add_exclusive(int fd, int set, const struct epoll_event *event)
 }
 
 /* Stands before the C library's in this program, for libev too. */
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name)
 __attribute__((visibility("default"))) int epoll_ctl(int set, int operation, int fd,
 						     struct epoll_event *event)
 {
