@@ -37,9 +37,10 @@ static inline void auto_free(void *pointer)
 	free(*(void **)pointer);
 }
 
-/* A local descriptor or allocation that ends with its scope unless taken out of it. */
-#define AUTO_CLOSE __attribute__((cleanup(auto_close)))
-#define AUTO_FREE  __attribute__((cleanup(auto_free)))
+/* A local descriptor or allocation that ends with its scope unless taken out of it. To hold it is
+ * a use, which clang does not see. */
+#define AUTO_CLOSE __attribute__((cleanup(auto_close), unused))
+#define AUTO_FREE  __attribute__((cleanup(auto_free), unused))
 
 /* Moves a descriptor out of an AUTO_CLOSE variable. */
 static inline int take_fd(int *fd)
