@@ -154,6 +154,23 @@ static void unasked_count(void)
 	send_bytes(packet, encode(IPC_COUNTED, &counted, &row, 1));
 }
 
+/* Correct in every message, and never done: answers to a question of long ago. */
+static void flood(void)
+{
+	const struct ipc_counted counted = {.request = 0, .last = 1};
+
+	say_hello(IPC_VERSION);
+	await_welcome();
+	say(IPC_READY, NULL);
+	size_t size = encode(IPC_COUNTED, &counted, NULL, 0);
+	for (;;) {
+		struct pollfd entry = {.fd = channel, .events = POLLOUT};
+
+		if (send(channel, packet, size, MSG_NOSIGNAL) == -1 && poll(&entry, 1, -1) == -1)
+			return;
+	}
+}
+
 static void silent(void)
 {
 }
@@ -173,6 +190,7 @@ static const struct {
 	{"hello-twice", hello_twice},
 	{"stray-descriptor", stray_descriptor},
 	{"unasked-count", unasked_count},
+	{"flood", flood},
 	{"silent", silent},
 };
 

@@ -21,6 +21,7 @@ static void start(struct usher *u, const char *drain_timeout)
 	usher_configure(u,
 			"workers: 2\n"
 			"drain_timeout: %s\n"
+			"stop_timeout: 500ms\n"
 			"listeners:\n"
 			"  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n",
 			drain_timeout);
