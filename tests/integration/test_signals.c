@@ -139,21 +139,32 @@ static void hup_does_not_kill_workers(void **state)
 	assert_int_equal(ask_total(u), 10);
 }
 
-/* A terminal's Ctrl-C tells the workers as well as usherd; it is no reason to drop anybody. */
-static void int_to_all_is_as_graceful_as_to_one(void **state)
+/* The workers are told before usherd, so that none of them has ended already. */
+static void expect_graceful_stop_of_all(struct usher *u, int signal)
 {
-	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
 
 	start(u, "60s");
 	assert_int_equal(ask_workers(u, "ready", pids), 2);
-	usher_signal(u, SIGINT);
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(kill(pids[i], SIGINT), 0);
+		assert_int_equal(kill(pids[i], signal), 0);
+	usher_signal(u, signal);
 	assert_true(usher_was_told(u, "STOPPING=1", WAIT_MS));
 	clients_expect_echo(&u->clients);
 	clients_close(&u->clients, u->clients.count);
 	assert_int_equal(usher_ended(u), 0);
+}
+
+/* A terminal's Ctrl-C. */
+static void int_to_all_is_as_graceful_as_to_one(void **state)
+{
+	expect_graceful_stop_of_all(*state, SIGINT);
+}
+
+/* KillMode=control-group, systemd's default. */
+static void term_to_all_is_as_graceful_as_to_one(void **state)
+{
+	expect_graceful_stop_of_all(*state, SIGTERM);
 }
 
 static void what_is_queued_at_term_is_still_served(void **state)
@@ -238,6 +249,7 @@ int main(void)
 		USHER_TEST(hup_does_not_kill),
 		USHER_TEST(hup_does_not_kill_workers),
 		USHER_TEST(int_to_all_is_as_graceful_as_to_one),
+		USHER_TEST(term_to_all_is_as_graceful_as_to_one),
 		USHER_TEST(what_is_queued_at_term_is_still_served),
 		USHER_TEST(nobody_is_served_after_a_stop),
 		USHER_TEST(usherctl_stop_is_like_term),
