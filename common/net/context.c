@@ -85,3 +85,9 @@ void context_set_listen_provider(struct net_context *context,
 	context->provider = provider;
 	context->provider_ctx = ctx;
 }
+
+void context_give_back(struct net_context *context, struct net_server *server, unsigned ticket)
+{
+	if (context->provider)
+		context->provider->close(context->provider_ctx, server, ticket);
+}

@@ -48,9 +48,12 @@ void context_put(struct net_context *context);
 /* Makes sure that there is text. -ENOMEM. */
 int context_need_text(struct net_context *context);
 
-/* provider is borrowed until it is replaced; NULL: every server listens by itself. Hold a
- * reference to the context as long as a provider is set. */
+/* provider is borrowed until it is replaced; NULL: every server listens by itself, and what was
+ * provided before is not given back. Hold a reference to the context while a provider is set. */
 void context_set_listen_provider(struct net_context *context,
 				 const struct listen_provider *provider, void *ctx);
+
+/* Tells the provider, if there is one, that server no longer uses ticket. */
+void context_give_back(struct net_context *context, struct net_server *server, unsigned ticket);
 
 #endif

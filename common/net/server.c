@@ -146,9 +146,8 @@ static void stop_listening(struct net_server *server, bool silent)
 	bound_close(&server->bound);
 	server->open = false;
 	server->provided = false;
-	if (provided && server->context->provider)
-		server->context->provider->close(server->context->provider_ctx, server,
-						 server->period);
+	if (provided)
+		context_give_back(server->context, server, server->period);
 }
 
 int net_server_close(struct net_server *server, net_server_fn *done, void *ctx)

@@ -219,7 +219,7 @@ void listen_cancel(struct net_server *server, bool silent)
 	if (silent)
 		l->fn = NULL;
 	if (l->provided)
-		server->context->provider->close(server->context->provider_ctx, server, l->period);
+		context_give_back(server->context, server, l->period);
 	if (!defer_waits(&l->call))
 		tell_later(l);
 }

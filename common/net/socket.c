@@ -81,7 +81,7 @@ int socket_create(struct net_context *context, struct net_socket **ret)
 		return -ENOMEM;
 
 	ev_io_init(&s->io, on_io, -1, 0);
-	STAILQ_INIT(&s->queue);
+	queue_init(&s->queue);
 	STAILQ_INIT(&s->requests);
 	s->context = context;
 	s->ops = &no_ops;
@@ -336,7 +336,6 @@ void socket_fail(struct net_socket *s, int error, enum socket_call call)
 	s->connecting = false;
 	s->error = error;
 	s->failed_call = (uint8_t)call;
-	s->queued = 0;
 	timeout_stop(s);
 	connect_cancel(s);
 	pipe_break(s);
@@ -349,6 +348,23 @@ void socket_fail(struct net_socket *s, int error, enum socket_call call)
 	defer_call(&s->context->calls, &s->close_call, on_close_turn);
 	if (s->server)
 		server_connection_ended(s->server);
+}
+
+void socket_reopen(struct net_socket *s)
+{
+	socket_leave_server(s);
+	net_socket_hold(s);
+	s->connected = s->destroyed = s->closed = false;
+	s->eof = s->end_told = s->data_waits = false;
+	s->ending = s->auto_ended = s->shut = s->finish_told = false;
+	s->drain_due = s->destroy_soon = s->reset_on_connect = false;
+	s->corked = 0;
+	s->error = 0;
+	s->failed_call = CALL_NONE;
+	s->bytes_read = 0;
+	s->bytes_written = 0;
+	memset(&s->peer, 0, sizeof(s->peer));
+	read_ops_changed(s);
 }
 
 void net_socket_destroy(struct net_socket *s, int error)

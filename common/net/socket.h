@@ -22,6 +22,7 @@
 #include "common/net/decoder.h"
 #include "common/net/error.h"
 #include "common/net/net.h"
+#include "common/net/queue.h"
 
 enum read_state {
 	READ_UNDECIDED, /* nobody asked for data: it stays in the kernel, an end is told */
@@ -42,9 +43,6 @@ struct request {
 	int status;
 };
 STAILQ_HEAD(request_list, request);
-
-struct chunk;
-STAILQ_HEAD(chunk_list, chunk);
 
 struct connecting;
 struct socket_pipe;
@@ -75,9 +73,8 @@ struct net_socket {
 	struct net_server *server;
 	LIST_ENTRY(net_socket) link; /* in its server's list until on_close */
 	struct socket_extra *extra;
-	struct chunk_list queue;
+	struct queue queue;
 	struct request_list requests; /* answered when our side has ended, or at the close */
-	size_t queued;
 	size_t write_limit;
 	uint64_t bytes_read;
 	uint64_t bytes_written;
@@ -127,6 +124,9 @@ void socket_attach(struct net_socket *s, int fd, const struct addr *peer);
 
 /* Destroys s; error 0 is none. The first call wins. */
 void socket_fail(struct net_socket *s, int error, enum socket_call call);
+
+/* Begins a new life after on_close: counters and marks are as new; ops and options stay. */
+void socket_reopen(struct net_socket *s);
 
 /* Destroys s if both sides have ended and both were told. */
 void socket_end_if_done(struct net_socket *s);

@@ -7,7 +7,7 @@
 #include "common/macros.h"
 #include "common/net/attempts.h"
 #include "common/net/block_list.h"
-#include "common/net/lookup.h"
+#include "common/net/host.h"
 #include "common/net/socket.h"
 
 /* A shorter delay between attempts would be a burst. */
@@ -20,19 +20,14 @@ struct connecting {
 	struct request *request;
 	struct addr addr; /* of the literal or path */
 	char *host;       /* a name to look up, or NULL */
-	uint16_t port;
-	int family;
-	int hints;
-	net_lookup_fn *user_lookup;
-	void *user_lookup_ctx;
 	const struct net_block_list *block_list;
 	struct addr local; /* len 0: any */
 	uint16_t local_port;
+	bool first_only; /* of the addresses */
 	unsigned delay_ms;
 
 	/* What is under way. */
-	struct net_lookup *asked;
-	struct lookup *lookup;
+	struct net_lookup *question;
 	struct attempts *attempts;
 	int fd; /* of a Unix socket */
 	int status;
@@ -40,16 +35,6 @@ struct connecting {
 	/* How it failed. */
 	struct attempts_failure *failures;
 	size_t failure_count;
-};
-
-/* A question to the user's own lookup function. */
-struct net_lookup {
-	struct defer call;
-	struct net_context *context;
-	struct connecting *connecting; /* NULL once nobody waits for the answer */
-	int status;
-	size_t count;
-	struct net_address *addresses;
 };
 
 /* --- the end of it --------------------------------------------------------------------------- */
@@ -70,11 +55,8 @@ void connect_cancel(struct net_socket *s)
 	if (!c)
 		return;
 
-	if (c->asked)
-		c->asked->connecting = NULL;
-	c->asked = NULL;
-	lookup_cancel(c->lookup);
-	c->lookup = NULL;
+	host_cancel(c->question);
+	c->question = NULL;
 	attempts_cancel(c->attempts);
 	c->attempts = NULL;
 	close_fd(take_fd(&c->fd));
@@ -268,7 +250,7 @@ static void attempt(struct connecting *c, struct addr *addresses, size_t count)
 	int r;
 
 	/* Who asks for one family or one way out gets the resolver's first choice. */
-	if (c->family != 0 || request.local || c->local_port > 0)
+	if (c->first_only)
 		count = 1;
 	request.count = drop_blocked(c, addresses, count);
 	if (request.count == 0) {
@@ -288,135 +270,41 @@ static void on_literal_turn(struct defer *call)
 		attempt(c, &c->addr, 1);
 }
 
-/* Tells each address, then tries them. Any of the calls may destroy the socket. */
-static void found(struct connecting *c, int status, const struct addr *addresses, size_t count)
+/* Tells each address, before any is tried. Any of the calls may destroy the socket. */
+static void tell_lookup(struct connecting *c, int status, const struct addr *addresses,
+			size_t count)
 {
-	struct addr copies[ATTEMPTS_MAX];
 	struct net_socket *s = c->s;
-
-	if (count > ATTEMPTS_MAX)
-		count = ATTEMPTS_MAX;
-	memcpy(copies, addresses, count * sizeof(*copies));
-	timeout_touch(s);
 
 	if (status < 0 && s->ops->on_lookup)
 		s->ops->on_lookup(s, status, NULL, c->host, s->ctx);
 	for (size_t i = 0; i < count && !s->destroyed && s->ops->on_lookup; i++) {
 		struct net_address address;
 
-		addr_to_net(&copies[i], &address);
+		addr_to_net(&addresses[i], &address);
 		s->ops->on_lookup(s, 0, &address, c->host, s->ctx);
 	}
+}
 
-	if (s->destroyed)
+static void on_looked_up(int status, const struct addr *addresses, size_t count, void *ctx)
+{
+	struct connecting *c = ctx;
+	struct addr copies[ATTEMPTS_MAX];
+
+	c->question = NULL;
+	if (count > ARRAY_LEN(copies))
+		count = ARRAY_LEN(copies);
+	if (count > 0)
+		memcpy(copies, addresses, count * sizeof(*copies));
+	timeout_touch(c->s);
+
+	tell_lookup(c, status, copies, count);
+	if (c->s->destroyed)
 		return;
 	if (status < 0)
 		fail(c, status, CALL_LOOKUP);
 	else
 		attempt(c, copies, count);
-}
-
-/* --- lookup ---------------------------------------------------------------------------------- */
-
-static void on_looked_up(int status, const struct addr *addresses, size_t count, void *ctx)
-{
-	struct connecting *c = ctx;
-
-	c->lookup = NULL;
-	found(c, status, addresses, count);
-}
-
-static int ask_system(struct connecting *c)
-{
-	const struct resolve_request request = {
-		.host = c->host, .family = c->family, .hints = c->hints, .port = c->port};
-
-	return lookup_start(c->s->context->loop, &request, on_looked_up, c, &c->lookup);
-}
-
-static void net_lookup_free(struct net_lookup *lookup)
-{
-	context_put(lookup->context);
-	free(lookup->addresses);
-	free(lookup);
-}
-
-/* A user's answer is checked like anything from outside. */
-static int read_answer(const struct connecting *c, const struct net_lookup *lookup,
-		       struct addr *addresses)
-{
-	if (lookup->status < 0)
-		return lookup->status;
-	if (lookup->count == 0)
-		return NET_ERR_NOT_FOUND;
-
-	for (size_t i = 0; i < lookup->count; i++) {
-		const struct net_address *given = &lookup->addresses[i];
-
-		if (memchr(given->address, '\0', sizeof(given->address)) == NULL ||
-		    addr_parse(given->address, c->port, &addresses[i]) < 0)
-			return NET_ERR_INVALID_IP_ADDRESS;
-		if (given->family != addr_family(&addresses[i]))
-			return NET_ERR_INVALID_ADDRESS_FAMILY;
-	}
-	return 0;
-}
-
-static void on_reply_turn(struct defer *call)
-{
-	struct net_lookup *lookup = CONTAINER_OF(call, struct net_lookup, call);
-	struct connecting *c = lookup->connecting;
-	struct addr addresses[ATTEMPTS_MAX];
-	int r;
-
-	if (c) {
-		c->asked = NULL;
-		r = read_answer(c, lookup, addresses);
-		found(c, r, addresses, r == 0 ? lookup->count : 0);
-	}
-	net_lookup_free(lookup);
-}
-
-void net_lookup_reply(struct net_lookup *lookup, int status, const struct net_address *addresses,
-		      size_t count)
-{
-	if (count > ATTEMPTS_MAX)
-		count = ATTEMPTS_MAX;
-
-	lookup->status = status > 0 ? -status : status;
-	if (status == 0 && count > 0) {
-		lookup->addresses = calloc(count, sizeof(*addresses));
-		lookup->count = lookup->addresses ? count : 0;
-		if (lookup->addresses)
-			memcpy(lookup->addresses, addresses, count * sizeof(*addresses));
-		else
-			lookup->status = -ENOMEM;
-	}
-	defer_call(&lookup->context->calls, &lookup->call, on_reply_turn);
-}
-
-static void on_ask_user_turn(struct defer *call)
-{
-	struct connecting *c = CONTAINER_OF(call, struct connecting, call);
-	struct net_lookup *lookup;
-	int r;
-
-	if (c->s->destroyed)
-		return;
-	lookup = calloc(1, sizeof(*lookup));
-	if (!lookup) {
-		fail(c, -ENOMEM, CALL_LOOKUP);
-		return;
-	}
-
-	lookup->context = c->s->context;
-	context_hold(lookup->context);
-	lookup->connecting = c;
-	c->asked = lookup;
-	r = c->user_lookup(lookup, c->host, c->family, c->hints, c->user_lookup_ctx);
-	if (r == 0)
-		return;
-	net_lookup_reply(lookup, r, NULL, 0);
 }
 
 /* --- Unix ------------------------------------------------------------------------------------ */
@@ -519,11 +407,7 @@ static int connecting_new(struct net_socket *s, const struct net_connect_options
 		return r;
 	}
 
-	c->port = (uint16_t)options->port;
-	c->family = options->family;
-	c->hints = options->hints;
-	c->user_lookup = options->lookup;
-	c->user_lookup_ctx = options->lookup_ctx;
+	c->first_only = options->family != 0 || options->local_address || options->local_port > 0;
 	c->block_list = options->block_list;
 	c->delay_ms = options->attempt_delay_ms;
 	*ret = c;
@@ -532,38 +416,31 @@ static int connecting_new(struct net_socket *s, const struct net_connect_options
 
 /* --- connect --------------------------------------------------------------------------------- */
 
-/* A new life: counters and marks begin again; options, ops and path stay. */
-static void reopen(struct net_socket *s)
+static int ask(struct connecting *c, const struct net_connect_options *options)
 {
-	socket_leave_server(s);
-	net_socket_hold(s);
-	s->connected = s->destroyed = s->closed = false;
-	s->eof = s->end_told = s->data_waits = false;
-	s->ending = s->auto_ended = s->shut = s->finish_told = false;
-	s->drain_due = s->destroy_soon = s->reset_on_connect = false;
-	s->corked = 0;
-	s->error = 0;
-	s->failed_call = CALL_NONE;
-	s->bytes_read = 0;
-	s->bytes_written = 0;
-	memset(&s->peer, 0, sizeof(s->peer));
-	read_ops_changed(s);
+	const struct host_request request = {.host = c->host,
+					     .port = (uint16_t)options->port,
+					     .family = options->family,
+					     .hints = options->hints,
+					     .lookup = options->lookup,
+					     .lookup_ctx = options->lookup_ctx};
+
+	return host_ask(c->s->context, &request, on_looked_up, c, &c->question);
 }
 
 /* Takes the first step; what it brings comes on a later turn. */
-static int begin(struct connecting *c)
+static int begin(struct connecting *c, const struct net_connect_options *options)
 {
 	struct defer_queue *calls = &c->s->context->calls;
 
-	if (c->addr.len > 0 && addr_family(&c->addr) == 0) {
+	if (c->addr.len == 0)
+		return ask(c, options);
+
+	if (addr_family(&c->addr) != 0) {
+		defer_call(calls, &c->call, on_literal_turn);
+	} else {
 		c->status = connect_unix(&c->addr, &c->fd);
 		defer_call(calls, &c->call, on_unix_turn);
-	} else if (c->addr.len > 0) {
-		defer_call(calls, &c->call, on_literal_turn);
-	} else if (c->user_lookup) {
-		defer_call(calls, &c->call, on_ask_user_turn);
-	} else {
-		return ask_system(c);
 	}
 	return 0;
 }
@@ -607,7 +484,7 @@ int net_socket_connect(struct net_socket *s, const struct net_connect_options *o
 	s->extra->connecting = c;
 	r = request_new(s, connected, ctx, &c->request);
 	if (r == 0)
-		r = begin(c);
+		r = begin(c, options);
 	if (r < 0) {
 		request_free(c->request);
 		connecting_free(c);
@@ -615,11 +492,13 @@ int net_socket_connect(struct net_socket *s, const struct net_connect_options *o
 	}
 
 	if (s->closed)
-		reopen(s);
+		socket_reopen(s);
 	s->connecting = true;
 	timeout_touch(s);
-	return options->timeout_ms > 0 ? net_socket_set_timeout(s, options->timeout_ms, NULL, NULL)
-				       : 0;
+	/* It cannot fail: there is memory for it already. */
+	if (options->timeout_ms > 0)
+		net_socket_set_timeout(s, options->timeout_ms, NULL, NULL);
+	return 0;
 }
 
 int net_socket_connect_port(struct net_socket *s, int port, const char *host,

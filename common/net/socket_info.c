@@ -160,12 +160,12 @@ uint64_t net_socket_bytes_written(const struct net_socket *s)
 
 size_t net_socket_buffer_size(const struct net_socket *s)
 {
-	return s->queued;
+	return s->destroyed ? 0 : s->queue.size;
 }
 
 size_t net_socket_writable_length(const struct net_socket *s)
 {
-	return s->queued;
+	return net_socket_buffer_size(s);
 }
 
 bool net_socket_connecting(const struct net_socket *s)

@@ -164,7 +164,7 @@ static bool open_fds(struct socket_pipe *pipe)
 bool pipe_splices(const struct socket_pipe *pipe)
 {
 	return pipe && pipe->bulk >= BULK_READS && !pipe->no_splice && !pipe->to->ending &&
-	       pipe->to->connected && pipe->to->queued == 0 && pipe->to->corked == 0;
+	       pipe->to->connected && queue_is_empty(&pipe->to->queue) && pipe->to->corked == 0;
 }
 
 /* Without descriptors or with a kind of socket that cannot, copying goes on. */

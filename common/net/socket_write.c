@@ -12,117 +12,6 @@
 /* Chunks sent in one wake-up. */
 #define FLUSH_MAX 32
 
-/* Small writes share a chunk of at least this size. */
-#define CHUNK_MIN 2048
-
-/* Queued bytes, and the completion that is due when the last of them is sent. */
-struct chunk {
-	STAILQ_ENTRY(chunk) link;
-	struct request *request;
-	size_t start; /* sent so far */
-	size_t size;  /* filled so far */
-	size_t room;
-	char data[];
-};
-
-/* --- the queue ------------------------------------------------------------------------------- */
-
-static int chunk_new(size_t size, struct chunk **ret)
-{
-	size_t room = size < CHUNK_MIN ? CHUNK_MIN : size;
-	struct chunk *chunk;
-
-	if (room > SIZE_MAX - sizeof(*chunk))
-		return -ENOMEM;
-	chunk = malloc(sizeof(*chunk) + room);
-	if (!chunk)
-		return -ENOMEM;
-
-	chunk->request = NULL;
-	chunk->start = 0;
-	chunk->size = 0;
-	chunk->room = room;
-	*ret = chunk;
-	return 0;
-}
-
-/* What STAILQ_LAST() would give; glibc has none. */
-static struct chunk *last_chunk(struct net_socket *s)
-{
-	if (STAILQ_EMPTY(&s->queue))
-		return NULL;
-	return CONTAINER_OF(s->queue.stqh_last, struct chunk, link.stqe_next);
-}
-
-/* The chunk that has room for size bytes more: the last one, or a new one. A chunk with a
- * completion is full, since it completes with its own last byte. */
-static int chunk_for(struct net_socket *s, size_t size, struct chunk **ret)
-{
-	struct chunk *last = last_chunk(s);
-	int r;
-
-	if (last && !last->request && last->room - last->size >= size) {
-		*ret = last;
-		return 0;
-	}
-
-	r = chunk_new(size, ret);
-	if (r < 0)
-		return r;
-	STAILQ_INSERT_TAIL(&s->queue, *ret, link);
-	return 0;
-}
-
-/* Puts size bytes that are to be read from fd before all that waits. */
-void write_queue_from(struct net_socket *s, int fd, size_t size)
-{
-	struct chunk *chunk = NULL;
-	int r = chunk_new(size, &chunk);
-
-	while (r == 0 && chunk->size < size) {
-		ssize_t n = read(fd, chunk->data + chunk->size, size - chunk->size);
-
-		if (n > 0)
-			chunk->size += (size_t)n;
-		else if (n == 0 || errno != EINTR)
-			r = n == 0 ? -EIO : -errno;
-	}
-	if (r < 0) {
-		free(chunk);
-		socket_fail(s, r, CALL_WRITE);
-		return;
-	}
-
-	STAILQ_INSERT_HEAD(&s->queue, chunk, link);
-	s->queued += size;
-	s->bytes_written += size;
-}
-
-/* Copies what follows the first skip bytes of parts. */
-static int queue_rest(struct net_socket *s, const struct iovec *parts, int count, size_t skip,
-		      size_t total, struct request *request)
-{
-	struct chunk *chunk;
-	int r = chunk_for(s, total - skip, &chunk);
-
-	if (r < 0)
-		return r;
-	s->queued += total - skip;
-
-	for (int i = 0; i < count; i++) {
-		size_t from = skip < parts[i].iov_len ? skip : parts[i].iov_len;
-		size_t size = parts[i].iov_len - from;
-
-		if (size > 0)
-			memcpy(chunk->data + chunk->size, (char *)parts[i].iov_base + from, size);
-		chunk->size += size;
-		skip -= from;
-	}
-
-	chunk->request = request;
-	return 0;
-}
-
 /* --- told later ------------------------------------------------------------------------------ */
 
 static void on_write_turn(struct defer *call)
@@ -176,7 +65,7 @@ static void drained(struct net_socket *s)
 /* Whether new data must not go to the kernel yet. */
 static bool must_wait(const struct net_socket *s)
 {
-	return !s->connected || s->corked > 0 || !STAILQ_EMPTY(&s->queue) || pipe_pending(s) > 0;
+	return !s->connected || s->corked > 0 || !queue_is_empty(&s->queue) || pipe_pending(s) > 0;
 }
 
 /* --- the end of our side --------------------------------------------------------------------- */
@@ -220,23 +109,15 @@ void write_auto_end(struct net_socket *s)
 
 /* --- sending --------------------------------------------------------------------------------- */
 
-/* Takes n sent bytes off the queue. */
+/* Takes n sent bytes off the queue, and answers the writes that are complete. */
 static void consume(struct net_socket *s, size_t n)
 {
-	struct chunk *chunk;
+	struct request *request;
 
-	s->queued -= n;
-	if (s->queued == 0)
+	if (n == s->queue.size)
 		drained(s);
-
-	while ((chunk = STAILQ_FIRST(&s->queue)) && chunk->size - chunk->start <= n) {
-		n -= chunk->size - chunk->start;
-		STAILQ_REMOVE_HEAD(&s->queue, link);
-		request_complete(chunk->request, 0);
-		free(chunk);
-	}
-	if (chunk)
-		chunk->start += n;
+	while (queue_take_sent(&s->queue, &n, &request))
+		request_complete(request, 0);
 }
 
 static ssize_t send_parts(struct net_socket *s, struct iovec *parts, size_t count)
@@ -251,32 +132,34 @@ static ssize_t send_parts(struct net_socket *s, struct iovec *parts, size_t coun
 static void flush(struct net_socket *s)
 {
 	struct iovec parts[FLUSH_MAX];
-	struct chunk *chunk;
-	size_t count = 0;
+	size_t count = queue_parts(&s->queue, parts, ARRAY_LEN(parts));
 	ssize_t n;
 
-	STAILQ_FOREACH (chunk, &s->queue, link) {
-		if (count == ARRAY_LEN(parts))
-			break;
-		parts[count].iov_base = chunk->data + chunk->start;
-		parts[count++].iov_len = chunk->size - chunk->start;
-	}
 	if (count == 0)
 		return;
 
-	n = s->queued > 0 ? send_parts(s, parts, count) : 0;
+	n = s->queue.size > 0 ? send_parts(s, parts, count) : 0;
 	if (n > 0)
 		timeout_touch(s);
-	if (n >= 0) {
+	if (n >= 0)
 		consume(s, (size_t)n);
-	} else if (errno != EAGAIN && errno != EINTR) {
+	else if (errno != EAGAIN && errno != EINTR)
 		socket_fail(s, -errno, CALL_WRITE);
-	}
+}
+
+void write_queue_from(struct net_socket *s, int fd, size_t size)
+{
+	int r = queue_prepend_from(&s->queue, fd, size);
+
+	if (r < 0)
+		socket_fail(s, r, CALL_WRITE);
+	else
+		s->bytes_written += size;
 }
 
 bool write_wanted(const struct net_socket *s)
 {
-	return pipe_pending(s) > 0 || (s->corked == 0 && !STAILQ_EMPTY(&s->queue));
+	return pipe_pending(s) > 0 || (s->corked == 0 && !queue_is_empty(&s->queue));
 }
 
 void write_ready(struct net_socket *s)
@@ -369,10 +252,10 @@ static int keep_rest(struct net_socket *s, const struct iovec *parts, int count,
 {
 	int r;
 
-	if (s->write_limit > 0 && s->queued + total - sent > s->write_limit)
+	if (s->write_limit > 0 && s->queue.size + total - sent > s->write_limit)
 		return refuse(s, request, NET_ERR_WRITE_LIMIT, CALL_NONE);
 
-	r = queue_rest(s, parts, count, sent, total, request);
+	r = queue_append(&s->queue, parts, count, sent, total, request);
 	if (r < 0 && sent == 0) {
 		request_free(request);
 		return r;
@@ -382,7 +265,7 @@ static int keep_rest(struct net_socket *s, const struct iovec *parts, int count,
 
 	s->bytes_written += total;
 	socket_update(s);
-	if (s->queued == 0 || s->queued < s->high_water_mark)
+	if (s->queue.size == 0 || s->queue.size < s->high_water_mark)
 		return 1;
 	s->drain_due = true;
 	return 0;
@@ -503,28 +386,25 @@ int net_socket_destroy_soon(struct net_socket *s)
 /* --- the close ------------------------------------------------------------------------------- */
 
 /* What had begun to go out cannot be called destroyed or sent: it was cut off. */
-static int abandoned_status(const struct net_socket *s, const struct chunk *chunk)
+static int abandoned_status(const struct net_socket *s, bool begun)
 {
 	if (s->error != 0)
 		return s->error;
-	return chunk && chunk->start > 0 ? -ECANCELED : NET_ERR_STREAM_DESTROYED;
+	return begun ? -ECANCELED : NET_ERR_STREAM_DESTROYED;
 }
 
 void write_abandon(struct net_socket *s)
 {
 	struct request *request;
-	struct chunk *chunk;
+	bool begun;
 
-	while ((chunk = STAILQ_FIRST(&s->queue))) {
-		STAILQ_REMOVE_HEAD(&s->queue, link);
-		request_answer(chunk->request, abandoned_status(s, chunk));
-		free(chunk);
-	}
+	while (queue_take(&s->queue, &begun, &request))
+		request_answer(request, abandoned_status(s, begun));
 
 	/* A function that is told here may write again, and be refused into this list. */
 	while ((request = STAILQ_FIRST(&s->requests))) {
 		STAILQ_REMOVE_HEAD(&s->requests, link);
 		request_answer(request,
-			       request->status < 0 ? request->status : abandoned_status(s, NULL));
+			       request->status < 0 ? request->status : abandoned_status(s, false));
 	}
 }

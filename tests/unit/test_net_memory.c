@@ -257,9 +257,9 @@ static void what_is_sent_is_freed(void **state)
 
 	stage_connected(stage);
 	net_socket_write(stage->client.socket, data, sizeof(data), NULL, NULL);
-	assert_false(STAILQ_EMPTY(&stage->client.socket->queue));
+	assert_false(queue_is_empty(&stage->client.socket->queue));
 	story_run_until(&stage->story, "C.drain");
-	assert_true(STAILQ_EMPTY(&stage->client.socket->queue));
+	assert_true(queue_is_empty(&stage->client.socket->queue));
 	assert_null(stage->client.socket->extra->connecting);
 }
 

@@ -1,0 +1,190 @@
+/* The seam through which somebody else listens for the servers of a loop. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/net/server.h"
+#include "tests/helpers/stage.h"
+
+struct provider {
+	unsigned listens;
+	unsigned closes;
+	unsigned ticket;
+	int refusal;
+	char host[64];
+	struct net_context *context;
+};
+
+static int provide(void *ctx, struct net_server *server, const struct net_listen_options *options,
+		   unsigned ticket)
+{
+	struct provider *provider = ctx;
+
+	if (provider->refusal)
+		return provider->refusal;
+	provider->listens++;
+	provider->ticket = ticket;
+	strcpy(provider->host, options->host ? options->host : "");
+	return 0;
+}
+
+static void take_back(void *ctx, struct net_server *server, unsigned ticket)
+{
+	struct provider *provider = ctx;
+
+	assert_int_equal(ticket, provider->ticket);
+	provider->closes++;
+}
+
+static const struct listen_provider provider_calls = {.listen = provide, .close = take_back};
+
+static void begin(struct stage *stage, struct provider *provider)
+{
+	memset(provider, 0, sizeof(*provider));
+	assert_int_equal(context_get(stage->story.loop, &provider->context), 0);
+	context_set_listen_provider(provider->context, &provider_calls, provider);
+	assert_int_equal(net_create_server(stage->story.loop, NULL, &host_ops, &stage->host,
+					   &stage->host.server),
+			 0);
+}
+
+static void end(struct provider *provider)
+{
+	context_set_listen_provider(provider->context, NULL, NULL);
+	context_put(provider->context);
+}
+
+static int listening_fd(void)
+{
+	const struct bind_options options = {.has_port = true, .host = "127.0.0.1"};
+	struct bound bound;
+	const char *which;
+
+	assert_int_equal(bind_open(&options, &bound, &which), 0);
+	return bound.fd;
+}
+
+static int listen_anywhere(struct stage *stage)
+{
+	return net_server_listen_port(stage->host.server, 0, "somewhere", 0, host_done,
+				      &stage->host);
+}
+
+/* LS-1: nothing is known until the answer; then it listens on what it was given. */
+static void a_listen_waits_for_its_provider(void **state)
+{
+	struct stage *stage = *state;
+	struct provider provider;
+	struct net_address address;
+
+	begin(stage, &provider);
+	assert_int_equal(listen_anywhere(stage), 0);
+	assert_int_equal(provider.listens, 1);
+	assert_string_equal(provider.host, "somewhere");
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "");
+	assert_false(net_server_listening(stage->host.server));
+	assert_int_equal(net_server_address(stage->host.server, &address), -ENOTCONN);
+
+	server_listened(stage->host.server, provider.ticket, 0, listening_fd(), "listen");
+	assert_string_equal(stage->story.text, "H.done:0 H.listening ");
+	close(stage_plain(stage));
+	net_server_close(stage->host.server, NULL, NULL);
+	assert_int_equal(provider.closes, 1);
+	end(&provider);
+}
+
+/* ER: "bind EADDRINUSE ADDR:PORT", with the real address (DF-10). */
+static void a_failure_of_the_provider_is_told(void **state)
+{
+	struct stage *stage = *state;
+	struct provider provider;
+
+	begin(stage, &provider);
+	assert_int_equal(
+		net_server_listen_port(stage->host.server, 80, NULL, 0, host_done, &stage->host),
+		0);
+	server_listened(stage->host.server, provider.ticket, -EADDRINUSE, -1, "bind");
+	assert_string_equal(stage->story.text, "H.done:EADDRINUSE H.error:EADDRINUSE ");
+	assert_string_equal(stage->host.error_text, "bind EADDRINUSE [::]:80");
+
+	/* The same server may try again. */
+	assert_int_equal(listen_anywhere(stage), 0);
+	assert_int_equal(provider.listens, 2);
+	end(&provider);
+}
+
+static void a_provider_that_refuses_is_the_result(void **state)
+{
+	struct stage *stage = *state;
+	struct provider provider;
+
+	begin(stage, &provider);
+	provider.refusal = -EPIPE;
+	assert_int_equal(listen_anywhere(stage), -EPIPE);
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "");
+	provider.refusal = 0;
+	assert_int_equal(listen_anywhere(stage), 0);
+	end(&provider);
+}
+
+/* SL-9, LS-12: an answer that nobody waits for is closed. */
+static void a_late_answer_is_closed_silently(void **state)
+{
+	struct stage *stage = *state;
+	struct provider provider;
+	int fd = listening_fd();
+	unsigned first;
+
+	begin(stage, &provider);
+	listen_anywhere(stage);
+	first = provider.ticket;
+	net_server_close(stage->host.server, host_done, &stage->host);
+	assert_int_equal(provider.closes, 1);
+	server_listened(stage->host.server, first, 0, fd, "listen");
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "H.done:ECANCELED H.done:0 H.close ");
+	end(&provider);
+}
+
+/* LS-4 and what the provider cannot do: those listen by themselves. */
+static void exclusive_and_given_sockets_bypass_the_provider(void **state)
+{
+	struct stage *stage = *state;
+	struct provider provider;
+
+	begin(stage, &provider);
+	assert_int_equal(
+		net_server_listen(stage->host.server,
+				  &(struct net_listen_options){.has_port = true, .exclusive = true},
+				  NULL, NULL),
+		0);
+	assert_true(net_server_listening(stage->host.server));
+	net_server_close(stage->host.server, NULL, NULL);
+	assert_int_equal(net_server_listen_fd(stage->host.server, listening_fd(), 0, NULL, NULL),
+			 0);
+	assert_int_equal(provider.listens + provider.closes, 0);
+	end(&provider);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		on_stage(a_listen_waits_for_its_provider),
+		on_stage(a_failure_of_the_provider_is_told),
+		on_stage(a_provider_that_refuses_is_the_result),
+		on_stage(a_late_answer_is_closed_silently),
+		on_stage(exclusive_and_given_sockets_bypass_the_provider),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
