@@ -145,6 +145,7 @@ static void stop_listening(struct net_server *server, bool silent)
 	accept_stop(server);
 	bound_close(&server->bound);
 	server->open = false;
+	server->listens = false;
 	server->provided = false;
 	if (provided)
 		context_give_back(server->context, server, server->period);
@@ -198,7 +199,7 @@ void net_server_free(struct net_server *server)
 
 int net_server_address(const struct net_server *server, struct net_address *ret)
 {
-	if (server->bound.fd < 0)
+	if (!server->listens)
 		return -ENOTCONN;
 	addr_to_net(&server->bound.addr, ret);
 	return 0;
@@ -206,7 +207,7 @@ int net_server_address(const struct net_server *server, struct net_address *ret)
 
 bool net_server_listening(const struct net_server *server)
 {
-	return server->bound.fd >= 0;
+	return server->listens;
 }
 
 int net_server_get_connections(struct net_server *server, net_count_fn *count, void *ctx)

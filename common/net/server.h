@@ -47,6 +47,7 @@ struct net_server {
 	unsigned period; /* counts the listens, so that late events of an old one are known */
 	unsigned refs;
 	bool open;     /* from listen until close or failure */
+	bool listens;  /* by bound, or somebody else does for it */
 	bool closing;  /* closed, and on_close or completions are still to come */
 	bool provided; /* the listening socket is the provider's */
 	bool unreferenced;
@@ -71,9 +72,11 @@ void server_empty_queue(struct net_server *server);
 bool server_has_room(const struct net_server *server);
 
 /* A listen provider's answer for ticket: fd listens, or failed with status in syscall_name. Owns
- * fd. What is no longer wanted is closed silently. */
+ * fd. Without a descriptor (-1) the server stands for a socket elsewhere, which is bound to addr,
+ * and its connections come by server_adopt(). addr may be NULL if there is fd. What is no longer
+ * wanted is closed silently. */
 void server_listened(struct net_server *server, unsigned ticket, int status, int fd,
-		     const char *syscall_name);
+		     const struct addr *addr, const char *syscall_name);
 
 /* --- among the modules ----------------------------------------------------------------------- */
 

@@ -105,7 +105,9 @@ static void settle(struct listening *l, int r, struct bound *bound)
 
 	server->bound = *bound;
 	server->provided = l->provided;
-	accept_start(server);
+	server->listens = true;
+	if (bound->fd >= 0)
+		accept_start(server);
 }
 
 /* --- ways to a socket ------------------------------------------------------------------------ */
@@ -186,7 +188,7 @@ static void adopt_now(struct listening *l, int fd, int backlog)
 }
 
 void server_listened(struct net_server *server, unsigned ticket, int status, int fd,
-		     const char *syscall_name)
+		     const struct addr *addr, const char *syscall_name)
 {
 	struct listening *l = server->listening;
 	struct bound bound = {.fd = fd};
@@ -196,7 +198,9 @@ void server_listened(struct net_server *server, unsigned ticket, int status, int
 		return;
 	}
 
-	if (status == 0)
+	if (addr)
+		bound.addr = *addr;
+	else if (status == 0)
 		status = addr_of_socket(fd, &bound.addr);
 	if (status < 0)
 		close_fd(fd);

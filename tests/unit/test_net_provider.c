@@ -93,7 +93,7 @@ static void a_listen_waits_for_its_provider(void **state)
 	assert_false(net_server_listening(stage->host.server));
 	assert_int_equal(net_server_address(stage->host.server, &address), -ENOTCONN);
 
-	server_listened(stage->host.server, provider.ticket, 0, listening_fd(), "listen");
+	server_listened(stage->host.server, provider.ticket, 0, listening_fd(), NULL, "listen");
 	assert_string_equal(stage->story.text, "H.done:0 H.listening ");
 	close(stage_plain(stage));
 	net_server_close(stage->host.server, NULL, NULL);
@@ -111,7 +111,7 @@ static void a_failure_of_the_provider_is_told(void **state)
 	assert_int_equal(
 		net_server_listen_port(stage->host.server, 80, NULL, 0, host_done, &stage->host),
 		0);
-	server_listened(stage->host.server, provider.ticket, -EADDRINUSE, -1, "bind");
+	server_listened(stage->host.server, provider.ticket, -EADDRINUSE, -1, NULL, "bind");
 	assert_string_equal(stage->story.text, "H.done:EADDRINUSE H.error:EADDRINUSE ");
 	assert_string_equal(stage->host.error_text, "bind EADDRINUSE [::]:80");
 
@@ -149,10 +149,42 @@ static void a_late_answer_is_closed_silently(void **state)
 	first = provider.ticket;
 	net_server_close(stage->host.server, host_done, &stage->host);
 	assert_int_equal(provider.closes, 1);
-	server_listened(stage->host.server, first, 0, fd, "listen");
+	server_listened(stage->host.server, first, 0, fd, NULL, "listen");
 	assert_int_equal(fcntl(fd, F_GETFD), -1);
 	story_run_ready(&stage->story);
 	assert_string_equal(stage->story.text, "H.done:ECANCELED H.done:0 H.close ");
+	end(&provider);
+}
+
+/* LS-12: the server stands for a socket elsewhere: it has an address and gets connections. */
+static void a_server_may_stand_for_a_socket_elsewhere(void **state)
+{
+	struct stage *stage = *state;
+	struct provider provider;
+	struct net_address address;
+	struct addr addr;
+	int pair[2];
+
+	begin(stage, &provider);
+	listen_anywhere(stage);
+	assert_int_equal(addr_parse("192.0.2.7", 8124, &addr), 0);
+	server_listened(stage->host.server, provider.ticket, 0, -1, &addr, NULL);
+	assert_string_equal(stage->story.text, "H.done:0 H.listening ");
+	assert_true(net_server_listening(stage->host.server));
+	assert_int_equal(net_server_address(stage->host.server, &address), 0);
+	assert_string_equal(address.address, "192.0.2.7");
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(server_adopt(stage->host.server, pair[0], &addr), 0);
+	plain_send(pair[1], "hi");
+	story_run_until(&stage->story, "S.data:2");
+	assert_int_equal(net_socket_remote_port(stage->guest.socket), 8124);
+
+	net_server_unref(stage->host.server);
+	net_server_close(stage->host.server, NULL, NULL);
+	assert_int_equal(provider.closes, 1);
+	close(pair[1]);
+	story_run_until(&stage->story, "H.close");
 	end(&provider);
 }
 
@@ -183,6 +215,7 @@ int main(void)
 		on_stage(a_failure_of_the_provider_is_told),
 		on_stage(a_provider_that_refuses_is_the_result),
 		on_stage(a_late_answer_is_closed_silently),
+		on_stage(a_server_may_stand_for_a_socket_elsewhere),
 		on_stage(exclusive_and_given_sockets_bypass_the_provider),
 	};
 
