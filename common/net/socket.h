@@ -1,9 +1,12 @@
 /* What the modules of a socket share: its state, and the few steps that cross their borders.
  *
- *   socket         life: made, destroyed, closed, freed       socket_read     bytes in
- *   socket_write   the queue, end, cork                       socket_connect  from name to
- * connection socket_pipe    from one socket to another                 socket_timeout  idle time
- *   socket_info    getters and kernel options
+ *   socket          life: made, destroyed, closed, freed
+ *   socket_read     bytes in
+ *   socket_write    bytes out, end, cork
+ *   socket_connect  from a name to a connection
+ *   socket_pipe     from one socket to another
+ *   socket_timeout  idle time
+ *   socket_info     getters and kernel options
  *
  * Owns:   a socket holds one reference to itself until on_close has run; every request and every
  *         net_socket_hold() holds one more. A destroyed socket stays in memory at least until its
