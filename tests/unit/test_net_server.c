@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -191,35 +190,35 @@ static void without_a_reader_nothing_is_taken_from_the_kernel(void **state)
 	close(fd);
 }
 
-/* Descriptors up to one of our own choice are in use, so that accept4() fails with EMFILE. */
-static struct rlimit hold_descriptors(void)
-{
-	struct rlimit before, now;
-	int next = fcntl(0, F_DUPFD_CLOEXEC, 0);
+/* wrap: accept4 -- out of descriptors, as far as accepting goes. The real limit would do, but
+ * valgrind only pretends to it, and closes what was accepted. */
+int __real_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags);
+int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags);
 
-	close(next);
-	getrlimit(RLIMIT_NOFILE, &before);
-	now = before;
-	now.rlim_cur = (rlim_t)next;
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
-	return before;
+static bool no_descriptors;
+
+int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	if (!no_descriptors)
+		return __real_accept4(fd, addr, len, flags);
+	errno = EMFILE;
+	return -1;
 }
 
 /* AC-7, ER: clients wait in the queue; nothing is lost, nobody is told, and the loop sleeps. */
 static void without_descriptors_accepting_waits_and_does_not_spin(void **state)
 {
 	struct stage *stage = *state;
-	struct rlimit before;
 	unsigned turns;
 	int fd;
 
 	stage_open(stage, NULL);
 	fd = plain_connect(&stage->host);
-	before = hold_descriptors();
+	no_descriptors = true;
 	turns = ev_iteration(stage->story.loop);
 	story_run_ms(&stage->story, 350);
 	turns = ev_iteration(stage->story.loop) - turns;
-	setrlimit(RLIMIT_NOFILE, &before);
+	no_descriptors = false;
 	assert_string_equal(stage->story.text, "");
 	assert_true(net_server_listening(stage->host.server));
 	assert_true(turns < 20);
