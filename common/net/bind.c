@@ -3,14 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "common/macros.h"
-#include "common/net/error.h"
+#include "common/net/resolve.h"
 
 /* Remembers which call is being made, for the message if it fails. */
 #define TRYING(name) (*ret_syscall = (name))
@@ -90,23 +89,24 @@ static int bind_any(const struct bind_options *options, int *ret, const char **r
 	return bind_tcp(&addr, options, ret, ret_syscall);
 }
 
+/* A name is asked for here and now. */
 static int resolve(const char *host, uint16_t port, struct addr *ret)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-	struct addrinfo *found;
+	const struct resolve_request request = {.host = host, .port = port};
+	struct resolve_result result;
 	int r = addr_parse(host, port, ret);
 
 	if (r != -EINVAL)
 		return r;
 
-	r = getaddrinfo(host, NULL, &hints, &found);
-	if (r != 0)
-		return error_from_eai(r);
+	r = resolve_check(&request);
+	if (r == 0)
+		r = resolve_name(&request, &result);
+	if (r < 0)
+		return r;
 
-	ret->len = found->ai_addrlen;
-	memcpy(&ret->sa, found->ai_addr, found->ai_addrlen);
-	addr_set_port(ret, port);
-	freeaddrinfo(found);
+	*ret = result.addresses[0];
+	free(result.addresses);
 	return 0;
 }
 

@@ -2,7 +2,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,24 +64,6 @@ const char *net_error_message(int code)
 		if (table[i].code == code)
 			return table[i].message;
 	return message ? message : "unknown error";
-}
-
-int error_from_eai(int eai)
-{
-	switch (eai) {
-	case EAI_AGAIN:
-		return NET_ERR_EAI_AGAIN;
-	case EAI_MEMORY:
-		return -ENOMEM;
-	case EAI_SYSTEM:
-		return errno > 0 ? -errno : NET_ERR_EAI_FAIL;
-	case EAI_NONAME:
-	case EAI_NODATA:
-	case EAI_ADDRFAMILY:
-		return NET_ERR_NOT_FOUND;
-	default:
-		return NET_ERR_EAI_FAIL;
-	}
 }
 
 /* Appends to text as much as fits. */

@@ -1,7 +1,7 @@
 /* Error numbers and their texts.
  *
  * Errors: none of these functions fails.
- * Source: errno(3), gai_strerror(3). */
+ * Source: errno(3). */
 #ifndef USHER_COMMON_NET_ERROR_H
 #define USHER_COMMON_NET_ERROR_H
 
@@ -12,9 +12,6 @@
 
 /* Longer than any text that error_fill() makes of bounded parts; a host name is cut to fit. */
 #define ERROR_TEXT_SIZE 512
-
-/* The negative errno or NET_ERR_* for a getaddrinfo(3) result. */
-int error_from_eai(int eai);
 
 /* What an error is made of; all but code may be NULL. */
 struct error_source {

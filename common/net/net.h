@@ -7,7 +7,8 @@
  *
  * Order:  no function of the caller's runs inside the call that caused it. What is deferred runs
  *         in the order in which it was asked for, after the handler that asked returns and before
- *         the loop polls again. Any object may be closed, destroyed or freed in any callback.
+ *         the loop polls again. Any object may be closed, destroyed or freed in any callback; the
+ *         loop must not be run in one.
  * Owns:   ops, ctx and a block list are borrowed: they must outlive the object. Data, texts and
  *         options are copied before the call returns. What a callback is given is valid until it
  *         returns.
@@ -111,7 +112,8 @@ struct net_server_ops {
 	/* A connection was closed at once: max_connections or the block list. */
 	void (*on_drop)(struct net_server *server, const struct net_drop *drop, void *ctx);
 	void (*on_error)(struct net_server *server, const struct net_error *error, void *ctx);
-	/* Once for each period of listening: closed, and the last connection is gone. */
+	/* Closed, and the last connection is gone: once for each time that it listened, unless it
+	 * listens again by then. */
 	void (*on_close)(struct net_server *server, void *ctx);
 };
 
@@ -314,9 +316,10 @@ NET_API void net_socket_release(struct net_socket *socket);
 /* Connects; connected gets 0 just before on_connect, or the error just before on_error (-ECANCELED
  * if the socket was destroyed first). A destroyed socket whose on_close has come begins a new life:
  * counters are 0, set_no_delay and set_keep_alive persist. Returns -EALREADY while connecting,
- * -EISCONN, NET_ERR_MISSING_ARGS, NET_ERR_SOCKET_BAD_PORT, NET_ERR_INVALID_IP_ADDRESS
+ * -EISCONN, -EINVAL (it was made from a descriptor), NET_ERR_STREAM_DESTROYED (on_close is still to
+ * come), NET_ERR_MISSING_ARGS, NET_ERR_SOCKET_BAD_PORT, NET_ERR_INVALID_IP_ADDRESS
  * (local_address), NET_ERR_INVALID_ADDRESS_FAMILY, NET_ERR_OUT_OF_RANGE (attempt_delay_ms),
- * -ENAMETOOLONG, -EINVAL (empty abstract name), -ENOMEM. */
+ * -ENAMETOOLONG, -EINVAL (empty abstract name), -ENOMEM, or what a resolver's start can return. */
 NET_API int net_socket_connect(struct net_socket *socket, const struct net_connect_options *options,
 			       net_socket_fn *connected, void *ctx);
 NET_API int net_socket_connect_port(struct net_socket *socket, int port, const char *host,
@@ -392,6 +395,11 @@ NET_API unsigned net_socket_timeout(const struct net_socket *socket);
 NET_API int net_socket_set_no_delay(struct net_socket *socket, bool enable);
 NET_API int net_socket_set_keep_alive(struct net_socket *socket, bool enable,
 				      long initial_delay_ms);
+
+/* 0 to 255, as IP_TOS in ip(7). Remembered before there is a connection; no effect on Unix sockets.
+ * Returns NET_ERR_OUT_OF_RANGE, -ENOMEM, -errno of setsockopt(2). */
+NET_API int net_socket_set_type_of_service(struct net_socket *socket, int value);
+NET_API int net_socket_type_of_service(const struct net_socket *socket);
 
 /* The local address, as asked from the kernel; -ENOTCONN without a connection. */
 NET_API int net_socket_address(const struct net_socket *socket, struct net_address *ret);

@@ -91,23 +91,32 @@ static void tell_later(struct listening *l)
 	defer_call(&l->server->context->calls, &l->call, on_tell_turn);
 }
 
-/* Takes over what was bound, or notes the failure, which ends the period. */
-static void settle(struct listening *l, int r, struct bound *bound)
+/* The period ends without having begun. */
+static void note_failure(struct listening *l, int status)
+{
+	l->server->listening = NULL;
+	l->server->open = false;
+	l->status = status;
+}
+
+static void note_success(struct listening *l, const struct bound *bound)
 {
 	struct net_server *server = l->server;
 
 	server->listening = NULL;
-	l->status = r;
-	if (r < 0) {
-		server->open = false;
-		return;
-	}
-
 	server->bound = *bound;
 	server->provided = l->provided;
 	server->listens = true;
 	if (bound->fd >= 0)
 		accept_start(server);
+}
+
+static void settle(struct listening *l, int r, const struct bound *bound)
+{
+	if (r < 0)
+		note_failure(l, r);
+	else
+		note_success(l, bound);
 }
 
 /* --- ways to a socket ------------------------------------------------------------------------ */
@@ -153,7 +162,7 @@ static void on_looked_up(int status, const struct addr *addresses, size_t count,
 
 	l->lookup = NULL;
 	if (status < 0) {
-		settle(l, status, NULL);
+		note_failure(l, status);
 	} else {
 		l->addr = *choose(addresses, count);
 		addr_to_net(&l->addr, &chosen);
@@ -172,7 +181,7 @@ static void look_up(struct listening *l)
 	l->syscall = "getaddrinfo";
 	if (r >= 0)
 		return;
-	settle(l, r, NULL);
+	note_failure(l, r);
 	tell_later(l);
 }
 

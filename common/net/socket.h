@@ -66,6 +66,7 @@ struct socket_extra {
 	struct socket_pipe *pipe_in;  /* this socket is its destination */
 	char *path;                   /* of a Unix peer that was connected to */
 	unsigned keep_alive_initial_delay_ms;
+	uint8_t type_of_service;
 };
 
 struct net_socket {

@@ -371,7 +371,9 @@ static int check_state(const struct net_socket *s)
 		return -EALREADY;
 	if (s->destroyed && !s->closed)
 		return NET_ERR_STREAM_DESTROYED;
-	return s->connected && !s->destroyed ? -EISCONN : 0;
+	if (s->io.fd >= 0)
+		return s->connected ? -EISCONN : -EINVAL;
+	return 0;
 }
 
 static int note_target(struct connecting *c, const struct net_connect_options *options)

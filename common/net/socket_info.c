@@ -32,12 +32,27 @@ static int apply_keep_alive(struct net_socket *s)
 	return r;
 }
 
+static int apply_type_of_service(struct net_socket *s)
+{
+	int value = s->extra->type_of_service;
+	int r = 0;
+
+	if (s->peer.sin6_family == AF_INET6)
+		r = set_option(s, IPPROTO_IPV6, IPV6_TCLASS, value);
+	/* Also for an IPv4-mapped peer of an IPv6 socket. */
+	return r == 0 ? set_option(s, IPPROTO_IP, IP_TOS, value) : r;
+}
+
 int info_apply_options(struct net_socket *s)
 {
 	int r = 0;
 
 	if (!s->is_tcp)
 		return 0;
+	if (s->extra && s->extra->type_of_service != 0)
+		r = apply_type_of_service(s);
+	if (r < 0)
+		return r;
 	if (s->no_delay)
 		r = set_option(s, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (r == 0 && s->keep_alive)
@@ -76,6 +91,28 @@ int net_socket_set_keep_alive(struct net_socket *s, bool enable, long initial_de
 	if (same || s->io.fd < 0 || !s->connected || !s->is_tcp)
 		return 0;
 	return apply_keep_alive(s);
+}
+
+int net_socket_set_type_of_service(struct net_socket *s, int value)
+{
+	struct socket_extra *extra;
+	int r;
+
+	if (value < 0 || value > UINT8_MAX)
+		return NET_ERR_OUT_OF_RANGE;
+	r = socket_get_extra(s, &extra);
+	if (r < 0)
+		return r;
+
+	extra->type_of_service = (uint8_t)value;
+	if (s->io.fd < 0 || !s->connected || !s->is_tcp)
+		return 0;
+	return apply_type_of_service(s);
+}
+
+int net_socket_type_of_service(const struct net_socket *s)
+{
+	return s->extra ? s->extra->type_of_service : 0;
 }
 
 /* --- addresses ------------------------------------------------------------------------------- */

@@ -265,7 +265,7 @@ static int keep_rest(struct net_socket *s, const struct iovec *parts, int count,
 
 	s->bytes_written += total;
 	socket_update(s);
-	if (s->queue.size == 0 || s->queue.size < s->high_water_mark)
+	if (s->queue.size < s->high_water_mark)
 		return 1;
 	s->drain_due = true;
 	return 0;
@@ -390,6 +390,8 @@ static int abandoned_status(const struct net_socket *s, bool begun)
 {
 	if (s->error != 0)
 		return s->error;
+	if (!s->connected)
+		return NET_ERR_SOCKET_CLOSED_BEFORE_CONNECTION;
 	return begun ? -ECANCELED : NET_ERR_STREAM_DESTROYED;
 }
 

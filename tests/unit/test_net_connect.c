@@ -1,5 +1,7 @@
 /* Connecting: arguments, names, order of events, failures, second lives; addresses and errors. */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -257,6 +259,20 @@ static void destroy_during_a_lookup_is_one_close(void **state)
 	assert_in_range(open_fd_count(), before - 1, before + 1);
 }
 
+/* ER, WR-9: what waited for a connection that never came. */
+static void writes_that_waited_for_a_connection_are_told(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	actor_connect(&stage->client, &stage->story, "C", &stage->host, NULL);
+	net_socket_write(stage->client.socket, "x", 1, actor_done, &stage->client);
+	net_socket_destroy(stage->client.socket, 0);
+	story_run_until(&stage->story, "C.close");
+	assert_string_equal(stage->story.text,
+			    "C.done:ERR_SOCKET_CLOSED_BEFORE_CONNECTION C.close ");
+}
+
 static void destroy_it(struct actor *actor)
 {
 	net_socket_destroy(actor->socket, 0);
@@ -288,6 +304,12 @@ static void connect_again(struct actor *actor)
 
 static void write_then_end(struct actor *actor)
 {
+	int no_delay = 0;
+	socklen_t size = sizeof(no_delay);
+
+	assert_int_equal(
+		getsockopt(actor->socket->io.fd, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size), 0);
+	assert_int_equal(no_delay, 1);
 	net_socket_end(actor->socket, "hi", 2, NULL, NULL);
 }
 
@@ -677,6 +699,7 @@ int main(void)
 		on_stage(a_local_address_that_cannot_be_is_a_bind_error),
 		on_stage(port_zero_is_refused_later),
 		on_stage(destroy_during_a_lookup_is_one_close),
+		on_stage(writes_that_waited_for_a_connection_are_told),
 		on_stage(a_socket_destroyed_in_connect_is_never_ready),
 		on_stage(a_closed_socket_may_connect_again_inside_its_close),
 		on_stage(connecting_twice_is_refused),

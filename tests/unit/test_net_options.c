@@ -111,6 +111,24 @@ static void keep_alive_is_remembered_before_there_is_a_connection(void **state)
 	assert_int_equal(option(stage->client.socket, IPPROTO_TCP, TCP_KEEPIDLE), 4);
 }
 
+/* OP-4 */
+static void the_type_of_service_is_set_and_remembered(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	actor_connect(&stage->client, &stage->story, "C", &stage->host, NULL);
+	assert_int_equal(net_socket_set_type_of_service(stage->client.socket, 256),
+			 NET_ERR_OUT_OF_RANGE);
+	assert_int_equal(net_socket_set_type_of_service(stage->client.socket, 0x10), 0);
+	story_run_until(&stage->story, "C.ready");
+	assert_int_equal(option(stage->client.socket, IPPROTO_IP, IP_TOS), 0x10);
+	assert_int_equal(net_socket_set_type_of_service(stage->client.socket, 0x08), 0);
+	assert_int_equal(option(stage->client.socket, IPPROTO_IP, IP_TOS), 0x08);
+	assert_int_equal(net_socket_type_of_service(stage->client.socket), 0x08);
+	assert_int_equal(net_socket_type_of_service(stage->guest.socket), 0);
+}
+
 /* OP-3, SC-9 */
 static void references_are_idempotent_and_decide_whether_the_loop_goes_on(void **state)
 {
@@ -234,6 +252,7 @@ int main(void)
 		on_stage(options_of_tcp_do_nothing_on_unix_sockets),
 		on_stage(keep_alive_takes_its_delay_in_milliseconds),
 		on_stage(keep_alive_is_remembered_before_there_is_a_connection),
+		on_stage(the_type_of_service_is_set_and_remembered),
 		on_stage(references_are_idempotent_and_decide_whether_the_loop_goes_on),
 		on_stage(a_descriptor_is_wrapped_with_both_sides),
 		on_stage(a_descriptor_may_be_wrapped_for_one_side),

@@ -153,7 +153,7 @@ static void blocked_peers_are_dropped(void **state)
 	net_block_list_free(list);
 }
 
-/* AC-5 */
+/* AC-5, KF-1: nor is the descriptor watched, which may yet go to another process. */
 static void paused_on_connect_nothing_is_read(void **state)
 {
 	const struct net_server_options options = {.pause_on_connect = true};
