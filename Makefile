@@ -45,7 +45,7 @@ HARDENING = -fstack-protector-strong \
 pkg = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null || echo $(3))
 LIB_CFLAGS  := $(call pkg,--cflags,yaml-0.1 jansson,)
 EV_LIBS     := -lev
-LIBS        := $(EV_LIBS) $(call pkg,--libs,yaml-0.1 jansson,-lyaml -ljansson)
+LIBS        := $(EV_LIBS) $(call pkg,--libs,yaml-0.1 jansson,-lyaml -ljansson) -lm
 CMOCKA_LIBS := $(call pkg,--libs,cmocka,-lcmocka)
 
 OUR_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -fno-strict-aliasing -MMD -MP \
@@ -71,6 +71,8 @@ UNIT        = $(wildcard tests/unit/test_*.c)
 INTEGRATION = $(wildcard tests/integration/test_*.c)
 EXAMPLES    = $(wildcard tests/examples/*.c)
 FUZZ        = $(wildcard tests/fuzz/fuzz_*.c)
+LIMITS      = $(wildcard tests/load/limit_*.c)
+LOAD_SRC    = $(filter-out $(MAINS) $(LIMITS),$(wildcard tests/load/*.c))
 SCRIPTS     = $(wildcard tests/*.sh tests/*/*.sh .ci/run)
 MANUALS     = $(wildcard daemon/*.[1-8] worker/*.[1-8] common/*.[1-8] common/*/*.[1-8] conf/*.[1-8])
 C_FILES     = $(foreach top,common daemon worker tests,$(wildcard $(top)/*.[ch] $(top)/*/*.[ch]))
@@ -82,7 +84,7 @@ PROGRAMS = $(BUILD)/usherd $(BUILD)/usher-worker $(BUILD)/usherctl
 UNITS    = $(wildcard systemd/*.service systemd/*.socket)
 LIBRARY  = $(BUILD)/libusher.so $(BUILD)/libusher.a
 ALL_OBJ  = $(call obj,$(COMMON_SRC) $(DAEMON_SRC) $(WORKER_SRC) $(MAINS) $(HELPER_SRC) $(FAKES) \
-	$(UNIT) $(INTEGRATION) $(EXAMPLES) $(FUZZ))
+	$(UNIT) $(INTEGRATION) $(EXAMPLES) $(FUZZ) $(LOAD_SRC) $(LIMITS))
 
 # --- targets ----------------------------------------------------------------------------------
 
@@ -189,7 +191,7 @@ help: ## this list
 FLAGS_STAMP = $(BUILD)/.flags
 NAMES_STAMP = $(BUILD)/.names
 FLAGS_TEXT  = $(COMPILE) $(LINK) $(LIBS) $(BINDIR) $(SBINDIR) $(LIBDIR) $(INCLUDEDIR)
-NAMES_TEXT  = $(COMMON_SRC) $(DAEMON_SRC) $(WORKER_SRC) $(HELPER_SRC)
+NAMES_TEXT  = $(COMMON_SRC) $(DAEMON_SRC) $(WORKER_SRC) $(LOAD_SRC) $(HELPER_SRC)
 quoted = '$(subst ','\'',$(1))'
 define write_stamp
 	@mkdir -p $(@D)
@@ -221,8 +223,9 @@ $(BUILD)/%.o: %.c $(FLAGS_STAMP) | public-headers
 $(BUILD)/common.a: $(call obj,$(COMMON_SRC))
 $(BUILD)/daemon.a: $(call obj,$(DAEMON_SRC))
 $(BUILD)/worker.a: $(call obj,$(WORKER_SRC))
+$(BUILD)/load.a: $(call obj,$(LOAD_SRC))
 $(BUILD)/helpers.a: $(call obj,$(HELPER_SRC))
-ARCHIVES = $(BUILD)/common.a $(BUILD)/daemon.a $(BUILD)/worker.a $(BUILD)/helpers.a
+ARCHIVES = $(addprefix $(BUILD)/,common.a daemon.a worker.a load.a helpers.a)
 $(ARCHIVES): $(NAMES_STAMP)
 	@$(if $(V),,echo "  AR    $@")
 	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
@@ -255,7 +258,7 @@ $(addprefix $(BUILD)/,$(notdir $(UNITS))): $(BUILD)/%: systemd/% $(FLAGS_STAMP)
 
 # A test names the calls that it fakes in a comment "wrap: accept4 malloc".
 wraps = $(foreach call,$(shell sed -n 's/.*[^a-z]wrap: \([a-z0-9_ ]*\).*/\1/p' $(1)),-Wl,--wrap=$(call))
-TEST_LIBS = $(BUILD)/helpers.a $(BUILD)/daemon.a $(BUILD)/worker.a $(BUILD)/common.a
+TEST_LIBS = $(addprefix $(BUILD)/,helpers.a daemon.a worker.a load.a common.a)
 
 $(call exe,$(UNIT) $(INTEGRATION)): $(BUILD)/%: $(BUILD)/%.o $(TEST_LIBS)
 	@$(if $(V),,echo "  LINK  $@")
