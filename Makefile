@@ -92,7 +92,7 @@ all: programs library units ## build the programs and the library (the default)
 programs: $(PROGRAMS)
 library: $(LIBRARY) $(BUILD)/usher.pc
 units: $(addprefix $(BUILD)/,$(notdir $(UNITS)))
-tests: $(call exe,$(UNIT) $(INTEGRATION) $(EXAMPLES) $(FAKES))
+tests: $(call exe,$(UNIT) $(INTEGRATION) $(EXAMPLES) $(FAKES) $(LIMITS))
 
 # As many jobs as there are processors, unless the user has said how many.
 AGAIN = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -267,6 +267,8 @@ $(call exe,$(EXAMPLES)): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libusher.so
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(LINK) -pie -o $@ $< -L$(BUILD) -lusher $(EV_LIBS) -Wl,-rpath,'$$ORIGIN/../..'
 $(call exe,$(FAKES)): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/common.a
+$(call exe,$(LIMITS)): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/load.a $(BUILD)/common.a
+$(call exe,$(FAKES) $(LIMITS)):
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(LINK) -pie -o $@ $^ $(LIBS)
 $(call exe,$(FUZZ)): $(BUILD)/%: $(BUILD)/%.o $(TEST_LIBS)
