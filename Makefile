@@ -60,7 +60,7 @@ Q       = $(if $(V),,@)
 
 # --- what there is ----------------------------------------------------------------------------
 
-MAINS       = daemon/main.c daemon/usherctl.c worker/main.c
+MAINS       = daemon/main.c daemon/usherctl.c worker/main.c tests/load/usher_load.c
 PUBLIC      = $(wildcard common/net/net.h common/cluster/cluster.h)
 COMMON_SRC  = $(wildcard common/*.c common/*/*.c)
 DAEMON_SRC  = $(filter-out $(MAINS),$(wildcard daemon/*.c))
@@ -74,13 +74,13 @@ FUZZ        = $(wildcard tests/fuzz/fuzz_*.c)
 LIMITS      = $(wildcard tests/load/limit_*.c)
 LOAD_SRC    = $(filter-out $(MAINS) $(LIMITS),$(wildcard tests/load/*.c))
 SCRIPTS     = $(wildcard tests/*.sh tests/*/*.sh .ci/run)
-MANUALS     = $(wildcard daemon/*.[1-8] worker/*.[1-8] common/*.[1-8] common/*/*.[1-8] conf/*.[1-8])
+MANUALS     = $(wildcard daemon/*.[1-8] worker/*.[1-8] common/*.[1-8] common/*/*.[1-8] conf/*.[1-8] tests/load/*.[1-8])
 C_FILES     = $(foreach top,common daemon worker tests,$(wildcard $(top)/*.[ch] $(top)/*/*.[ch]))
 
 obj = $(1:%.c=$(BUILD)/%.o)
 exe = $(1:%.c=$(BUILD)/%)
 
-PROGRAMS = $(BUILD)/usherd $(BUILD)/usher-worker $(BUILD)/usherctl
+PROGRAMS = $(addprefix $(BUILD)/,usherd usher-worker usherctl usher-load)
 UNITS    = $(wildcard systemd/*.service systemd/*.socket)
 LIBRARY  = $(BUILD)/libusher.so $(BUILD)/libusher.a
 ALL_OBJ  = $(call obj,$(COMMON_SRC) $(DAEMON_SRC) $(WORKER_SRC) $(MAINS) $(HELPER_SRC) $(FAKES) \
@@ -138,6 +138,7 @@ lint: deps-lint ## check the sources: clang-format, clang-tidy, cppcheck, mandoc
 INSTALLED = \
 	0755:$(BUILD)/usherd:$(SBINDIR)/usherd \
 	0755:$(BUILD)/usherctl:$(BINDIR)/usherctl \
+	0755:$(BUILD)/usher-load:$(BINDIR)/usher-load \
 	0755:$(BUILD)/usher-worker:$(LIBEXECDIR)/usher-worker \
 	0755:$(BUILD)/libusher.so.$(SOVERSION):$(LIBDIR)/libusher.so.$(SOVERSION) \
 	0644:$(BUILD)/libusher.a:$(LIBDIR)/libusher.a \
@@ -233,6 +234,7 @@ $(ARCHIVES): $(NAMES_STAMP)
 $(BUILD)/usherd: $(BUILD)/daemon/main.o $(BUILD)/daemon.a $(BUILD)/common.a
 $(BUILD)/usherctl: $(BUILD)/daemon/usherctl.o $(BUILD)/daemon.a $(BUILD)/common.a
 $(BUILD)/usher-worker: $(BUILD)/worker/main.o $(BUILD)/worker.a $(BUILD)/common.a
+$(BUILD)/usher-load: $(BUILD)/tests/load/usher_load.o $(BUILD)/load.a $(BUILD)/common.a
 $(PROGRAMS):
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(LINK) -pie -o $@ $^ $(LIBS)

@@ -1,0 +1,175 @@
+#include "tests/load/procfs.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/macros.h"
+#include "tests/load/clock.h"
+
+static uint64_t tick_ns(void)
+{
+	return NS_OF_A_SECOND / (uint64_t)sysconf(_SC_CLK_TCK);
+}
+
+static FILE *open_of(pid_t pid, const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	return fopen(path, "re");
+}
+
+/* The fields of /proc/PID/stat that follow the command, which may hold blanks and brackets. */
+static bool read_stat(pid_t pid, int *ret_parent, uint64_t *ret_ticks)
+{
+	char line[1024], *fields;
+	unsigned long long user, system;
+	FILE *file = open_of(pid, "stat");
+
+	if (!file)
+		return false;
+	fields = fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
+	fclose(file);
+	if (!fields || sscanf(fields + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
+			      ret_parent, &user, &system) != 3)
+		return false;
+	*ret_ticks = user + system;
+	return true;
+}
+
+static bool has(const struct pid_set *set, pid_t pid)
+{
+	for (size_t i = 0; i < set->count; i++) {
+		if (set->pids[i] == pid)
+			return true;
+	}
+	return false;
+}
+
+/* One pass over all processes; returns how many were added, or -errno. */
+static int add_children(struct pid_set *set)
+{
+	DIR *folder = opendir("/proc");
+	struct dirent *entry;
+	int added = 0;
+
+	if (!folder)
+		return -errno;
+	while ((entry = readdir(folder))) {
+		pid_t pid = isdigit((unsigned char)entry->d_name[0]) ? atoi(entry->d_name) : 0;
+		uint64_t ticks;
+		int parent;
+
+		if (pid == 0 || has(set, pid) || !read_stat(pid, &parent, &ticks) ||
+		    !has(set, parent))
+			continue;
+		if (set->count == PROCFS_PIDS_MAX)
+			break;
+		set->pids[set->count++] = pid;
+		added++;
+	}
+	closedir(folder);
+	return added;
+}
+
+int procfs_add_tree(struct pid_set *set, pid_t root)
+{
+	uint64_t ticks;
+	int parent, r;
+
+	if (!read_stat(root, &parent, &ticks))
+		return -ESRCH;
+	if (!has(set, root) && set->count < PROCFS_PIDS_MAX)
+		set->pids[set->count++] = root;
+	/* Children may come before their parents in the folder. */
+	do
+		r = add_children(set);
+	while (r > 0);
+	return r;
+}
+
+void procfs_add_cpus(const struct pid_set *set, cpu_set_t *cpus)
+{
+	cpu_set_t one;
+
+	for (size_t i = 0; i < set->count; i++) {
+		if (sched_getaffinity(set->pids[i], sizeof(one), &one) == 0)
+			CPU_OR(cpus, cpus, &one);
+	}
+}
+
+/* The sum of the lines of a file in /proc/PID that begin with one of two names. */
+static uint64_t sum_lines(pid_t pid, const char *name, const char *first, const char *second)
+{
+	char line[256];
+	uint64_t sum = 0;
+	FILE *file = open_of(pid, name);
+
+	while (file && fgets(line, sizeof(line), file)) {
+		char *colon = strchr(line, ':');
+
+		if (!colon)
+			continue;
+		*colon = '\0';
+		if (strcmp(line, first) == 0 || strcmp(line, second) == 0)
+			sum += strtoull(colon + 1, NULL, 10);
+	}
+	if (file)
+		fclose(file);
+	return sum;
+}
+
+struct proc_usage procfs_usage(const struct pid_set *set)
+{
+	struct proc_usage usage = {0};
+
+	for (size_t i = 0; i < set->count; i++) {
+		uint64_t ticks = 0;
+		int parent;
+
+		if (read_stat(set->pids[i], &parent, &ticks))
+			usage.cpu_ns += ticks * tick_ns();
+		usage.switches += sum_lines(set->pids[i], "status", "voluntary_ctxt_switches",
+					    "nonvoluntary_ctxt_switches");
+	}
+	return usage;
+}
+
+uint64_t procfs_pss(const struct pid_set *set)
+{
+	uint64_t kib = 0;
+
+	for (size_t i = 0; i < set->count; i++)
+		kib += sum_lines(set->pids[i], "smaps_rollup", "Pss", "Pss");
+	return kib * 1024;
+}
+
+int procfs_machine(const cpu_set_t *cpus, struct machine_usage *ret)
+{
+	struct machine_usage usage = {0};
+	char line[512];
+	FILE *file = fopen("/proc/stat", "re");
+
+	if (!file)
+		return -errno;
+	while (fgets(line, sizeof(line), file)) {
+		unsigned long long user, nice, system, irq, softirq, steal;
+		unsigned cpu;
+
+		if (sscanf(line, "cpu%u %llu %llu %llu %*u %*u %llu %llu %llu", &cpu, &user, &nice,
+			   &system, &irq, &softirq, &steal) != 7 ||
+		    cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, cpus))
+			continue;
+		usage.busy_ns += (user + nice + system + irq + softirq) * tick_ns();
+		usage.steal_ns += steal * tick_ns();
+	}
+	fclose(file);
+	*ret = usage;
+	return 0;
+}

@@ -1,0 +1,41 @@
+/* One run of the load: processes are forked, told when to begin and end, and watched meanwhile.
+ *
+ * Owns:   the processes, which end before run_load() returns, and the memory they count in.
+ * Errors: 0 or -errno: -ESRCH for a server pid that is not there, -ETIMEDOUT when the connections
+ *         were not open in time, -ENOTCONN when all of them failed, -ECHILD when a process of ours
+ * died. Trouble with connections is in ret->tally. Order:  the machine is looked at when the
+ * measured time begins and ends. */
+#ifndef USHER_TESTS_LOAD_RUN_H
+#define USHER_TESTS_LOAD_RUN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tests/load/options.h"
+#include "tests/load/tally.h"
+
+struct run_result {
+	struct tally tally;  /* of all processes */
+	double seconds;      /* that were measured */
+	double open_seconds; /* until all connections were open */
+	size_t clients;      /* processes that made load */
+
+	/* Of the server's processes; 0 where none were named. */
+	size_t server_processes;
+	double server_cpu_seconds;
+	uint64_t server_switches;
+	uint64_t pss_before, pss_open;
+
+	double own_share;     /* of a processor, by our busiest process */
+	double foreign_share; /* of a processor, by all that is neither ours nor the server's */
+	double steal_share;
+	size_t cpus;     /* that we and the server may run on */
+	bool bottleneck; /* the load was limited by ourselves */
+	bool disturbed;
+};
+
+/* *ret is large: not for the stack. */
+int run_load(const struct load_options *options, struct run_result *ret);
+
+#endif
