@@ -1,0 +1,453 @@
+/* usher-load tells the truth: its counts are those of the server and of the kernel, wrong bytes and
+ * lost connections are noticed, and it ends when it said it would. */
+#include <jansson.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/macros.h"
+#include "tests/helpers/process.h"
+#include "tests/helpers/wait.h"
+
+/* A bare echo server, which counts. */
+struct server {
+	struct process process;
+	char target[128];
+};
+
+static bool is_listening(void *ctx)
+{
+	struct server *s = ctx;
+	AUTO_FREE char *text = process_text(s->process.out);
+	char host[108];
+	int port;
+
+	if (!strchr(text, '\n') || sscanf(text, "listening %107s %d", host, &port) < 1)
+		return false;
+	if (host[0] == '/')
+		snprintf(s->target, sizeof(s->target), "%s", host);
+	else if (strchr(host, ':'))
+		snprintf(s->target, sizeof(s->target), "[%s]:%d", host, port);
+	else
+		snprintf(s->target, sizeof(s->target), "%s:%d", host, port);
+	return true;
+}
+
+static void start_server(struct server *s, const char *option, const char *value)
+{
+	char path[PATH_MAX];
+	const char *const argv[] = {
+		built("tests/load/limit_echo", path), "--seconds", "60", option, value, NULL};
+
+	process_start(&s->process, &(struct process_options){.argv = argv});
+	assert_true(poll_until(is_listening, s, WAIT_MS));
+}
+
+/* What all workers counted, once the server has ended. */
+static json_int_t server_counted(struct server *s, const char *what)
+{
+	json_int_t sum = 0;
+	size_t i;
+	json_t *row;
+
+	kill(s->process.pid, SIGTERM);
+	assert_int_equal(process_wait(&s->process, WAIT_MS), 0);
+
+	AUTO_FREE char *text = process_text(s->process.out);
+	json_t *counts = json_loads(strchr(text, '{'), 0, NULL);
+	assert_non_null(counts);
+	json_array_foreach (json_object_get(counts, "workers"), i, row)
+		sum += json_integer_value(json_object_get(row, what));
+	json_decref(counts);
+	return sum;
+}
+
+/* Runs usher-load --json with arguments up to a NULL; returns its exit code and its report. */
+static int load(json_t **ret, ...)
+{
+	char path[PATH_MAX];
+	const char *argv[PROCESS_ARGUMENTS_MAX] = {built("usher-load", path), "--json", "--warmup",
+						   "0.05"};
+	char *out;
+	va_list args;
+	int status;
+
+	va_start(args, ret);
+	process_arguments(argv, 4, args);
+	va_end(args);
+	status = process_run(&(struct process_options){.argv = argv}, &out, NULL);
+	*ret = json_loads(out, 0, NULL);
+	free(out);
+	return status;
+}
+
+static json_int_t figure(const json_t *report, const char *object, const char *key)
+{
+	const json_t *value = json_object_get(json_object_get(report, object), key);
+
+	assert_true(json_is_number(value));
+	return (json_int_t)json_number_value(value);
+}
+
+static int start_any(void **state)
+{
+	struct server *s = calloc(1, sizeof(*s));
+
+	start_server(s, "--accept", "shared-even");
+	*state = s;
+	return 0;
+}
+
+static int stop(void **state)
+{
+	struct server *s = *state;
+
+	process_done(&s->process);
+	free(s);
+	return 0;
+}
+
+/* --- counts --------------------------------------------------------------------------------- */
+
+static void echo_counts_what_the_server_counts(void **state)
+{
+	struct server *s = *state;
+	json_t *report;
+
+	assert_int_equal(
+		load(&report, "-c", "8", "-p", "2", "-d", "0.2", "-v", "echo", s->target, NULL), 0);
+	assert_true(figure(report, "result", "operations") > 0);
+	assert_int_equal(figure(report, "total", "connections"), 8);
+	assert_int_equal(server_counted(s, "bytes"), 64 * figure(report, "total", "operations"));
+	json_decref(report);
+}
+
+static void pipelined_messages_are_all_counted(void **state)
+{
+	struct server *s = *state;
+	json_t *report;
+
+	assert_int_equal(load(&report, "-c", "3", "-P", "16", "-s", "1000", "-d", "0.2", "-v",
+			      "echo", s->target, NULL),
+			 0);
+	assert_int_equal(server_counted(s, "bytes"), 1000 * figure(report, "total", "operations"));
+	json_decref(report);
+}
+
+static void churn_counts_what_the_server_counts(void **state)
+{
+	struct server *s = *state;
+	json_t *report;
+	json_int_t connections;
+
+	assert_int_equal(load(&report, "-c", "4", "-d", "0.2", "-v", "churn", s->target, NULL), 0);
+	connections = figure(report, "total", "connections");
+	assert_true(connections > 0);
+	assert_int_equal(figure(report, "total", "operations"), connections);
+	assert_int_equal(server_counted(s, "connections"), connections);
+	json_decref(report);
+}
+
+static void streams_come_back_whole(void **state)
+{
+	struct server *s = *state;
+	json_t *report;
+
+	assert_int_equal(load(&report, "-c", "2", "-d", "0.2", "-v", "stream", s->target, NULL), 0);
+	assert_true(figure(report, "total", "operations") > 0);
+	assert_int_equal(figure(report, "failures", "unanswered"), 0);
+	json_decref(report);
+}
+
+/* 1000 a second in 0.05 s of warm-up and 0.3 s: 350, however fast the server is. */
+static void paced_load_keeps_its_rate(void **state)
+{
+	struct server *s = *state;
+	json_t *report;
+	json_int_t operations;
+
+	assert_int_equal(
+		load(&report, "-c", "4", "-r", "1000", "-d", "0.3", "-v", "paced", s->target, NULL),
+		0);
+	operations = figure(report, "total", "operations");
+	assert_in_range(operations, 300, 400);
+	assert_int_equal(server_counted(s, "reads"), operations);
+	json_decref(report);
+}
+
+static void mixed_load_reports_both_kinds(void **state)
+{
+	struct server *s = *state;
+	json_t *report;
+
+	assert_int_equal(load(&report, "-c", "4", "-r", "500", "--churn-rate", "500", "-d", "0.3",
+			      "mixed", s->target, NULL),
+			 0);
+	assert_in_range(figure(report, "result", "operations"), 100, 200);
+	assert_in_range(figure(report, "churn", "operations"), 100, 200);
+	assert_true(figure(report, "total", "connections") > 100);
+	json_decref(report);
+}
+
+static void idle_connections_are_open_and_their_memory_is_known(void **state)
+{
+	struct server *s = *state;
+	json_t *report;
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", (int)s->process.pid);
+	assert_int_equal(
+		load(&report, "-c", "200", "-d", "0.05", "-S", pid, "idle", s->target, NULL), 0);
+	assert_int_equal(figure(report, "total", "connections"), 200);
+	assert_int_equal(figure(report, "server", "processes"), 3);
+	assert_true(figure(report, "server", "pss_before") > 0);
+	assert_int_equal(server_counted(s, "connections"), 200);
+	json_decref(report);
+}
+
+/* An independent judge: the calls that strace(1) saw. */
+static void connects_are_those_that_strace_counts(void **state)
+{
+	struct server *s = *state;
+	char summary[] = "/tmp/usher-load-XXXXXX";
+	char path[PATH_MAX];
+	int fd = mkstemp(summary);
+	const char *argv[] = {"/usr/bin/strace",
+			      "-f",
+			      "-c",
+			      "-U",
+			      "calls,name",
+			      "-e",
+			      "trace=connect",
+			      "-o",
+			      summary,
+			      built("usher-load", path),
+			      "--json",
+			      "-d",
+			      "0.1",
+			      "churn",
+			      s->target,
+			      NULL};
+	char *out, text[4096] = "";
+	const char *row;
+	json_t *report;
+
+	if (access(argv[0], X_OK) == -1) {
+		close(fd);
+		unlink(summary);
+		skip();
+	}
+	assert_int_equal(process_run(&(struct process_options){.argv = argv}, &out, NULL), 0);
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	close(fd);
+	unlink(summary);
+
+	report = json_loads(out, 0, NULL);
+	row = strstr(text, " connect\n");
+	assert_non_null(row);
+	while (row > text && row[-1] != '\n')
+		row--;
+	assert_int_equal(strtol(row, NULL, 10), figure(report, "total", "connections"));
+	json_decref(report);
+	free(out);
+}
+
+/* --- other sockets -------------------------------------------------------------------------- */
+
+static void ipv6_is_loaded_too(void **state)
+{
+	struct server s = {0};
+	json_t *report;
+
+	start_server(&s, "--host", "::1");
+	assert_int_equal(load(&report, "-c", "2", "-d", "0.1", "-v", "echo", s.target, NULL), 0);
+	assert_int_equal(server_counted(&s, "bytes"), 64 * figure(report, "total", "operations"));
+	json_decref(report);
+	process_done(&s.process);
+}
+
+static void unix_paths_are_loaded_too(void **state)
+{
+	char folder[] = "/tmp/usher-load-XXXXXX", path[64];
+	struct server s = {0};
+	json_t *report;
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/socket", folder);
+	start_server(&s, "--path", path);
+	assert_int_equal(load(&report, "-c", "2", "-d", "0.1", "-v", "churn", s.target, NULL), 0);
+	assert_int_equal(server_counted(&s, "connections"), figure(report, "total", "connections"));
+	json_decref(report);
+	process_done(&s.process);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+/* --- bad servers ---------------------------------------------------------------------------- */
+
+/* What a server does with its only connection. */
+typedef void service_fn(int fd);
+
+static pid_t start_bad_server(service_fn *service, char target[32])
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(address);
+	AUTO_CLOSE int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	pid_t pid;
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&address, size), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+	snprintf(target, 32, "127.0.0.1:%d", ntohs(address.sin_port));
+
+	pid = fork();
+	if (pid == 0) {
+		alarm(WAIT_MS / 1000);
+		service(accept4(listener, NULL, NULL, SOCK_CLOEXEC));
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	return pid;
+}
+
+static void change_one_byte(int fd)
+{
+	char bytes[64];
+	ssize_t n;
+
+	for (int message = 0; (n = recv(fd, bytes, sizeof(bytes), MSG_WAITALL)) > 0; message++) {
+		if (message == 10)
+			bytes[n - 1] ^= 1;
+		if (send(fd, bytes, (size_t)n, MSG_NOSIGNAL) != n)
+			return;
+	}
+}
+
+static void say_too_much(int fd)
+{
+	char bytes[65] = "";
+
+	while (recv(fd, bytes, 64, MSG_WAITALL) == 64) {
+		if (send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL) != sizeof(bytes))
+			return;
+	}
+}
+
+static void close_early(int fd)
+{
+	char byte;
+
+	if (recv(fd, &byte, 1, 0) == 1)
+		close(fd);
+}
+
+static void say_nothing(int fd)
+{
+	char byte;
+
+	while (recv(fd, &byte, 1, 0) == 1)
+		;
+}
+
+static void expect_failure(service_fn *service, const char *kind, int status)
+{
+	char target[32];
+	pid_t pid = start_bad_server(service, target);
+	json_t *report;
+
+	assert_int_equal(load(&report, "-d", "0.2", "-v", "echo", target, NULL), status);
+	assert_int_equal(figure(report, "failures", kind), 1);
+	assert_string_not_equal(
+		json_string_value(json_object_get(json_object_get(report, "failures"), "first")),
+		"");
+	json_decref(report);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void one_changed_byte_is_noticed(void **state)
+{
+	expect_failure(change_one_byte, "bytes", EX_DATAERR);
+}
+
+static void surplus_bytes_are_noticed(void **state)
+{
+	expect_failure(say_too_much, "bytes", EX_DATAERR);
+}
+
+static void connection_closed_by_the_server_is_a_failure(void **state)
+{
+	expect_failure(close_early, "connection", EX_PROTOCOL);
+}
+
+static void missing_answer_is_a_failure_and_not_a_hang(void **state)
+{
+	expect_failure(say_nothing, "unanswered", EX_PROTOCOL);
+}
+
+static void refused_target_is_unavailable(void **state)
+{
+	char target[32];
+	pid_t pid = start_bad_server(close_early, target);
+	json_t *report;
+
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(load(&report, "-d", "0.1", "echo", target, NULL), EX_UNAVAILABLE);
+	assert_null(report);
+}
+
+static void wrong_command_lines_are_usage_errors(void **state)
+{
+	json_t *report;
+
+	assert_int_equal(load(&report, NULL), EX_USAGE);
+	assert_int_equal(load(&report, "echo", "127.0.0.1", NULL), EX_USAGE);
+	assert_int_equal(load(&report, "echo", "127.0.0.1:0", NULL), EX_USAGE);
+	assert_int_equal(load(&report, "echo", "localhost:80", NULL), EX_USAGE);
+	assert_int_equal(load(&report, "sing", "127.0.0.1:80", NULL), EX_USAGE);
+	assert_int_equal(load(&report, "paced", "127.0.0.1:80", NULL), EX_USAGE);
+	assert_int_equal(load(&report, "-c", "0", "echo", "127.0.0.1:80", NULL), EX_USAGE);
+	assert_int_equal(load(&report, "-d", "ten", "echo", "127.0.0.1:80", NULL), EX_USAGE);
+	assert_int_equal(load(&report, "-P", "2", "churn", "127.0.0.1:80", NULL), EX_USAGE);
+	assert_int_equal(load(&report, "--sources", "2", "echo", "/run/x", NULL), EX_USAGE);
+}
+
+#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, start_any, stop)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_SERVER(echo_counts_what_the_server_counts),
+		WITH_SERVER(pipelined_messages_are_all_counted),
+		WITH_SERVER(churn_counts_what_the_server_counts),
+		WITH_SERVER(streams_come_back_whole),
+		WITH_SERVER(paced_load_keeps_its_rate),
+		WITH_SERVER(mixed_load_reports_both_kinds),
+		WITH_SERVER(idle_connections_are_open_and_their_memory_is_known),
+		WITH_SERVER(connects_are_those_that_strace_counts),
+		cmocka_unit_test(ipv6_is_loaded_too),
+		cmocka_unit_test(unix_paths_are_loaded_too),
+		cmocka_unit_test(one_changed_byte_is_noticed),
+		cmocka_unit_test(surplus_bytes_are_noticed),
+		cmocka_unit_test(connection_closed_by_the_server_is_a_failure),
+		cmocka_unit_test(missing_answer_is_a_failure_and_not_a_hang),
+		cmocka_unit_test(refused_target_is_unavailable),
+		cmocka_unit_test(wrong_command_lines_are_usage_errors),
+	};
+
+	watchdog(120);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
