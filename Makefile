@@ -27,6 +27,8 @@ check_PACKAGES    = g++ libcmocka-dev iproute2 systemd
 sanitize_PACKAGES = $(check_PACKAGES)
 valgrind_PACKAGES = $(check_PACKAGES) valgrind
 fuzz_PACKAGES     = clang libclang-rt-dev llvm
+bench_PACKAGES    = jq iproute2 haproxy nginx libnginx-mod-stream gnuplot-nox \
+	$(if $(shell command -v node),,nodejs)
 lint_PACKAGES     = $(check_PACKAGES) clang clang-format clang-tidy cppcheck mandoc shellcheck
 
 # --- flags ------------------------------------------------------------------------------------
@@ -127,6 +129,10 @@ fuzz: deps-fuzz ## fuzz each parser of outside bytes for FUZZ_SECONDS (60) with 
 	@tests/fuzz/run.sh $(BUILD)/fuzz $(FUZZ_SECONDS)
 fuzz-build: $(call exe,$(FUZZ))
 
+bench: deps-bench ## measure usher beside its peers; BENCH_ROUNDS (5), BENCH_SECONDS (2)
+	@$(AGAIN) programs $(call exe,$(LIMITS))
+	@tests/load/bench.sh $(BUILD)
+
 format: ## lay out the code as .clang-format says
 	clang-format -i $(C_FILES)
 
@@ -181,7 +187,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 	@sed -n '/^# Yours/,/^$$/s/^# //p' $(MAKEFILE_LIST)
 
-.PHONY: all programs library units tests run check deps sanitize valgrind fuzz fuzz-build format \
+.PHONY: all programs library units tests run check deps sanitize valgrind fuzz fuzz-build bench format \
 	lint public-headers install uninstall dist clean help always
 .DELETE_ON_ERROR:
 

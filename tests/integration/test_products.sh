@@ -6,7 +6,7 @@ set -u
 build=$USHER_BUILD
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-programs="usherd usher-worker usherctl"
+programs="usherd usher-worker usherctl usher-load"
 
 # A make inside make would be given the outer one's variables.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
@@ -79,12 +79,12 @@ make_into() {
 
 missing_after_install() {
 	make_into install
-	for file in usr/sbin/usherd usr/bin/usherctl usr/libexec/usher/usher-worker \
+	for file in usr/sbin/usherd usr/bin/usherctl usr/bin/usher-load usr/libexec/usher/usher-worker \
 		usr/lib/libusher.so usr/lib/libusher.so.0 usr/lib/libusher.a \
 		usr/lib/pkgconfig/usher.pc usr/include/usher/net.h \
 		usr/lib/systemd/system/usher.service usr/lib/systemd/system/usher.socket \
 		usr/lib/sysusers.d/usher.conf usr/lib/tmpfiles.d/usher.conf \
-		usr/share/man/man8/usherd.8 usr/share/man/man1/usherctl.1 \
+		usr/share/man/man8/usherd.8 usr/share/man/man1/usherctl.1 usr/share/man/man1/usher-load.1 \
 		usr/share/man/man5/usher.yaml.5 usr/share/doc/usher/README.md \
 		usr/share/doc/usher/LICENSE usr/share/doc/usher/examples/usher.yaml \
 		etc/usher/usher.yaml; do

@@ -1,0 +1,361 @@
+#!/bin/sh
+# Measures usher beside its peers and the limit: the same load on each in turn, round after round
+# (A B C A B C), so that what the machine does meanwhile meets all of them. See cells.conf for the
+# load, summary.jq for what is made of the samples.
+#
+#   tests/load/bench.sh BUILD
+#
+# BENCH_ROUNDS (5), BENCH_SECONDS (2) for each sample, BENCH_WARMUP (0.5), BENCH_WORKERS (2),
+# BENCH_CELLS and BENCH_SERVERS (patterns of the shell such as 'churn|*echo*'; all),
+# BENCH_FOREIGN (0.25): of a processor, what others may take before a sample is measured again.
+set -u
+
+BENCH_ROUNDS=${BENCH_ROUNDS:-5}
+BENCH_SECONDS=${BENCH_SECONDS:-2}
+BENCH_WARMUP=${BENCH_WARMUP:-0.5}
+BENCH_WORKERS=${BENCH_WORKERS:-2}
+BENCH_CELLS=${BENCH_CELLS:-*}
+BENCH_SERVERS=${BENCH_SERVERS:-*}
+BENCH_FOREIGN=${BENCH_FOREIGN:-0.25}
+ATTEMPTS=3 # for a sample that was disturbed
+
+here=$(cd "$(dirname "$0")" && pwd)
+build=$(cd "$1" && pwd) || exit 66
+out=$build/bench
+load=$build/usher-load
+limit=$build/tests/load
+PATH=$PATH:/usr/sbin
+export PATH BENCH_ROUNDS BENCH_SECONDS BENCH_WORKERS BENCH_FOREIGN
+
+# Its own network: every port is free, nothing from outside comes in, and the settings are ours.
+# Without the right to one, the machine's own.
+if [ -z "${BENCH_INSIDE:-}" ]; then
+	own=
+	[ "$(id -u)" -eq 0 ] || own=-r
+	if unshare $own -n true 2>/dev/null; then
+		BENCH_INSIDE=own exec unshare $own -n "$0" "$@"
+	fi
+	echo "bench: no network of its own (unshare failed): ports from 20000 on are used" >&2
+	BENCH_INSIDE=host
+fi
+export BENCH_INSIDE
+if [ "$BENCH_INSIDE" = own ]; then
+	ip link set lo up
+	# The default may be bbr, which paces even the loopback.
+	ip route change local 127.0.0.0/8 dev lo table local proto kernel scope host src 127.0.0.1 \
+		congctl cubic || echo "bench: the congestion control is the machine's" >&2
+	sysctl -qw net.ipv4.ip_local_port_range='32768 65535'
+fi
+
+folder=$(mktemp -d)
+server=   # pid of the server under test
+upstream= # pid of the echo server behind a proxy
+clean_up() {
+	stop_servers
+	rm -rf "$folder"
+}
+trap clean_up EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+
+matches() {
+	# shellcheck disable=SC2254 # a pattern
+	eval "case \$1 in $2) return 0 ;; esac"
+	return 1
+}
+
+# --- servers ----------------------------------------------------------------------------------
+
+# start VARIABLE COMMAND...: in the background on $cpus; it ends with this script in any case.
+start() {
+	variable=$1
+	shift
+	setpriv --pdeathsig KILL taskset -c "$cpus" "$@" >"$folder/$variable.log" 2>&1 &
+	eval "$variable=$!"
+}
+
+# Asks it to end, and waits for that.
+stop() {
+	[ -n "$1" ] || return 0
+	kill "$1" 2>/dev/null
+	timeout 10 tail -s 0.02 --pid="$1" -f /dev/null || kill -9 "$1"
+	wait "$1" 2>/dev/null
+}
+
+stop_servers() {
+	stop "$server"
+	server=
+	stop "$upstream"
+	upstream=
+}
+
+# A new one for each server: the last one may still be about to close its own.
+port=20000
+next_port() {
+	port=$((port + 1))
+}
+
+# Where Debian's package has the module for streams.
+nginx_module() {
+	ls /usr/lib/nginx/modules/ngx_stream_module.so 2>/dev/null
+}
+
+fill_in() {
+	sed -e "s|@WORKERS@|$BENCH_WORKERS|" -e "s|@PORT@|$port|" -e "s|@FOLDER@|$folder|" \
+		-e "s|@TO@|$to|" -e "s|@MODULE@|$(nginx_module)|" "$here/peers/$1" >"$folder/$1"
+}
+
+# usher_config DISTRIBUTE HANDLER
+usher_config() {
+	distribute=", distribute: $1"
+	[ "$1" != shared ] || distribute= # the default
+	cat >"$folder/usher.yaml" <<-END
+		workers: $BENCH_WORKERS
+		control: $folder/control.sock
+		listeners:
+		  - {name: bench, $address_usher, handler: $2$distribute}
+	END
+}
+
+start_limit() {
+	# shellcheck disable=SC2086 # words
+	start server "$limit/$1" --workers "$BENCH_WORKERS" $address_limit --seconds 120 $2
+}
+
+start_usher() {
+	usher_config "$1" "$2"
+	start server "$build/usherd" -c "$folder/usher.yaml"
+}
+
+# start_server NAME: sets server. What is measured, by name.
+start_server() {
+	case $1 in
+	limit-shared) start_limit limit_echo '--accept shared-even' ;;
+	limit-reuse-port) start_limit limit_echo '--accept reuse-port' ;;
+	limit-pass) start_limit limit_echo '--accept pass' ;;
+	limit-copy) start_limit limit_relay "--accept reuse-port --to 127.0.0.1:$to" ;;
+	limit-splice) start_limit limit_relay "--accept reuse-port --to splice:127.0.0.1:$to" ;;
+	usher-proxy) start_usher shared "{proxy: {to: [\"127.0.0.1:$to\"]}}" ;;
+	usher-*) start_usher "${1#usher-}" echo ;;
+	node-rr) start server node "$here/peers/node.js" rr "$BENCH_WORKERS" "$address_node" ;;
+	node-none) start server node "$here/peers/node.js" none "$BENCH_WORKERS" "$address_node" ;;
+	node-pipe) start server node "$here/peers/node.js" none "$BENCH_WORKERS" "$port" "$to" ;;
+	nginx)
+		fill_in nginx.conf
+		start server nginx -p "$folder" -c "$folder/nginx.conf" -e stderr
+		;;
+	haproxy)
+		fill_in haproxy.cfg
+		start server haproxy -db -q -f "$folder/haproxy.cfg"
+		;;
+	esac
+}
+
+# What can be measured here: a peer that is installed, a kind of usher that this build has.
+available() {
+	case $1 in
+	limit-*) return 0 ;;
+	node-*) command -v node >/dev/null ;;
+	usher-proxy)
+		usher_config shared '{proxy: {to: ["127.0.0.1:1"]}}'
+		"$build/usherd" -t -c "$folder/usher.yaml" >/dev/null 2>&1
+		;;
+	usher-*)
+		usher_config "${1#usher-}" echo
+		"$build/usherd" -t -c "$folder/usher.yaml" >/dev/null 2>&1
+		;;
+	nginx) command -v nginx >/dev/null && [ -n "$(nginx_module)" ] ;;
+	haproxy) command -v haproxy >/dev/null ;;
+	esac
+}
+
+servers_of() {
+	case $1 in
+	echo)
+		echo limit-shared limit-reuse-port limit-pass usher-shared usher-reuse-port \
+			usher-round-robin usher-least-connections usher-source-hash node-none node-rr
+		;;
+	unix) echo limit-shared limit-pass usher-shared usher-round-robin node-none node-rr ;;
+	*proxy) echo limit-copy limit-splice usher-proxy nginx haproxy node-pipe ;;
+	esac
+}
+
+set_addresses() {
+	next_port
+	target=127.0.0.1:$port
+	address_limit="--port $port"
+	address_usher="host: 127.0.0.1, port: $port"
+	address_node=$port
+	[ "$1" = unix ] || return 0
+	target=$folder/$port.sock
+	address_limit="--path $target"
+	address_usher="path: $target"
+	address_node=$target
+}
+
+# --- samples ----------------------------------------------------------------------------------
+
+cpus_of() {
+	if [ "$1" = one ] || [ "$second" = "$first" ]; then
+		echo "$first"
+	else
+		echo "$first,$second"
+	fi
+}
+
+wakeup_us() {
+	timeout 10 "$limit/limit_wakeup" "$first" "$second"
+}
+
+# One sample of the current cell: usher-load's line of JSON in $folder/sample.
+take_sample() {
+	to=
+	if [ "${kind%proxy}" != "$kind" ]; then
+		next_port
+		to=$port
+		start upstream "$limit/limit_echo" --workers "$BENCH_WORKERS" --accept reuse-port \
+			--port "$to" --seconds 120
+	fi
+	set_addresses "$kind"
+	start_server "$1"
+	# shellcheck disable=SC2086 # words
+	timeout 60 taskset -c "$cpus" "$load" --json --quiet --wait 10 -S "$server" \
+		-d "$BENCH_SECONDS" --warmup "$BENCH_WARMUP" $options "$target" \
+		>"$folder/sample" 2>"$folder/load.log"
+	status=$?
+	stop_servers
+	return $status
+}
+
+# Why the sample does not count, or nothing.
+fault_of_sample() {
+	if [ "$status" -ne 0 ] || [ ! -s "$folder/sample" ]; then
+		echo "failed with status $status: $(tail -n 1 "$folder/load.log" "$folder/server.log" \
+			2>/dev/null | tr '\n' ' ')"
+		return
+	fi
+	jq -r --arg limit "$BENCH_FOREIGN" --arg cpus "$on" --arg before "$before" --arg after "$after" '
+		if .machine.foreign_share + .machine.steal_share > ($limit | tonumber) then
+			"others took \(.machine.foreign_share * 100 | round) % of a processor"
+		elif $cpus == "two" and (([$before, $after] | map(tonumber) | max / min) > 1.5) then
+			"the machine changed its state: \($before) to \($after) us"
+		else empty end' "$folder/sample"
+}
+
+record() {
+	[ -s "$folder/sample" ] || echo null >"$folder/sample"
+	jq -c --arg cell "$cell" --arg server "$1" --arg round "$round" --arg cpus "$on" \
+		--arg kind "$kind" --arg fault "$2" --arg before "$before" '
+		{cell: $cell, cpus: $cpus, kind: $kind, server: $server, round: ($round | tonumber),
+		 fault: (if $fault == "" then null else $fault end), wakeup_us: ($before | tonumber),
+		 sample: .}' "$folder/sample" >>"$out/samples.jsonl"
+}
+
+measure() {
+	attempt=1
+	while :; do
+		before=$(wakeup_us)
+		take_sample "$1"
+		after=$(wakeup_us)
+		fault=$(fault_of_sample)
+		record "$1" "$fault"
+		[ -n "$fault" ] || break
+		echo "  $cell $1: $fault" >&2
+		# What failed will fail again.
+		[ "$status" -eq 0 ] || break
+		[ $((attempt += 1)) -le $ATTEMPTS ] || break
+	done
+}
+
+# Lines "CELL CPUS KIND OPTIONS..." of cells.conf that are wanted.
+wanted_cells() {
+	sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$here/cells.conf" | while read -r name rest; do
+		matches "$name" "$BENCH_CELLS" && echo "$name $rest"
+	done
+}
+
+run_round() {
+	while read -r cell on kind options; do
+		cpus=$(cpus_of "$on")
+		for name in $(servers_of "$kind"); do
+			case " $present " in *" $kind:$name "*) measure "$name" ;; esac
+		done
+	done <"$folder/cells"
+}
+
+# --- the whole --------------------------------------------------------------------------------
+
+version() {
+	"$@" 2>&1 | head -n 1
+}
+
+describe_machine() {
+	jq -n --arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" \
+		--arg cpus "$(nproc)" --arg kernel "$(uname -sr)" \
+		--arg system "$(sed -n 's/^PRETTY_NAME="*\([^"]*\).*/\1/p' /etc/os-release)" \
+		--arg usher "$(version "$build/usherd" --version)" --arg node "$(version node --version)" \
+		--arg nginx "$(version nginx -v)" --arg haproxy "$(version haproxy -v)" \
+		--arg compiler "$(version cc --version)" --arg network "$BENCH_INSIDE" \
+		--arg date "$(date -u +%Y-%m-%d)" '
+		{date: $date, cpu: $cpu, cpus: ($cpus | tonumber), kernel: $kernel, system: $system,
+		 network: $network,
+		 versions: {usher: $usher, node: $node, nginx: $nginx, haproxy: $haproxy,
+			compiler: $compiler}}'
+}
+
+# The servers of each kind that are wanted and available, as KIND:NAME.
+find_servers() {
+	to=
+	for kind in echo unix proxy stream-proxy; do
+		set_addresses "$kind"
+		for name in $(servers_of "$kind"); do
+			matches "$name" "$BENCH_SERVERS" || continue
+			if available "$name"; then
+				echo "$kind:$name"
+			else
+				echo "bench: without $name ($kind)" >&2
+			fi
+		done
+	done
+}
+
+results() {
+	jq -s --slurpfile machine "$out/machine.json" -f "$here/summary.jq" "$out/samples.jsonl"
+}
+
+processors=$(taskset -pc $$ | sed 's/.*: //' | tr ',' '\n' |
+	awk -F- '{ for (i = $1; i <= ($2 == "" ? $1 : $2); i++) print i }')
+first=$(echo "$processors" | sed -n 1p)
+second=$(echo "$processors" | sed -n 2p)
+second=${second:-$first}
+
+mkdir -p "$out"
+: >"$out/samples.jsonl"
+wanted_cells >"$folder/cells"
+[ -s "$folder/cells" ] || {
+	echo "bench: no cell is called $BENCH_CELLS" >&2
+	exit 64
+}
+describe_machine >"$out/machine.json"
+cpus=$first
+present=$(find_servers | tr '\n' ' ')
+
+round=0
+while [ $((round += 1)) -le "$BENCH_ROUNDS" ]; do
+	echo "round $round of $BENCH_ROUNDS" >&2
+	run_round
+done
+
+results >"$out/results.json" || exit 70
+jq -r -f "$here/table.jq" "$out/results.json" >"$out/RESULTS.md" || exit 70
+cat "$out/RESULTS.md"
+for panel in one two proxy; do
+	jq -r --arg panel $panel -f "$here/plot.jq" "$out/results.json" >"$out/plot-$panel.dat" || exit 70
+done
+gnuplot -e "folder='$out'" "$here/plot.gp" ||
+	echo "bench: no plot: gnuplot failed" >&2
+# A whole run is worth keeping beside the sources.
+if [ "$BENCH_ROUNDS" -ge 5 ] && [ "$BENCH_CELLS$BENCH_SERVERS" = '**' ]; then
+	cp "$out/RESULTS.md" "$here/RESULTS.md"
+fi
+echo "in $out: RESULTS.md, results.json, samples.jsonl, results.svg" >&2

@@ -1,0 +1,78 @@
+# From all samples (an array) and $machine to results.json: medians, ratios, what was rejected.
+#
+# The machine is far when a wake-up takes over 1.5 times the shortest of the run. Cells of two
+# processors are compared in one state only: the one that most of their samples were taken in.
+
+# The server that each kind of server is held against: the bare one in the same accept mode.
+def limit_of($kind; $server):
+	if $kind == "stream-proxy" then "limit-splice"
+	elif $kind == "proxy" then "limit-copy"
+	elif ["usher-reuse-port", "limit-reuse-port"] | index($server) then "limit-reuse-port"
+	elif ["usher-round-robin", "usher-least-connections", "usher-source-hash", "node-rr",
+		"limit-pass"] | index($server) then "limit-pass"
+	else "limit-shared" end;
+
+def median: sort | if length == 0 then null
+	elif length % 2 == 1 then .[(length - 1) / 2]
+	else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+
+def spread: {median: median, min: min, max: max};
+
+# Mixed load has operations of two kinds.
+def operations: .result.operations + (.churn.operations // 0);
+
+def figures: {
+	n: length,
+	per_second: (map(.sample.result.per_second) | spread),
+	mib_per_second: (map(.sample.result.mib_per_second) | spread),
+	latency_us: {
+		p50: (map(.sample.result.latency_us.p50) | median),
+		p99: (map(.sample.result.latency_us.p99) | median),
+		p999: (map(.sample.result.latency_us.p999) | median)},
+	churn_p99_us: (map(.sample.churn.latency_us.p99 // empty) | median),
+	open_per_second: (map(.sample | .total.connections / .open_seconds) | median),
+	cpu_us_per_operation: (map(.sample.server.cpu_us_per_operation) | spread),
+	switches_per_operation: (map(.sample.server.switches_per_operation) | median),
+	pss_before: (map(.sample.server.pss_before) | median),
+	pss_per_connection: (map(.sample.server.pss_per_connection) | spread),
+	client_share: (map(.sample.client.cpu_share) | median),
+	bottleneck: (map(.sample.client.bottleneck) | any)};
+
+def ratio($a; $b): if $a == null or $b == null or $b == 0 then null else $a / $b end;
+
+# How each server of a cell stands to its limit.
+def against_limits:
+	. as $cell | .servers |= with_entries(
+		limit_of($cell.kind; .key) as $limit | ($cell.servers[$limit]) as $l
+		| .value += {limit: $limit,
+			rate_ratio: ratio(.value.per_second.median; $l.per_second.median),
+			cpu_ratio: ratio(.value.cpu_us_per_operation.median;
+				$l.cpu_us_per_operation.median),
+			p99_ratio: ratio(.value.latency_us.p99; $l.latency_us.p99)});
+
+def most_common: group_by(.) | max_by(length) | .[0];
+
+(map(.wakeup_us) | min) as $near
+| map(. + {state: (if .wakeup_us > 1.5 * $near then "far" else "near" end)})
+| (map(.cell) | reduce .[] as $c ([]; if index($c) then . else . + [$c] end)) as $order
+| . as $all
+| {
+	version: 1,
+	machine: $machine[0],
+	settings: {rounds: (env.BENCH_ROUNDS | tonumber), seconds: (env.BENCH_SECONDS | tonumber),
+		workers: (env.BENCH_WORKERS | tonumber), foreign: (env.BENCH_FOREIGN | tonumber)},
+	wakeup_us: (map(.wakeup_us) | spread),
+	cells: [$order[] as $cell
+		| ($all | map(select(.cell == $cell))) as $samples
+		| ($samples | map(select(.fault == null))) as $good
+		| ($good | map(.state) | most_common) as $state
+		| ($good | map(select(.cpus == "one" or .state == $state))) as $counted
+		| {cell: $cell, cpus: $samples[0].cpus, kind: $samples[0].kind,
+			mode: ($samples | map(.sample.settings.mode // empty) | .[0]),
+			state: (if $samples[0].cpus == "one" then null else $state end),
+			other_state: (($good | length) - ($counted | length)),
+			servers: ($counted | group_by(.server)
+				| map({key: .[0].server, value: figures}) | from_entries)}
+		| against_limits],
+	rejected: [$all[] | select(.fault != null) | {cell, server, round, fault}]
+}
