@@ -212,8 +212,10 @@ static int exchange_open(struct client *c)
 	if (!e)
 		return -ENOMEM;
 	e->times = calloc(c->connections * c->options->pipeline, sizeof(*e->times));
-	if (!e->times)
+	if (!e->times) {
+		free(e);
 		return -ENOMEM;
+	}
 	c->state = e;
 	open_more(c);
 	return 0;
