@@ -150,6 +150,25 @@ uint64_t procfs_pss(const struct pid_set *set)
 	return kib * 1024;
 }
 
+uint64_t procfs_sockets(pid_t pid)
+{
+	char path[64], target[16];
+	struct dirent *entry;
+	uint64_t sockets = 0;
+	DIR *folder;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	folder = opendir(path);
+	while (folder && (entry = readdir(folder))) {
+		ssize_t n = readlinkat(dirfd(folder), entry->d_name, target, sizeof(target));
+
+		sockets += n > 0 && strncmp(target, "socket:", 7) == 0;
+	}
+	if (folder)
+		closedir(folder);
+	return sockets;
+}
+
 int procfs_machine(const cpu_set_t *cpus, struct machine_usage *ret)
 {
 	struct machine_usage usage = {0};

@@ -35,6 +35,9 @@ struct proc_usage procfs_usage(const struct pid_set *set);
 /* Proportional set size: shared pages count by their part. */
 uint64_t procfs_pss(const struct pid_set *set);
 
+/* Sockets that a process has open. */
+uint64_t procfs_sockets(pid_t pid);
+
 /* Since boot, over the processors in cpus. */
 struct machine_usage {
 	uint64_t busy_ns;

@@ -73,16 +73,26 @@ static json_t *failures_json(const struct tally *t)
 			 (json_int_t)t->failures[FAILED_ANSWER], "first", t->complaint);
 }
 
+static json_t *spread_json(const struct run_result *r)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < r->spread_count; i++)
+		json_array_append_new(array, json_integer((json_int_t)r->spread[i]));
+	return array;
+}
+
 static json_t *server_json(const struct run_result *r)
 {
 	double operations = (double)all_operations(r);
 
-	return json_pack("{s:I, s:f, s:f, s:f, s:I, s:I, s:f}", "processes",
+	return json_pack("{s:I, s:f, s:f, s:f, s:I, s:I, s:f, s:o}", "processes",
 			 (json_int_t)r->server_processes, "cpu_seconds", r->server_cpu_seconds,
 			 "cpu_us_per_operation", per(r->server_cpu_seconds * 1e6, operations),
 			 "switches_per_operation", per((double)r->server_switches, operations),
 			 "pss_before", (json_int_t)r->pss_before, "pss_open",
-			 (json_int_t)r->pss_open, "pss_per_connection", pss_per_connection(r));
+			 (json_int_t)r->pss_open, "pss_per_connection", pss_per_connection(r),
+			 "spread", spread_json(r));
 }
 
 static json_t *settings_json(const struct load_options *o)
@@ -161,6 +171,10 @@ static void print_server(const struct run_result *r)
 	       per((double)r->server_switches, operations));
 	printf("%-12s %.1f MiB, before %.1f MiB: %.0f bytes a connection (PSS)\n", "memory",
 	       (double)r->pss_open / MIB, (double)r->pss_before / MIB, pss_per_connection(r));
+	printf("%-12s", "spread");
+	for (size_t i = 0; i < r->spread_count; i++)
+		printf(" %llu", (unsigned long long)r->spread[i]);
+	printf(" connections in its processes\n");
 }
 
 static void print_failures(const struct run_result *r)

@@ -50,6 +50,7 @@ struct run {
 	struct proc_usage server_usage, own_usage;
 	struct machine_usage machine;
 	uint64_t sampled_ns;
+	uint64_t sockets[RUN_SPREAD_MAX]; /* of each server process, before the load */
 };
 
 /* --- before it ------------------------------------------------------------------------------ */
@@ -271,14 +272,37 @@ static int sample(struct run *run)
 	return procfs_machine(&run->cpus, &run->machine);
 }
 
-static double share(uint64_t part_ns, uint64_t whole_ns)
-{
-	return whole_ns > 0 ? (double)part_ns / (double)whole_ns : 0;
-}
-
 static uint64_t above(uint64_t a, uint64_t b)
 {
 	return a > b ? a - b : 0;
+}
+
+static void count_sockets(struct run *run)
+{
+	for (size_t i = 0; i < run->servers.count && i < RUN_SPREAD_MAX; i++)
+		run->sockets[i] = procfs_sockets(run->servers.pids[i]);
+}
+
+static int most_first(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x < y) - (x > y);
+}
+
+static void find_spread(struct run *run, struct run_result *ret)
+{
+	size_t i;
+
+	for (i = 0; i < run->servers.count && i < RUN_SPREAD_MAX; i++)
+		ret->spread[i] = above(procfs_sockets(run->servers.pids[i]), run->sockets[i]);
+	ret->spread_count = i;
+	qsort(ret->spread, i, sizeof(*ret->spread), most_first);
+}
+
+static double share(uint64_t part_ns, uint64_t whole_ns)
+{
+	return whole_ns > 0 ? (double)part_ns / (double)whole_ns : 0;
 }
 
 static int compare(struct run *run, struct run_result *ret)
@@ -356,6 +380,7 @@ static int measure(struct run *run, struct run_result *ret)
 	if (r < 0)
 		return r;
 	ret->pss_open = procfs_pss(&run->servers);
+	find_spread(run, ret);
 	return command(run, CLIENT_END);
 }
 
@@ -370,6 +395,7 @@ static int run_all(struct run *run, struct run_result *ret)
 		return r;
 	ret->server_processes = run->servers.count;
 	ret->pss_before = procfs_pss(&run->servers);
+	count_sockets(run);
 	r = start_processes(run);
 	ret->clients = run->count;
 	if (r == 0)

@@ -15,6 +15,9 @@
 #include "tests/load/options.h"
 #include "tests/load/tally.h"
 
+/* More processes of a server than these are left out of the spread. */
+#define RUN_SPREAD_MAX 128
+
 struct run_result {
 	struct tally tally;  /* of all processes */
 	double seconds;      /* that were measured */
@@ -26,6 +29,9 @@ struct run_result {
 	double server_cpu_seconds;
 	uint64_t server_switches;
 	uint64_t pss_before, pss_open;
+	/* Connections that each process holds when the measured time ends, most first. */
+	uint64_t spread[RUN_SPREAD_MAX];
+	size_t spread_count;
 
 	double own_share;     /* of a processor, by our busiest process */
 	double foreign_share; /* of a processor, by all that is neither ours nor the server's */
