@@ -39,7 +39,8 @@ static void on_exit_status(struct ev_loop *loop, ev_child *watcher, int events)
 	ev_child_stop(loop, watcher);
 	ev_timer_stop(loop, &child->deadline);
 	channel_close(&child->channel);
-	child->ops->on_exit(child, watcher->rstatus, child->ctx);
+	child->status = watcher->rstatus;
+	child->ops->on_exit(child, child->ctx);
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int events)

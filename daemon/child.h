@@ -52,7 +52,7 @@ struct child;
 struct child_ops {
 	void (*on_message)(struct child *child, struct ipc_message *message, void *ctx);
 	void (*on_lost)(struct child *child, int error, const char *why, void *ctx);
-	void (*on_exit)(struct child *child, int status, void *ctx);
+	void (*on_exit)(struct child *child, void *ctx);
 	void (*on_deadline)(struct child *child, void *ctx);
 };
 
@@ -72,6 +72,7 @@ struct child {
 	unsigned int slot;
 	unsigned int id; /* of the process: never used again */
 	pid_t pid;       /* 0: none */
+	int status;      /* of the last process, as waitpid(2) has it */
 	ev_tstamp started_at;
 
 	/* the module's */

@@ -1,5 +1,6 @@
 #include "daemon/lifecycle.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -122,23 +123,50 @@ static enum child_state drains_by_itself(struct supervisor *s, struct child *c)
 	return stopped_accepting(s, c);
 }
 
+/* How the process ended, for the log. */
+static const char *describe_end(const struct child *c)
+{
+	static char text[64];
+
+	if (WIFSIGNALED(c->status))
+		snprintf(text, sizeof(text), "died of SIG%s", sigabbrev_np(WTERMSIG(c->status)));
+	else if (WEXITSTATUS(c->status) != 0)
+		snprintf(text, sizeof(text), "ended with status %d", WEXITSTATUS(c->status));
+	else
+		snprintf(text, sizeof(text), "has ended");
+	return text;
+}
+
+static enum child_state leave_slot(struct child *c)
+{
+	log_info("%s %s", child_name(c), describe_end(c));
+	c->pid = 0;
+	return CHILD_DEAD;
+}
+
 /* After the end of the process: does the slot get another one, and when? */
 static enum child_state bury(struct supervisor *s, struct child *c)
 {
-	c->pid = 0;
-	memset(c->connections, 0, s->n_listeners * sizeof(*c->connections));
+	unsigned int delay_ms;
+
 	if (c->retiring || s->state == SUPERVISOR_STOPPING)
-		return CHILD_DEAD;
+		return leave_slot(c);
 
 	c->restarts++;
 	c->quick_deaths = died_quickly(c) ? c->quick_deaths + 1 : 0;
-	unsigned int delay_ms = backoff_ms(c->quick_deaths);
+	delay_ms = backoff_ms(c->quick_deaths);
+	if (delay_ms == 0)
+		log_warning("%s %s; another starts now", child_name(c), describe_end(c));
+	else
+		log_warning("%s %s, the %u. quick death in a row; next start in %u ms",
+			    child_name(c), describe_end(c), c->quick_deaths, delay_ms);
+
+	c->pid = 0;
+	memset(c->connections, 0, s->n_listeners * sizeof(*c->connections));
 	if (delay_ms == 0) {
 		supervisor_start_worker(s, c);
 		return c->state;
 	}
-	log_warning("slot %u: %u quick deaths in a row; next start in %u ms", c->slot,
-		    c->quick_deaths, delay_ms);
 	child_set_deadline(c, delay_ms);
 	return CHILD_BACKING_OFF;
 }
@@ -286,19 +314,8 @@ static void on_lost(struct child *c, int error, const char *why, void *ctx)
 	lifecycle_handle(ctx, c, EVENT_BROKE);
 }
 
-static void log_exit(const struct child *c, int status)
+static void on_exit_status(struct child *c, void *ctx)
 {
-	if (WIFSIGNALED(status))
-		log_warning("%s died of SIG%s", child_name(c), sigabbrev_np(WTERMSIG(status)));
-	else if (!c->retiring || WEXITSTATUS(status) != 0)
-		log_warning("%s ended with status %d", child_name(c), WEXITSTATUS(status));
-	else
-		log_info("%s has ended", child_name(c));
-}
-
-static void on_exit_status(struct child *c, int status, void *ctx)
-{
-	log_exit(c, status);
 	lifecycle_handle(ctx, c, EVENT_EXITED);
 }
 

@@ -44,12 +44,12 @@ static void on_lost(struct child *child, int error, const char *why, void *ctx)
 	f->lost++;
 }
 
-static void on_exit_status(struct child *child, int status, void *ctx)
+static void on_exit_status(struct child *child, void *ctx)
 {
 	struct fixture *f = ctx;
 
 	f->exits++;
-	f->status = status;
+	f->status = child->status;
 	ev_break(f->loop, EVBREAK_ALL);
 }
 
