@@ -6,10 +6,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -190,39 +190,83 @@ static void without_a_reader_nothing_is_taken_from_the_kernel(void **state)
 	close(fd);
 }
 
-/* wrap: accept4 -- out of descriptors, as far as accepting goes. The real limit would do, but
- * valgrind only pretends to it, and closes what was accepted. */
-int __real_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags);
-int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags);
+/* wrap: accept4 */
+int __real_accept4(int fd, struct sockaddr *addr, socklen_t *size, int flags);
+int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *size, int flags);
 
-static bool no_descriptors;
+static int accept_error; /* what accept4() fails with, or 0 */
+static unsigned accepts;
 
-int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *size, int flags)
 {
-	if (!no_descriptors)
-		return __real_accept4(fd, addr, len, flags);
-	errno = EMFILE;
+	accepts++;
+	if (accept_error == 0)
+		return __real_accept4(fd, addr, size, flags);
+	errno = accept_error;
 	return -1;
 }
 
 /* AC-7, ER: clients wait in the queue; nothing is lost, nobody is told, and the loop sleeps. */
 static void without_descriptors_accepting_waits_and_does_not_spin(void **state)
 {
+	static const int lacks[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
 	struct stage *stage = *state;
-	unsigned turns;
+
+	stage->host.guest_count = 0;
+	stage_open(stage, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(lacks); i++) {
+		int fd = plain_connect(&stage->host);
+
+		story_forget(&stage->story);
+		accepts = 0;
+		accept_error = lacks[i];
+		story_run_ms(&stage->story, 250);
+		accept_error = 0;
+		assert_string_equal(stage->story.text, "");
+		assert_in_range(accepts, 2, 3);
+		story_run_until(&stage->story, "H.connection");
+		close(fd);
+	}
+}
+
+/* AC-7: what is wrong with one connection is no matter of the listener. */
+static void errors_of_one_connection_are_passed_over(void **state)
+{
+	static const int passing[] = {ECONNABORTED, EINTR, EPROTO};
+	struct stage *stage = *state;
+
+	stage->host.guest_count = 0;
+	stage_open(stage, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(passing); i++) {
+		int fd = plain_connect(&stage->host);
+
+		story_forget(&stage->story);
+		accepts = 0;
+		accept_error = passing[i];
+		ev_run(stage->story.loop, EVRUN_ONCE);
+		accept_error = 0;
+		assert_int_equal(accepts, 64);
+		story_run_until(&stage->story, "H.connection");
+		assert_string_equal(stage->story.text, "H.connection ");
+		close(fd);
+	}
+}
+
+/* ER: "accept E...", and the server goes on listening. */
+static void other_errors_of_accept_are_told_and_do_not_spin(void **state)
+{
+	struct stage *stage = *state;
+	char expected[64];
 	int fd;
 
 	stage_open(stage, NULL);
 	fd = plain_connect(&stage->host);
-	no_descriptors = true;
-	turns = ev_iteration(stage->story.loop);
-	story_run_ms(&stage->story, 350);
-	turns = ev_iteration(stage->story.loop) - turns;
-	no_descriptors = false;
-	assert_string_equal(stage->story.text, "");
-	assert_true(net_server_listening(stage->host.server));
-	assert_true(turns < 20);
-
+	accept_error = EINVAL;
+	story_run_ms(&stage->story, 50);
+	accept_error = 0;
+	assert_string_equal(stage->story.text, "H.error:EINVAL ");
+	snprintf(expected, sizeof(expected), "accept EINVAL 127.0.0.1:%d", host_port(&stage->host));
+	assert_string_equal(stage->host.error_text, expected);
 	story_run_until(&stage->story, "H.connection");
 	close(fd);
 }
@@ -511,6 +555,8 @@ int main(void)
 		on_stage(paused_on_connect_nothing_is_read),
 		on_stage(without_a_reader_nothing_is_taken_from_the_kernel),
 		on_stage(without_descriptors_accepting_waits_and_does_not_spin),
+		on_stage(errors_of_one_connection_are_passed_over),
+		on_stage(other_errors_of_accept_are_told_and_do_not_spin),
 		on_stage(the_address_of_a_peer_that_has_reset_is_known),
 		on_stage(a_burst_is_accepted_in_portions),
 		on_stage(close_resets_who_waits_and_keeps_who_is_there),

@@ -107,6 +107,22 @@ static void no_drain_without_a_refused_write_nor_after_the_end(void **state)
 	assert_false(story_has(&stage->story, "C.drain"));
 }
 
+/* WR-2: not even a drain that was due before the end. */
+static void a_drain_that_waits_is_not_told_after_an_end(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	net_socket_cork(stage->client.socket);
+	assert_int_equal(net_socket_write(stage->client.socket, big, 65536, NULL, NULL), 0);
+	net_socket_uncork(stage->client.socket);
+	assert_int_equal(net_socket_buffer_size(stage->client.socket), 0);
+	net_socket_end(stage->client.socket, big, sizeof(big), NULL, NULL);
+	assert_true(net_socket_buffer_size(stage->client.socket) > 0);
+	story_run_until(&stage->story, "C.close");
+	assert_false(story_has(&stage->story, "C.drain"));
+}
+
 /* WR-3, CB-1, CB-2 */
 static void completions_come_later_once_and_in_order(void **state)
 {
@@ -449,6 +465,7 @@ int main(void)
 		on_stage(a_mark_of_zero_welcomes_only_what_was_sent),
 		on_stage(drain_comes_once_when_all_is_sent_before_the_completion),
 		on_stage(no_drain_without_a_refused_write_nor_after_the_end),
+		on_stage(a_drain_that_waits_is_not_told_after_an_end),
 		on_stage(completions_come_later_once_and_in_order),
 		on_stage(corked_writes_leave_as_one),
 		on_stage(end_uncorks),
