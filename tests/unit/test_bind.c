@@ -114,6 +114,13 @@ static void without_a_host_a_busy_port_is_busy(void **state)
 	options.port = addr_port(&first.addr);
 	assert_int_equal(open_at(&options, &second), -EADDRINUSE);
 	bound_close(&first);
+
+	options = (struct bind_options){.has_port = true, .host = "::1"};
+	assert_int_equal(open_at(&options, &first), 0);
+	options.host = NULL;
+	options.port = addr_port(&first.addr);
+	assert_int_equal(open_at(&options, &second), -EADDRINUSE);
+	bound_close(&first);
 }
 
 /* DF-9, SL-14 */

@@ -308,11 +308,11 @@ static void close_before_the_news_of_listening_wins(void **state)
 	struct stage *stage = *state;
 
 	make_server(stage);
-	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
+	assert_int_equal(net_server_listen(stage->host.server, NULL, host_done, &stage->host), 0);
 	assert_int_equal(net_server_close(stage->host.server, host_done, &stage->host), 0);
 	assert_false(net_server_listening(stage->host.server));
 	story_run_ready(&stage->story);
-	assert_string_equal(stage->story.text, "H.done:0 H.close ");
+	assert_string_equal(stage->story.text, "H.done:ECANCELED H.done:0 H.close ");
 }
 
 /* SL-10: the same for a host that is still being looked up. */

@@ -522,6 +522,27 @@ static void an_adopted_connection_counts_and_serves(void **state)
 	assert_true(story_has(&stage->story, "H.drop"));
 }
 
+/* SC-2, SC-5: a connection of the next time of listening holds the news of the close back. */
+static void a_connection_that_comes_before_the_close_is_told_is_waited_for(void **state)
+{
+	struct stage *stage = *state;
+	struct addr peer;
+	int pair[2];
+
+	stage_open(stage, NULL);
+	net_server_close(stage->host.server, host_done, &stage->host);
+	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(addr_of_peer(pair[0], &peer), 0);
+	assert_int_equal(server_adopt(stage->host.server, pair[0], &peer), 0);
+	story_run_ready(&stage->story);
+	assert_false(story_has(&stage->story, "H.done:0"));
+	close(pair[1]);
+	story_run_until(&stage->story, "H.done:0");
+	assert_true(story_in_order(&stage->story, "S.close", "H.done:0"));
+	assert_false(story_has(&stage->story, "H.close"));
+}
+
 /* AC-1: without anybody to tell, a connection is closed, and does not count. */
 static void without_on_connection_connections_are_closed(void **state)
 {
@@ -572,6 +593,7 @@ int main(void)
 		on_stage(connections_are_counted_on_a_later_turn),
 		on_stage(a_server_that_never_listened_has_no_connections),
 		on_stage(an_adopted_connection_counts_and_serves),
+		on_stage(a_connection_that_comes_before_the_close_is_told_is_waited_for),
 		on_stage(without_on_connection_connections_are_closed),
 	};
 
