@@ -100,12 +100,12 @@ tests: $(call exe,$(UNIT) $(INTEGRATION) $(EXAMPLES) $(FAKES) $(LIMITS))
 AGAIN = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 run: deps ## install what is missing, build, and run usherd with conf/usher.yaml
-	@$(AGAIN) programs
+	+@$(AGAIN) programs
 	@exec env XDG_RUNTIME_DIR="$${XDG_RUNTIME_DIR:-$(CURDIR)/$(BUILD)}" \
 		$(BUILD)/usherd -c conf/usher.yaml
 
 check: deps-check ## install what is missing, build, and run every test
-	@$(AGAIN) all tests
+	+@$(AGAIN) all tests
 	@tests/run.sh $(BUILD)
 
 deps: ## install the Debian packages that are missing to build and run
@@ -115,16 +115,16 @@ deps-%:
 
 SANITIZERS = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 sanitize: deps-sanitize ## run every test under AddressSanitizer and UndefinedBehaviorSanitizer
-	@$(AGAIN) all tests BUILD=$(BUILD)/sanitize SANITIZE="$(SANITIZERS)"
+	+@$(AGAIN) all tests BUILD=$(BUILD)/sanitize SANITIZE="$(SANITIZERS)"
 	@tests/run.sh $(BUILD)/sanitize
 
 valgrind: deps-valgrind ## run the unit tests under valgrind
-	@$(AGAIN) all tests
+	+@$(AGAIN) all tests
 	@tests/run.sh --valgrind $(BUILD)
 
 FUZZ_SECONDS ?= 60
 fuzz: deps-fuzz ## fuzz each parser of outside bytes for FUZZ_SECONDS (60) with libFuzzer
-	@$(AGAIN) fuzz-build BUILD=$(BUILD)/fuzz CC=clang \
+	+@$(AGAIN) fuzz-build BUILD=$(BUILD)/fuzz CC=clang \
 		SANITIZE="$(SANITIZERS) -fsanitize=fuzzer-no-link"
 	@tests/fuzz/run.sh $(BUILD)/fuzz $(FUZZ_SECONDS)
 fuzz-build: $(call exe,$(FUZZ))
@@ -137,7 +137,7 @@ format: ## lay out the code as .clang-format says
 	clang-format -i $(C_FILES)
 
 lint: deps-lint ## check the sources: clang-format, clang-tidy, cppcheck, mandoc, shellcheck
-	@$(AGAIN) -s public-headers
+	+@$(AGAIN) -s public-headers
 	@tests/lint.sh "$(C_FILES)" "$(MANUALS)" "$(SCRIPTS)" $(filter -std% -I% -D%,$(OUR_CFLAGS))
 
 # What goes where: MODE SOURCE DESTINATION.

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs the tests of a build folder, one program after the other, each under a time limit, and ends
-# with one line: N passed, N failed, N skipped. What a program said is shown when it failed.
+# Runs the tests of a build folder, each program under a time limit, and ends with one line:
+# N passed, N failed, N skipped. What a program said is shown when it failed. Unit tests run as many
+# at once as there are processors, the others one after the other.
 #
 #   tests/run.sh [--valgrind] BUILD [NAME...]
 #
@@ -20,47 +21,53 @@ if [ "$1" = --valgrind ]; then
 fi
 USHER_BUILD=$(cd "$1" && pwd) || exit 66
 shift
-export USHER_BUILD CMOCKA_MESSAGE_OUTPUT=STDOUT
+export USHER_BUILD PROGRAM_SECONDS CMOCKA_MESSAGE_OUTPUT=STDOUT
 export ASAN_OPTIONS="detect_stack_use_after_return=1:${ASAN_OPTIONS:-}"
 export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:${UBSAN_OPTIONS:-}"
 
 cd "$(dirname "$0")/.." || exit 71
 here=$PWD/
-output=$(mktemp)
-trap 'rm -f "$output"' EXIT
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
+export wrapper folder
+names=$*
+passed=0 failed=0 skipped=0
 
-if [ -n "$wrapper" ]; then
-	programs=$(ls "$USHER_BUILD"/tests/unit/test_* 2>/dev/null)
-else
-	programs=$(ls "$USHER_BUILD"/tests/unit/test_* tests/integration/test_*.sh \
-		"$USHER_BUILD"/tests/integration/test_* "$USHER_BUILD"/tests/examples/* 2>/dev/null)
-fi
-
+# The programs among the arguments that are wanted, one in a line.
 wanted() {
-	[ -f "$1" ] && [ -x "$1" ] || return 1
-	[ -n "$names" ] || return 0
-	case " $names " in *" ${1##*/} "*) return 0 ;; esac
-	return 1
+	for program; do
+		if [ ! -f "$program" ] || [ ! -x "$program" ]; then
+			continue
+		fi
+		case " ${names:-${program##*/}} " in *" ${program##*/} "*) echo "$program" ;; esac
+	done
+}
+
+# Runs each program on standard input, $1 at once. What one said is in $folder, under its path with
+# dashes for slashes; its exit status beside that.
+run() {
+	# shellcheck disable=SC2016 # for the inner shell
+	xargs -r -P "$1" -I '{}' sh -c '
+		said=$folder/$(echo "$1" | tr / -)
+		timeout -k 10 "$PROGRAM_SECONDS" $wrapper "$1" </dev/null >"$said" 2>&1
+		echo $? >"$said.status"' sh '{}'
 }
 
 lines() {
-	grep -c "$1" "$output"
+	grep -c "$1" "$said"
 }
 
 # A cmocka program sums up once for each group of tests.
 summed_up() {
-	sed -n "s/^\[ *$1 *\] \([0-9][0-9]*\) test.*/\1/p" "$output" | awk '{ sum += $1 } END { print sum + 0 }'
+	sed -n "s/^\[ *$1 *\] \([0-9][0-9]*\) test.*/\1/p" "$said" | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-names=$*
-passed=0 failed=0 skipped=0
-for program in $programs; do
-	wanted "$program" || continue
-	# shellcheck disable=SC2086 # the wrapper is a list of words
-	timeout -k 10 "$PROGRAM_SECONDS" $wrapper "$program" </dev/null >"$output" 2>&1
-	status=$?
+report() {
+	program=$1
+	said=$folder/$(echo "$program" | tr / -)
+	status=$(cat "$said.status")
 
 	case $program in
 	*.sh)
@@ -82,12 +89,26 @@ for program in $programs; do
 	echo "${program#"$here"}: $ok passed, $bad failed, $skip skipped"
 	if [ "$bad" -ne 0 ]; then
 		echo "--- it ended with status $status (124: ran past $PROGRAM_SECONDS s), and said:"
-		cat "$output"
+		cat "$said"
 		echo "---"
 	elif [ "$skip" -ne 0 ]; then
-		grep -E '^ok .* # SKIP|^skipped: ' "$output"
+		grep -E '^ok .* # SKIP|^skipped: |^\[  SKIPPED \] [a-z]' "$said" | sort -u
 	fi
+}
+
+units=$(wanted "$USHER_BUILD"/tests/unit/test_*)
+echo "$units" | run "$(nproc)"
+for program in $units; do
+	report "$program"
 done
+
+if [ -z "$wrapper" ]; then
+	for program in $(wanted tests/integration/test_*.sh "$USHER_BUILD"/tests/integration/test_* \
+		"$USHER_BUILD"/tests/examples/*); do
+		echo "$program" | run 1
+		report "$program"
+	done
+fi
 
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

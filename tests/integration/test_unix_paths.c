@@ -97,6 +97,8 @@ static void a_path_where_somebody_answers_is_left_alone(void **state)
 {
 	struct usher *u = *state;
 	AUTO_CLOSE int theirs = listen_on(usher_path(u, "s.sock"));
+
+	assert_true(theirs >= 0);
 	ino_t inode = inode_of(usher_path(u, "s.sock"));
 
 	configure(u);
@@ -113,6 +115,7 @@ static void a_busy_listener_is_not_taken_for_a_stale_one(void **state)
 
 	assert_int_equal(listen(theirs, 0), 0);
 	AUTO_CLOSE int fills = connect_unix(usher_path(u, "s.sock"));
+	assert_true(fills >= 0);
 	configure(u);
 	expect_refusal(u, (const char *const[]){usher_path(u, "s.sock"), NULL});
 	assert_true(inode_of(usher_path(u, "s.sock")) != 0);
@@ -182,6 +185,8 @@ static void a_file_of_another_is_not_removed_at_the_end(void **state)
 	usher_start(u);
 	assert_int_equal(unlink(usher_path(u, "s.sock")), 0);
 	AUTO_CLOSE int theirs = listen_on(usher_path(u, "s.sock"));
+
+	assert_true(theirs >= 0);
 	ino_t inode = inode_of(usher_path(u, "s.sock"));
 	usher_signal(u, SIGTERM);
 	assert_int_equal(usher_ended(u), 0);
