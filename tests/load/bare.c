@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -53,6 +54,7 @@ static const char *host = "127.0.0.1", *path;
 static int listeners[WORKERS_MAX]; /* all the same one unless the mode is REUSE_PORT */
 static int channels[WORKERS_MAX];  /* the master's ends */
 static pid_t pids[WORKERS_MAX];
+static int started[2];                 /* a pipe: a byte from each worker that is there */
 static struct bare_counts *all_counts; /* shared memory: what a killed worker counted stays */
 
 struct bare_counts *bare_counts;
@@ -252,11 +254,25 @@ static void start_worker(const struct bare_program *program, size_t index)
 		err(EX_OSERR, "epoll_ctl");
 	if (mode != PASS)
 		enter_queue(listeners[index]);
+	if (write(started[1], "", 1) != 1)
+		err(EX_OSERR, "write");
 	run_worker(program, mode == PASS ? pair[1] : listeners[index]);
 	_exit(0);
 }
 
 /* --- the master ----------------------------------------------------------------------------- */
+
+static void wait_for_workers(void)
+{
+	char byte;
+
+	close(started[1]);
+	for (uint64_t i = 0; i < n_workers; i++) {
+		if (read(started[0], &byte, 1) != 1)
+			errx(EX_SOFTWARE, "a worker has died");
+	}
+	close(started[0]);
+}
 
 /* One message for each worker that gets any. It blocks while a worker is behind. */
 static void pass_to(size_t worker, const int *fds, size_t count)
@@ -430,8 +446,11 @@ int bare_main(int argc, char *argv[], const struct bare_program *program)
 
 	signals = block_signals();
 	open_listeners();
+	if (pipe2(started, O_CLOEXEC) == -1)
+		err(EX_OSERR, "pipe");
 	for (size_t i = 0; i < n_workers; i++)
 		start_worker(program, i);
+	wait_for_workers();
 
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll_fd == -1 || bare_watch(signals, EPOLLIN) == -1 ||

@@ -5,6 +5,7 @@
  * Owns:   the listeners, the workers and what they counted. A connection is the program's.
  * Errors: what fails at the start ends the program with a message and a status of sysexits.h.
  * Order:  accepted(fd) once for each connection, then event(fd) for those the program watches.
+ *         The line "listening ..." is printed when all workers are there.
  *         Workers end with the master, which ends on SIGTERM and SIGINT, or in any case when
  *         --seconds have passed, and prints what each worker counted as one line of JSON.
  * Source: epoll(7), epoll_ctl(2) for EPOLLEXCLUSIVE, socket(7) for SO_REUSEPORT, unix(7). */

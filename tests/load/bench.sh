@@ -5,15 +5,13 @@
 #
 #   tests/load/bench.sh BUILD
 #
-# BENCH_ROUNDS (5), BENCH_SECONDS (2) for each sample, BENCH_WARMUP (0.5), BENCH_WORKERS (2),
-# BENCH_CELLS and BENCH_SERVERS (patterns of the shell such as 'churn|*echo*'; all),
+# BENCH_ROUNDS (5), BENCH_SECONDS (2) for each sample, BENCH_WARMUP (0.5), BENCH_CELLS and BENCH_SERVERS (patterns of the shell such as 'churn|*echo*'; all),
 # BENCH_FOREIGN (0.25): of a processor, what others may take before a sample is measured again.
 set -u
 
 BENCH_ROUNDS=${BENCH_ROUNDS:-5}
 BENCH_SECONDS=${BENCH_SECONDS:-2}
 BENCH_WARMUP=${BENCH_WARMUP:-0.5}
-BENCH_WORKERS=${BENCH_WORKERS:-2}
 BENCH_CELLS=${BENCH_CELLS:-*}
 BENCH_SERVERS=${BENCH_SERVERS:-*}
 BENCH_FOREIGN=${BENCH_FOREIGN:-0.25}
@@ -25,7 +23,7 @@ out=$build/bench
 load=$build/usher-load
 limit=$build/tests/load
 PATH=$PATH:/usr/sbin
-export PATH BENCH_ROUNDS BENCH_SECONDS BENCH_WORKERS BENCH_FOREIGN
+export PATH BENCH_ROUNDS BENCH_SECONDS BENCH_FOREIGN
 
 # Its own network: every port is free, nothing from outside comes in, and the settings are ours.
 # Without the right to one, the machine's own.
@@ -70,7 +68,8 @@ matches() {
 start() {
 	variable=$1
 	shift
-	setpriv --pdeathsig KILL taskset -c "$cpus" "$@" >"$folder/$variable.log" 2>&1 &
+	: >"$folder/$variable.log"
+	setpriv --pdeathsig KILL taskset -c "$cpus" "$@" >>"$folder/$variable.log" 2>&1 &
 	eval "$variable=$!"
 }
 
@@ -101,7 +100,7 @@ nginx_module() {
 }
 
 fill_in() {
-	sed -e "s|@WORKERS@|$BENCH_WORKERS|" -e "s|@PORT@|$port|" -e "s|@FOLDER@|$folder|" \
+	sed -e "s|@WORKERS@|$workers|" -e "s|@PORT@|$port|" -e "s|@FOLDER@|$folder|" \
 		-e "s|@TO@|$to|" -e "s|@MODULE@|$(nginx_module)|" "$here/peers/$1" >"$folder/$1"
 }
 
@@ -110,7 +109,7 @@ usher_config() {
 	distribute=", distribute: $1"
 	[ "$1" != shared ] || distribute= # the default
 	cat >"$folder/usher.yaml" <<-END
-		workers: $BENCH_WORKERS
+		workers: $workers
 		control: $folder/control.sock
 		listeners:
 		  - {name: bench, $address_usher, handler: $2$distribute}
@@ -119,7 +118,7 @@ usher_config() {
 
 start_limit() {
 	# shellcheck disable=SC2086 # words
-	start server "$limit/$1" --workers "$BENCH_WORKERS" $address_limit --seconds 120 $2
+	start server "$limit/$1" --workers "$workers" $address_limit --seconds 120 $2
 }
 
 start_usher() {
@@ -137,9 +136,9 @@ start_server() {
 	limit-splice) start_limit limit_relay "--accept reuse-port --to splice:127.0.0.1:$to" ;;
 	usher-proxy) start_usher shared "{proxy: {to: [\"127.0.0.1:$to\"]}}" ;;
 	usher-*) start_usher "${1#usher-}" echo ;;
-	node-rr) start server node "$here/peers/node.js" rr "$BENCH_WORKERS" "$address_node" ;;
-	node-none) start server node "$here/peers/node.js" none "$BENCH_WORKERS" "$address_node" ;;
-	node-pipe) start server node "$here/peers/node.js" none "$BENCH_WORKERS" "$port" "$to" ;;
+	node-rr) start server node "$here/peers/node.js" rr "$workers" "$address_node" ;;
+	node-none) start server node "$here/peers/node.js" none "$workers" "$address_node" ;;
+	node-pipe) start server node "$here/peers/node.js" none "$workers" "$port" "$to" ;;
 	nginx)
 		fill_in nginx.conf
 		start server nginx -p "$folder" -c "$folder/nginx.conf" -e stderr
@@ -149,6 +148,19 @@ start_server() {
 		start server haproxy -db -q -f "$folder/haproxy.cfg"
 		;;
 	esac
+}
+
+# start_server NAME and until all its workers are there, as its log tells. Of those that tell nothing
+# the connect that succeeds (--wait) must do.
+start_and_wait() {
+	start_server "$1"
+	case $1 in
+	limit-*) line='^listening' ;;
+	usher-*) line='info: ready: ' ;;
+	node-*) line='^ready' ;;
+	*) return 0 ;;
+	esac
+	timeout 10 tail -n +1 -s 0.02 -f --pid="$server" "$folder/server.log" | grep -q "$line"
 }
 
 # What can be measured here: a peer that is installed, a kind of usher that this build has.
@@ -171,7 +183,7 @@ available() {
 
 servers_of() {
 	case $1 in
-	echo)
+	echo | cluster)
 		echo limit-shared limit-reuse-port limit-pass usher-shared usher-reuse-port \
 			usher-round-robin usher-least-connections usher-source-hash node-none node-rr
 		;;
@@ -213,18 +225,22 @@ take_sample() {
 	if [ "${kind%proxy}" != "$kind" ]; then
 		next_port
 		to=$port
-		start upstream "$limit/limit_echo" --workers "$BENCH_WORKERS" --accept reuse-port \
+		start upstream "$limit/limit_echo" --workers "$workers" --accept reuse-port \
 			--port "$to" --seconds 120
 	fi
 	set_addresses "$kind"
-	start_server "$1"
+	: >"$folder/sample"
+	status=69
+	start_and_wait "$1" || {
+		stop_servers
+		return
+	}
 	# shellcheck disable=SC2086 # words
 	timeout 60 taskset -c "$cpus" "$load" --json --quiet --wait 10 -S "$server" \
 		-d "$BENCH_SECONDS" --warmup "$BENCH_WARMUP" $options "$target" \
 		>"$folder/sample" 2>"$folder/load.log"
 	status=$?
 	stop_servers
-	return $status
 }
 
 # Why the sample does not count, or nothing.
@@ -245,8 +261,8 @@ fault_of_sample() {
 record() {
 	[ -s "$folder/sample" ] || echo null >"$folder/sample"
 	jq -c --arg cell "$cell" --arg server "$1" --arg round "$round" --arg cpus "$on" \
-		--arg kind "$kind" --arg fault "$2" --arg before "$before" '
-		{cell: $cell, cpus: $cpus, kind: $kind, server: $server, round: ($round | tonumber),
+		--arg kind "$kind" --arg workers "$workers" --arg fault "$2" --arg before "$before" '
+		{cell: $cell, cpus: $cpus, workers: ($workers | tonumber), kind: $kind, server: $server, round: ($round | tonumber),
 		 fault: (if $fault == "" then null else $fault end), wakeup_us: ($before | tonumber),
 		 sample: .}' "$folder/sample" >>"$out/samples.jsonl"
 }
@@ -267,7 +283,7 @@ measure() {
 	done
 }
 
-# Lines "CELL CPUS KIND OPTIONS..." of cells.conf that are wanted.
+# Lines "CELL CPUS WORKERS KIND OPTIONS..." of cells.conf that are wanted.
 wanted_cells() {
 	sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$here/cells.conf" | while read -r name rest; do
 		matches "$name" "$BENCH_CELLS" && echo "$name $rest"
@@ -275,7 +291,7 @@ wanted_cells() {
 }
 
 run_round() {
-	while read -r cell on kind options; do
+	while read -r cell on workers kind options; do
 		cpus=$(cpus_of "$on")
 		for name in $(servers_of "$kind"); do
 			case " $present " in *" $kind:$name "*) measure "$name" ;; esac
@@ -306,7 +322,8 @@ describe_machine() {
 # The servers of each kind that are wanted and available, as KIND:NAME.
 find_servers() {
 	to=
-	for kind in echo unix proxy stream-proxy; do
+	workers=2
+	for kind in echo cluster unix proxy stream-proxy; do
 		set_addresses "$kind"
 		for name in $(servers_of "$kind"); do
 			matches "$name" "$BENCH_SERVERS" || continue

@@ -29,7 +29,7 @@ struct exchange {
 
 struct exchanges {
 	struct pace pace;
-	uint64_t begun, settled; /* connects */
+	uint64_t allowed, begun, settled; /* connects */
 	bool stopped;
 	uint64_t *times;
 	struct exchange all[];
@@ -187,7 +187,7 @@ static void open_more(struct client *c)
 {
 	struct exchanges *e = c->state;
 
-	while (e->begun < c->connections && e->begun - e->settled < CONNECTING_MAX) {
+	while (e->begun < e->allowed && e->begun - e->settled < CONNECTING_MAX) {
 		struct exchange *x = &e->all[e->begun];
 		int r;
 
@@ -205,6 +205,17 @@ static void open_more(struct client *c)
 		client_ready(c);
 }
 
+static void on_open_due(uint64_t number, uint64_t due_ns, void *ctx)
+{
+	struct client *c = ctx;
+	struct exchanges *e = c->state;
+
+	e->allowed = number + 1;
+	if (e->allowed == c->connections)
+		pace_stop(&e->pace);
+	open_more(c);
+}
+
 static int exchange_open(struct client *c)
 {
 	struct exchanges *e = calloc(1, sizeof(*e) + c->connections * sizeof(*e->all));
@@ -217,6 +228,9 @@ static int exchange_open(struct client *c)
 		return -ENOMEM;
 	}
 	c->state = e;
+	if (c->options->mode == LOAD_IDLE && c->rate > 0)
+		return pace_start(&e->pace, c->loop, c->rate, on_open_due, c);
+	e->allowed = c->connections;
 	open_more(c);
 	return 0;
 }

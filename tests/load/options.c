@@ -38,7 +38,7 @@ static const char usage[] =
 	"  -c, --connections N     open at a time (1; churn and mixed: 64; stream: 4)\n"
 	"  -s, --size BYTES        of a message (64; stream: 65536)\n"
 	"  -P, --pipeline N        messages under way on each connection (1)\n"
-	"  -r, --rate N            messages a second of paced and mixed, connections of churn\n"
+	"  -r, --rate N            messages a second (paced, mixed), connections (churn, idle)\n"
 	"      --churn-rate N      mixed: connections a second beside them (1000)\n"
 	"  -d, --duration SECONDS  that are measured (10)\n"
 	"      --warmup SECONDS    before them (0.5)\n"
@@ -240,7 +240,7 @@ static void check_together(const struct load_options *o)
 
 	if (paced && o->rate == 0)
 		errx(EX_USAGE, "%s needs --rate", load_mode_names[o->mode]);
-	if (!paced && o->mode != LOAD_CHURN && o->rate > 0)
+	if (!paced && o->mode != LOAD_CHURN && o->mode != LOAD_IDLE && o->rate > 0)
 		errx(EX_USAGE, "%s has no --rate", load_mode_names[o->mode]);
 	if (o->pipeline > 1 && o->mode != LOAD_ECHO)
 		errx(EX_USAGE, "only echo has --pipeline");

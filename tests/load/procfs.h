@@ -26,7 +26,7 @@ void procfs_add_cpus(const struct pid_set *set, cpu_set_t *cpus);
 
 /* Sums over processes; counters since the start of each. */
 struct proc_usage {
-	uint64_t cpu_ns;   /* of all threads, in ticks of usually 10 ms */
+	uint64_t cpu_ns;   /* of all threads */
 	uint64_t switches; /* context switches of the main threads */
 };
 

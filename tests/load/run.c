@@ -118,7 +118,7 @@ static struct client client_of(const struct run *run, size_t index)
 		c.connections = o->connections * (index + 1) / o->processes - c.first;
 		c.rate = (double)o->rate * (double)c.connections / (double)o->connections;
 	}
-	c.paced = c.rate > 0;
+	c.paced = c.rate > 0 && o->mode != LOAD_IDLE;
 	return c;
 }
 
@@ -229,7 +229,11 @@ static int hold(struct run *run, double seconds)
 
 static int wait_until_open(struct run *run)
 {
-	uint64_t until = clock_ns() + (uint64_t)(OPEN_SECONDS * (double)NS_OF_A_SECOND);
+	const struct load_options *o = run->options;
+	double seconds = o->mode == LOAD_IDLE && o->rate > 0
+				 ? OPEN_SECONDS + (double)o->connections / (double)o->rate
+				 : OPEN_SECONDS;
+	uint64_t until = clock_ns() + (uint64_t)(seconds * (double)NS_OF_A_SECOND);
 	size_t ready = 0;
 	int r = 1;
 

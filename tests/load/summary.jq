@@ -21,6 +21,10 @@ def spread: {median: median, min: min, max: max};
 # Mixed load has operations of two kinds.
 def operations: .result.operations + (.churn.operations // 0);
 
+# Of the connections that were open at the end: the fullest worker against the emptiest.
+def evenness: [.[] | .workers as $n | .sample.server.spread[:$n]
+	| if .[-1] > 0 then .[0] / .[-1] else null end];
+
 def figures: {
 	n: length,
 	per_second: (map(.sample.result.per_second) | spread),
@@ -35,6 +39,8 @@ def figures: {
 	switches_per_operation: (map(.sample.server.switches_per_operation) | median),
 	pss_before: (map(.sample.server.pss_before) | median),
 	pss_per_connection: (map(.sample.server.pss_per_connection) | spread),
+	connections_of_workers: (.[0] | .workers as $n | .sample.server.spread[:$n]),
+	most_to_least: (evenness | if any(. == null) then null else median end),
 	client_share: (map(.sample.client.cpu_share) | median),
 	bottleneck: (map(.sample.client.bottleneck) | any)};
 
@@ -60,14 +66,14 @@ def most_common: group_by(.) | max_by(length) | .[0];
 	version: 1,
 	machine: $machine[0],
 	settings: {rounds: (env.BENCH_ROUNDS | tonumber), seconds: (env.BENCH_SECONDS | tonumber),
-		workers: (env.BENCH_WORKERS | tonumber), foreign: (env.BENCH_FOREIGN | tonumber)},
+		foreign: (env.BENCH_FOREIGN | tonumber)},
 	wakeup_us: (map(.wakeup_us) | spread),
 	cells: [$order[] as $cell
 		| ($all | map(select(.cell == $cell))) as $samples
 		| ($samples | map(select(.fault == null))) as $good
 		| ($good | map(.state) | most_common) as $state
 		| ($good | map(select(.cpus == "one" or .state == $state))) as $counted
-		| {cell: $cell, cpus: $samples[0].cpus, kind: $samples[0].kind,
+		| {cell: $cell, cpus: $samples[0].cpus, workers: $samples[0].workers, kind: $samples[0].kind,
 			mode: ($samples | map(.sample.settings.mode // empty) | .[0]),
 			state: (if $samples[0].cpus == "one" then null else $state end),
 			other_state: (($good | length) - ($counted | length)),

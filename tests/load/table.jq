@@ -29,12 +29,14 @@ def work_table: .mode as $mode
 	(.servers | to_entries[] | work_row($mode));
 
 def idle_table:
-	"| server | bytes a connection | MiB before | opened a second | n |",
-	"|---|---|---|---|---|",
+	"| server | bytes a connection | MiB before | opened a second | connections of the workers | most to least | n |",
+	"|---|---|---|---|---|---|---|",
 	(.servers | to_entries[] | .key as $name | .value
 		| "| \($name) | \(.pss_per_connection | "\(.median | rounded(0)) [\(.min
 			| rounded(0))-\(.max | rounded(0))]") | \(.pss_before / 1048576
-			| rounded(1)) | \(.open_per_second | count) | \(.n) |");
+			| rounded(1)) | \(.open_per_second | count) | \(
+			.connections_of_workers | map(tostring) | join(" ")) | \(
+			.most_to_least | if . == null then "-" else rounded(2) end) | \(.n) |");
 
 # What servers of this mode are compared by: at a given rate it is the latency.
 def figure($mode): if $mode == "paced" or $mode == "mixed" then .latency_us.p99
@@ -51,7 +53,8 @@ def peers: .mode as $mode | .servers as $all
 			| join(", "))" end;
 
 def cell:
-	"", "## \(.cell): \(.mode // "nothing measured"), \(.cpus) CPU\(if .cpus == "two" then "s" else "" end)\(
+	"", "## \(.cell): \(.mode // "nothing measured"), \(.cpus) CPU\(if .cpus == "two" then "s" else "" end), \(
+		.workers) worker\(if .workers > 1 then "s" else "" end)\(
 		if .state then ", machine \(.state)" else "" end)", "",
 	if (.servers | length) == 0 then "No sample counted."
 	elif .mode == "idle" then idle_table
@@ -60,7 +63,7 @@ def cell:
 
 "# Speed of usher beside its peers and the limit",
 "",
-"Made by `make bench`: \(.settings.rounds) rounds of \(.settings.seconds) s, servers by turns, \(.settings.workers) workers or threads each. Median [lowest-highest].",
+"Made by `make bench`: \(.settings.rounds) rounds of \(.settings.seconds) s, servers by turns. Median [lowest-highest].",
 "The limit is a bare epoll program in the same accept mode; CPU is that of the server's processes alone.",
 "\"b\" behind n: the load generator was the limit in some sample.",
 "",

@@ -29,6 +29,11 @@ function proxy(socket) {
 }
 
 if (cluster.isPrimary) {
+	let listening = 0;
+	cluster.on('listening', () => {
+		if (++listening === Number(workers))
+			console.log('ready');
+	});
 	cluster.schedulingPolicy = policy === 'rr' ? cluster.SCHED_RR : cluster.SCHED_NONE;
 	for (let i = 0; i < Number(workers); i++)
 		cluster.fork();
