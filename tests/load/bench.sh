@@ -27,23 +27,34 @@ export PATH BENCH_ROUNDS BENCH_SECONDS BENCH_FOREIGN
 
 # Its own network: every port is free, nothing from outside comes in, and the settings are ours.
 # Without the right to one, the machine's own.
-if [ -z "${BENCH_INSIDE:-}" ]; then
-	own=
-	[ "$(id -u)" -eq 0 ] || own=-r
-	if unshare $own -n true 2>/dev/null; then
-		BENCH_INSIDE=own exec unshare $own -n "$0" "$@"
-	fi
-	echo "bench: no network of its own (unshare failed): ports from 20000 on are used" >&2
-	BENCH_INSIDE=host
-fi
-export BENCH_INSIDE
-if [ "$BENCH_INSIDE" = own ]; then
+set_up_network() {
 	ip link set lo up
 	# The default may be bbr, which paces even the loopback.
 	ip route change local 127.0.0.0/8 dev lo table local proto kernel scope host src 127.0.0.1 \
 		congctl cubic || echo "bench: the congestion control is the machine's" >&2
 	sysctl -qw net.ipv4.ip_local_port_range='32768 65535'
-fi
+}
+
+export BENCH_NETWORK
+case ${BENCH_NETWORK:-} in
+'')
+	own=
+	[ "$(id -u)" -eq 0 ] || own=-r
+	if unshare $own -n true 2>/dev/null; then
+		BENCH_NETWORK=new BENCH_UID=$(id -u) BENCH_GID=$(id -g) exec unshare $own -n "$0" "$@"
+	fi
+	echo "bench: no network of its own (unshare failed): ports from 20000 on are used" >&2
+	BENCH_NETWORK=host
+	;;
+new)
+	set_up_network
+	BENCH_NETWORK=own
+	# An ordinary user was root in there for so long, and is to be no root for the servers.
+	if [ "$BENCH_UID" -ne 0 ]; then
+		exec unshare --map-user="$BENCH_UID" --map-group="$BENCH_GID" "$0" "$@"
+	fi
+	;;
+esac
 
 folder=$(mktemp -d)
 server=   # pid of the server under test
@@ -311,7 +322,7 @@ describe_machine() {
 		--arg system "$(sed -n 's/^PRETTY_NAME="*\([^"]*\).*/\1/p' /etc/os-release)" \
 		--arg usher "$(version "$build/usherd" --version)" --arg node "$(version node --version)" \
 		--arg nginx "$(version nginx -v)" --arg haproxy "$(version haproxy -v)" \
-		--arg compiler "$(version cc --version)" --arg network "$BENCH_INSIDE" \
+		--arg compiler "$(version cc --version)" --arg network "$BENCH_NETWORK" \
 		--arg date "$(date -u +%Y-%m-%d)" '
 		{date: $date, cpu: $cpu, cpus: ($cpus | tonumber), kernel: $kernel, system: $system,
 		 network: $network,

@@ -3,14 +3,15 @@
 
 def panel: if .kind | endswith("proxy") then "proxy" else .cpus end;
 
-(.cells | map(select(panel == $panel and .servers != {}
+def limits: [.servers | to_entries[] | select(.key | startswith("limit-")) | .value.per_second.median];
+
+(.cells | map(select(panel == $panel and limits != []
 	and ([.mode] | inside(["echo", "churn", "stream"]))))) as $cells
 | ([$cells[].servers | keys[]] | unique) as $names
 | (["cell"] + $names | join(" ")),
 ($cells[]
-	| ([.servers | to_entries[] | select(.key | startswith("limit-")) | .value.per_second.median]
-		| max) as $best
+	| (limits | max) as $best
 	| .servers as $all
-	| [.cell] + [$names[] | if $best == null or $all[.] == null then "nan"
+	| [.cell] + [$names[] | if $all[.] == null then "nan"
 		else $all[.].per_second.median / $best | tostring end]
 	| join(" "))
