@@ -36,7 +36,7 @@ int net_socket_pipe(struct net_socket *from, struct net_socket *to)
 	struct socket_extra *source, *destination;
 	struct socket_pipe *pipe;
 
-	if (from == to || from->context != to->context)
+	if (from->context != to->context)
 		return -EINVAL;
 	if (from->destroyed || to->destroyed)
 		return NET_ERR_STREAM_DESTROYED;
