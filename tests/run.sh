@@ -5,7 +5,7 @@
 #
 #   tests/run.sh [--valgrind] BUILD [NAME...]
 #
-# BUILD/tests/{unit,integration,examples}/test_* are cmocka programs; tests/integration/test_*.sh
+# BUILD/tests/{unit,integration}/test_* are cmocka programs; tests/integration/test_*.sh
 # are scripts that print "ok NAME", "not ok NAME: REASON" or "ok NAME # SKIP REASON" for each check.
 # With NAMEs only those programs run (test_addr, test_products.sh). --valgrind means the programs
 # in BUILD/tests/unit.
@@ -103,8 +103,7 @@ for program in $units; do
 done
 
 if [ -z "$wrapper" ]; then
-	for program in $(wanted tests/integration/test_*.sh "$USHER_BUILD"/tests/integration/test_* \
-		"$USHER_BUILD"/tests/examples/*); do
+	for program in $(wanted tests/integration/test_*.sh "$USHER_BUILD"/tests/integration/test_*); do
 		echo "$program" | run 1
 		report "$program"
 	done
