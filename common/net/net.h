@@ -111,6 +111,8 @@ struct net_server_ops {
 	void (*on_connection)(struct net_server *server, struct net_socket *socket, void *ctx);
 	/* A connection was closed at once: max_connections or the block list. */
 	void (*on_drop)(struct net_server *server, const struct net_drop *drop, void *ctx);
+	/* A listen failed, and on_close does not follow; or accept(2) did (syscall is "accept"),
+	 * and it goes on listening. */
 	void (*on_error)(struct net_server *server, const struct net_error *error, void *ctx);
 	/* Closed, and the last connection is gone: once for each time that it listened, unless it
 	 * listens again by then. */
@@ -126,7 +128,7 @@ struct net_server_options {
 	bool pause_on_connect; /* read nothing before net_socket_resume() */
 	bool no_delay;
 	bool keep_alive;
-	unsigned keep_alive_initial_delay_ms;
+	unsigned keep_alive_initial_delay_ms; /* whole seconds of it; 0: the system's */
 	uint32_t high_water_mark;
 	size_t write_limit; /* a socket with more bytes queued is destroyed; 0: no limit */
 	const struct net_block_list *block_list; /* peers that are dropped */
@@ -148,7 +150,7 @@ struct net_listen_options {
 	int backlog;    /* 0: 511, or for a descriptor that listens already what it has */
 	bool exclusive; /* in a worker: do not share the handle with other workers */
 	bool ipv6_only;
-	bool reuse_port;
+	bool reuse_port;   /* SO_REUSEPORT */
 	bool readable_all; /* chmod the path for everybody */
 	bool writable_all;
 };
@@ -166,7 +168,8 @@ NET_API void net_server_free(struct net_server *server);
  * address is bound inside the call; a host is bound later. While one is being looked up, a second
  * listen replaces the first, whose done gets -ECANCELED.
  * Returns NET_ERR_SERVER_ALREADY_LISTEN, NET_ERR_SOCKET_BAD_PORT, NET_ERR_OUT_OF_RANGE (backlog),
- * NET_ERR_INVALID_ARG_VALUE, -ENOMEM; done is not called then. */
+ * NET_ERR_INVALID_ARG_VALUE, -ENAMETOOLONG and -EINVAL (path), -ENOMEM, -EMFILE (sharing a
+ * descriptor); done is not called then. */
 NET_API int net_server_listen(struct net_server *server, const struct net_listen_options *options,
 			      net_server_fn *done, void *ctx);
 NET_API int net_server_listen_port(struct net_server *server, int port, const char *host,
@@ -247,7 +250,8 @@ struct net_socket_options {
 	size_t write_limit;
 };
 
-/* Answers a user's own lookup; see net_lookup_fn. */
+/* Answers a user's own lookup, see net_lookup_fn, with count addresses, of which the text and its
+ * family count and the port does not; or with a negative status. */
 NET_API void net_lookup_reply(struct net_lookup *lookup, int status,
 			      const struct net_address *addresses, size_t count);
 
@@ -339,9 +343,11 @@ NET_API int net_connect(struct ev_loop *loop, const struct net_connect_options *
 /* Sends size bytes, or queues a copy of what the kernel does not take. Returns 1 if more is
  * welcome, 0 if the caller should wait for on_drain because high_water_mark bytes are queued.
  * written runs once: 0 when the kernel has it all, else the error, which is also returned when it
- * is known at once: NET_ERR_STREAM_WRITE_AFTER_END (which destroys the socket), -EPIPE (the peer
- * has ended and so have we), NET_ERR_STREAM_DESTROYED, NET_ERR_SOCKET_CLOSED (never connected),
- * NET_ERR_WRITE_LIMIT. -ENOMEM: nothing was taken and written does not run. */
+ * is known at once, and destroys the socket: NET_ERR_STREAM_WRITE_AFTER_END, -EPIPE (the peer has
+ * ended and so have we), NET_ERR_STREAM_DESTROYED, NET_ERR_SOCKET_CLOSED (never connected),
+ * NET_ERR_WRITE_LIMIT, -errno of send(2), -ENOMEM after a part was sent. Otherwise -ENOMEM, and
+ * -EINVAL for parts that make no sense: nothing was taken, written does not run, and the socket
+ * goes on, as net_socket_destroyed() tells. */
 NET_API int net_socket_write(struct net_socket *socket, const void *data, size_t size,
 			     net_socket_fn *written, void *ctx);
 NET_API int net_socket_writev(struct net_socket *socket, const struct iovec *parts, int count,
@@ -380,18 +386,21 @@ NET_API bool net_socket_is_paused(const struct net_socket *socket);
 NET_API int net_socket_pipe(struct net_socket *from, struct net_socket *to);
 NET_API void net_socket_unpipe(struct net_socket *from);
 
-/* From now on on_data gets text: UTF-8 for the first four, with no sequence split between two
- * calls, or base64 or hex digits. Returns NET_ERR_INVALID_ARG_VALUE, -ENOMEM. */
+/* From now on on_data gets text: UTF-8 made of UTF-8, UTF-16, Latin 1 or ASCII, with no sequence
+ * split between two calls, or digits in base64, base64url or hex; on_read still gets bytes. Returns
+ * NET_ERR_INVALID_ARG_VALUE, -ENOMEM. */
 NET_API int net_socket_set_encoding(struct net_socket *socket, enum net_encoding encoding);
 
 /* Calls expired (once) and on_timeout when nothing was sent or received for ms milliseconds, once
- * until the next activity. 0 disarms. ms above 2^31-1 counts as that. After destroy it does
- * nothing. Returns -ENOMEM, NET_ERR_OUT_OF_RANGE if ms is negative. */
+ * until the next activity. 0 disarms. expired is dropped when the timeout is set anew, disarmed
+ * or the socket destroyed. ms above 2^31-1 counts as that. After destroy it does nothing. Returns
+ * -ENOMEM, NET_ERR_OUT_OF_RANGE if ms is negative. */
 NET_API int net_socket_set_timeout(struct net_socket *socket, long long ms, net_socket_fn *expired,
 				   void *ctx);
 NET_API unsigned net_socket_timeout(const struct net_socket *socket);
 
-/* Remembered before there is a connection. No effect on Unix sockets. -errno of setsockopt(2). */
+/* Remembered before there is a connection. No effect on Unix sockets. Of the delay whole seconds
+ * count; less than one leaves it as it is. Return -errno of setsockopt(2), -ENOMEM. */
 NET_API int net_socket_set_no_delay(struct net_socket *socket, bool enable);
 NET_API int net_socket_set_keep_alive(struct net_socket *socket, bool enable,
 				      long initial_delay_ms);
