@@ -23,7 +23,7 @@ BUILD      = build
 
 # Debian packages by name: to build and run, and what a target needs on top of that.
 BUILD_PACKAGES    = gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev
-check_PACKAGES    = g++ libcmocka-dev iproute2 systemd
+check_PACKAGES    = g++ libcmocka-dev iproute2 netcat-openbsd systemd
 sanitize_PACKAGES = $(check_PACKAGES)
 valgrind_PACKAGES = $(check_PACKAGES) valgrind
 fuzz_PACKAGES     = clang libclang-rt-dev llvm
