@@ -23,7 +23,8 @@ static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int events);
 
 static bool is_watching(const struct net_server *server)
 {
-	return ev_is_active(&server->io) || ev_is_active(&server->pause);
+	return ev_is_active(&server->io) || ev_is_active(&server->pause) ||
+	       ev_is_pending(&server->pause);
 }
 
 static void watch(struct net_server *server)

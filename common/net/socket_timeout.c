@@ -15,6 +15,12 @@ static double now(void)
 	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
+/* Whether it runs, or has run out in this turn of the loop and waits to be told. */
+static bool is_set(const ev_timer *timer)
+{
+	return ev_is_active(timer) || ev_is_pending(timer);
+}
+
 /* A timer never keeps the loop running. */
 static void start(struct net_socket *s, double seconds)
 {
@@ -56,7 +62,7 @@ void timeout_touch_armed(struct net_socket *s)
 	struct socket_timeout *timeout = &s->extra->timeout;
 
 	timeout->active = now();
-	if (!ev_is_active(&timeout->timer) && !s->destroyed)
+	if (!is_set(&timeout->timer) && !s->destroyed)
 		start(s, timeout->ms / 1e3);
 }
 
@@ -67,7 +73,7 @@ void timeout_stop(struct net_socket *s)
 
 	s->extra->timeout.ms = 0;
 	s->extra->timeout.fn = NULL;
-	if (!ev_is_active(&s->extra->timeout.timer))
+	if (!is_set(&s->extra->timeout.timer))
 		return;
 	ev_ref(s->context->loop);
 	ev_timer_stop(s->context->loop, &s->extra->timeout.timer);

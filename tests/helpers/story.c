@@ -35,14 +35,30 @@ void story_begin(struct story *story)
 	ev_unref(story->loop);
 }
 
-/* A live watcher of the library would keep this loop from ending. */
+static void count_down(struct ev_loop *loop, ev_idle *idle, int events)
+{
+	unsigned *turns = idle->data;
+
+	if (--*turns == 0)
+		ev_idle_stop(loop, idle);
+}
+
+/* A live watcher of the library would keep this loop from ending, and one that was counted off
+ * once too often would end it before the idle one has had its turns. */
 void story_end(struct story *story)
 {
+	unsigned turns = 3;
+	ev_idle idle;
+
+	ev_idle_init(&idle, count_down);
+	idle.data = &turns;
+	ev_idle_start(story->loop, &idle);
 	ev_now_update(story->loop);
 	ev_timer_stop(story->loop, &story->watchdog);
 	ev_timer_set(&story->watchdog, DEADLINE_SECONDS, 0.);
 	ev_timer_start(story->loop, &story->watchdog);
 	ev_run(story->loop, 0);
+	assert_int_equal(turns, 0);
 	ev_ref(story->loop);
 	ev_timer_stop(story->loop, &story->watchdog);
 	ev_loop_destroy(story->loop);

@@ -59,6 +59,14 @@ static void too_long(int signal)
 	_exit(124);
 }
 
+void stay_busy(int ms)
+{
+	int64_t until = now_ms() + ms;
+
+	while (now_ms() < until)
+		;
+}
+
 void watchdog(unsigned int seconds)
 {
 	const struct sigaction action = {.sa_handler = too_long};

@@ -21,6 +21,9 @@ bool wait_readable(int fd, int timeout_ms);
  * milliseconds until it is there. */
 bool poll_until(bool (*is_there)(void *ctx), void *ctx, int timeout_ms);
 
+/* Keeps the processor for so long, in which no loop can run: what was due becomes late. */
+void stay_busy(int ms);
+
 /* Ends the test program with a message if it still runs after so many seconds. */
 void watchdog(unsigned int seconds);
 

@@ -271,6 +271,39 @@ static void other_errors_of_accept_are_told_and_do_not_spin(void **state)
 	close(fd);
 }
 
+static void close_the_server(struct net_socket *socket, int status, void *ctx)
+{
+	struct stage *stage = ctx;
+
+	assert_false(ev_is_active(&stage->host.server->pause));
+	assert_true(ev_is_pending(&stage->host.server->pause));
+	net_server_close(stage->host.server, NULL, NULL);
+}
+
+/* AC-7: the wait is over in the same turn in which the server is closed, before it is told. */
+static void closing_ends_a_wait_for_descriptors_that_is_just_over(void **state)
+{
+	struct stage *stage = *state;
+	struct rlimit before;
+	int fd;
+
+	stage_connected(stage);
+	net_server_unref(stage->host.server);
+	fd = plain_connect(&stage->host);
+	before = hold_descriptors();
+	while (!ev_is_active(&stage->host.server->pause))
+		ev_run(stage->story.loop, EVRUN_ONCE);
+	setrlimit(RLIMIT_NOFILE, &before);
+
+	net_socket_set_timeout(stage->client.socket, 1, close_the_server, stage);
+	stay_busy(200);
+	story_run_until(&stage->story, "C.timeout");
+	story_run_ms(&stage->story, 10);
+	assert_false(net_server_listening(stage->host.server));
+	assert_false(story_has(&stage->story, "H.connection"));
+	close(fd);
+}
+
 /* AC-8: the address is the one that accept4() gave. */
 static void the_address_of_a_peer_that_has_reset_is_known(void **state)
 {
@@ -578,6 +611,7 @@ int main(void)
 		on_stage(without_descriptors_accepting_waits_and_does_not_spin),
 		on_stage(errors_of_one_connection_are_passed_over),
 		on_stage(other_errors_of_accept_are_told_and_do_not_spin),
+		on_stage(closing_ends_a_wait_for_descriptors_that_is_just_over),
 		on_stage(the_address_of_a_peer_that_has_reset_is_known),
 		on_stage(a_burst_is_accepted_in_portions),
 		on_stage(close_resets_who_waits_and_keeps_who_is_there),

@@ -221,6 +221,59 @@ static void it_may_be_armed_again_and_destroyed_in_its_own_event(void **state)
 	net_socket_destroy(stage->client.socket, 0);
 }
 
+static void destroy_both(struct actor *actor)
+{
+	struct stage *stage = actor->other;
+
+	net_socket_destroy(stage->client.socket, 0);
+	net_socket_destroy(stage->guest.socket, 0);
+}
+
+/* Both ends have run out before the loop has its turn. */
+static void both_are_late(struct stage *stage, void (*then)(struct actor *actor))
+{
+	stage_connected(stage);
+	stage->client.other = stage->guest.other = stage;
+	stage->client.on[ON_TIMEOUT] = stage->guest.on[ON_TIMEOUT] = then;
+	arm(&stage->client, 1);
+	arm(&stage->guest, 1);
+	stay_busy(10);
+	story_run_ready(&stage->story);
+}
+
+/* CB-3: what has run out, and is destroyed before it is told, is not told any more. */
+static void a_late_timeout_ends_with_its_socket(void **state)
+{
+	struct stage *stage = *state;
+
+	both_are_late(stage, destroy_both);
+	assert_int_equal(story_count(&stage->story, "C.timeout") +
+				 story_count(&stage->story, "S.timeout"),
+			 1);
+	story_run_ms(&stage->story, 10);
+	assert_null(stage->client.socket);
+	assert_null(stage->guest.socket);
+}
+
+static void write_on_both(struct actor *actor)
+{
+	struct stage *stage = actor->other;
+
+	net_socket_write(stage->client.socket, "x", 1, NULL, NULL);
+	net_socket_write(stage->guest.socket, "x", 1, NULL, NULL);
+}
+
+/* TO-3: activity before it is told puts it off; the references of the loop stay in balance. */
+static void activity_puts_a_late_timeout_off(void **state)
+{
+	struct stage *stage = *state;
+
+	both_are_late(stage, write_on_both);
+	stage->client.on[ON_TIMEOUT] = stage->guest.on[ON_TIMEOUT] = NULL;
+	story_run_until(&stage->story, "C.timeout");
+	story_run_until(&stage->story, "S.timeout");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +288,8 @@ int main(void)
 		on_stage(a_write_that_advances_is_activity_and_a_stalled_one_is_not),
 		on_stage(a_timeout_does_not_keep_the_loop),
 		on_stage(it_may_be_armed_again_and_destroyed_in_its_own_event),
+		on_stage(a_late_timeout_ends_with_its_socket),
+		on_stage(activity_puts_a_late_timeout_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
