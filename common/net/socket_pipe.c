@@ -72,9 +72,10 @@ static void detach(struct socket_pipe *pipe)
 {
 	struct net_socket *from = pipe->from, *to = pipe->to;
 
-	reclaim(pipe);
+	/* Reclaiming may destroy the destination, which must not find the pipe then. */
 	from->extra->pipe_out = NULL;
 	to->extra->pipe_in = NULL;
+	reclaim(pipe);
 	close_fd(pipe->fds[0]);
 	close_fd(pipe->fds[1]);
 	free(pipe);

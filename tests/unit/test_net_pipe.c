@@ -16,7 +16,9 @@
 #include "tests/helpers/fds.h"
 #include "tests/helpers/stage.h"
 
-/* wrap: splice */
+/* wrap: splice malloc */
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
 ssize_t __real_splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t size,
 		      unsigned flags);
 ssize_t __wrap_splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t size,
@@ -24,6 +26,12 @@ ssize_t __wrap_splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t
 
 static unsigned splices;
 static bool splice_refused;
+static bool memory_refused;
+
+void *__wrap_malloc(size_t size)
+{
+	return memory_refused ? NULL : __real_malloc(size);
+}
 
 ssize_t __wrap_splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t size,
 		      unsigned flags)
@@ -178,6 +186,20 @@ static void the_source_waits_for_a_slow_destination(void **state)
 	take_up(&line);
 }
 
+/* Bytes wait inside the kernel's pipe for a destination that does not read. */
+static void fill_pipe(struct line *line)
+{
+	struct stage *stage = line->stage;
+
+	net_socket_write(stage->client.socket, line->sent, BULK, NULL, NULL);
+	ev_io_start(stage->story.loop, &line->io);
+	while (splices == 0)
+		ev_run(stage->story.loop, EVRUN_ONCE);
+	ev_io_stop(stage->story.loop, &line->io);
+	story_run_ready(&stage->story);
+	assert_true(pipe_pending(line->to.socket) > 0);
+}
+
 /* What is inside the kernel's pipe when the pipe ends still arrives, and before later writes. */
 static void what_was_taken_from_the_source_is_not_lost(void **state)
 {
@@ -187,13 +209,7 @@ static void what_was_taken_from_the_source_is_not_lost(void **state)
 
 	stage_connected(stage);
 	lay_line(&line, stage);
-	net_socket_write(stage->client.socket, line.sent, BULK, NULL, NULL);
-	ev_io_start(stage->story.loop, &line.io);
-	while (splices == 0)
-		ev_run(stage->story.loop, EVRUN_ONCE);
-	ev_io_stop(stage->story.loop, &line.io);
-	story_run_ready(&stage->story);
-	assert_true(pipe_pending(line.to.socket) > 0);
+	fill_pipe(&line);
 
 	read = net_socket_bytes_read(stage->guest.socket);
 	assert_int_equal(net_socket_write(line.to.socket, line.sent + read, 10, NULL, NULL), 1);
@@ -205,6 +221,23 @@ static void what_was_taken_from_the_source_is_not_lost(void **state)
 		ev_run(stage->story.loop, EVRUN_ONCE);
 	assert_int_equal(line.received, read + 10);
 	assert_int_equal(line.wrong, 0);
+	take_up(&line);
+}
+
+static void without_memory_for_what_was_taken_the_destination_ends(void **state)
+{
+	struct stage *stage = *state;
+	struct line line;
+
+	stage_connected(stage);
+	lay_line(&line, stage);
+	fill_pipe(&line);
+	memory_refused = true;
+	net_socket_unpipe(stage->guest.socket);
+	memory_refused = false;
+	story_run_until(&stage->story, "T.close:error");
+	assert_int_equal(line.to.error, -ENOMEM);
+	assert_false(net_socket_destroyed(stage->guest.socket));
 	take_up(&line);
 }
 
@@ -368,6 +401,7 @@ int main(void)
 		on_stage(where_splice_cannot_copying_goes_on),
 		on_stage(the_source_waits_for_a_slow_destination),
 		on_stage(what_was_taken_from_the_source_is_not_lost),
+		on_stage(without_memory_for_what_was_taken_the_destination_ends),
 		on_stage(a_destination_that_breaks_ends_the_pipe_without_sigpipe),
 		on_stage(a_pipe_may_be_taken_away),
 		on_stage(a_socket_piped_to_itself_echoes),
