@@ -122,6 +122,10 @@ valgrind: deps-valgrind ## run the unit tests under valgrind
 	+@$(AGAIN) all tests
 	@tests/run.sh --valgrind $(BUILD)
 
+conformance: deps-check ## show by which test each requirement is shown, and what has none
+	+@$(AGAIN) all tests
+	@tests/conformance/run.sh $(BUILD)
+
 FUZZ_SECONDS ?= 60
 fuzz: deps-fuzz ## fuzz each parser of outside bytes for FUZZ_SECONDS (60) with libFuzzer
 	+@$(AGAIN) fuzz-build BUILD=$(BUILD)/fuzz CC=clang \
@@ -187,7 +191,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 	@sed -n '/^# Yours/,/^$$/s/^# //p' $(MAKEFILE_LIST)
 
-.PHONY: all programs library units tests run check deps sanitize valgrind fuzz fuzz-build bench format \
+.PHONY: all programs library units tests run check conformance deps sanitize valgrind fuzz fuzz-build bench format \
 	lint public-headers install uninstall dist clean help always
 .DELETE_ON_ERROR:
 

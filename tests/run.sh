@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs the tests of a build folder, each program under a time limit, and ends with one line:
-# N passed, N failed, N skipped. What a program said is shown when it failed. Unit tests run as many
-# at once as there are processors, the others one after the other.
+# N passed, N failed, N skipped. What a program said is shown when it failed, and kept in
+# BUILD/results. Unit tests run as many at once as there are processors, the others one after the
+# other.
 #
 #   tests/run.sh [--valgrind] BUILD [NAME...]
 #
@@ -27,11 +28,11 @@ export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:${UBSAN_OPTIONS:-}"
 
 cd "$(dirname "$0")/.." || exit 71
 here=$PWD/
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+results=$USHER_BUILD/results${wrapper:+/valgrind}
+mkdir -p "$results"
 trap 'exit 143' TERM
 trap 'exit 130' INT
-export wrapper folder
+export wrapper results
 names=$*
 passed=0 failed=0 skipped=0
 
@@ -45,12 +46,12 @@ wanted() {
 	done
 }
 
-# Runs each program on standard input, $1 at once. What one said is in $folder, under its path with
-# dashes for slashes; its exit status beside that.
+# Runs each program on standard input, $1 at once. What one said is in $results under its name, its
+# exit status beside that.
 run() {
 	# shellcheck disable=SC2016 # for the inner shell
 	xargs -r -P "$1" -I '{}' sh -c '
-		said=$folder/$(echo "$1" | tr / -)
+		said=$results/${1##*/}
 		timeout -k 10 "$PROGRAM_SECONDS" $wrapper "$1" </dev/null >"$said" 2>&1
 		echo $? >"$said.status"' sh '{}'
 }
@@ -66,7 +67,7 @@ summed_up() {
 
 report() {
 	program=$1
-	said=$folder/$(echo "$program" | tr / -)
+	said=$results/${program##*/}
 	status=$(cat "$said.status")
 
 	case $program in

@@ -45,7 +45,7 @@ static int free_port(void)
 	return addr_port(&bound.addr);
 }
 
-/* CN-1, CN-5, ER */
+/* CN-1, CN-5, ER-8 */
 static void wrong_arguments_are_refused_at_once(void **state)
 {
 	struct stage *stage = *state;
@@ -157,7 +157,7 @@ static void a_path_is_connected_inside_the_call(void **state)
 	assert_true(story_in_order(&stage->story, "C.connect", "C.ready"));
 }
 
-/* CN-4, ER: "connect ECONNREFUSED ADDR:PORT" */
+/* CN-4, ER-3: "connect ECONNREFUSED ADDR:PORT" */
 static void a_refused_connection_is_error_then_close(void **state)
 {
 	struct stage *stage = *state;
@@ -175,7 +175,7 @@ static void a_refused_connection_is_error_then_close(void **state)
 	assert_string_equal(stage->client.error_text, text);
 }
 
-/* CN-4, ER: "connect ENOENT PATH" */
+/* CN-4, ER-3: "connect ENOENT PATH" */
 static void a_missing_path_is_error_then_close(void **state)
 {
 	struct stage *stage = *state;
@@ -210,7 +210,7 @@ static void the_local_address_and_port_are_as_asked(void **state)
 	net_socket_reset_and_destroy(stage->client.socket);
 }
 
-/* CN-5, ER: "bind E... - Local (ADDR:PORT)" */
+/* CN-5, ER-3: "bind E... - Local (ADDR:PORT)" */
 static void a_local_address_that_cannot_be_is_a_bind_error(void **state)
 {
 	struct stage *stage = *state;
@@ -429,7 +429,7 @@ static void note_errors(struct net_socket *socket, const struct net_error *error
 		story_tell(actor->story, "%s", error->errors[i].text);
 }
 
-/* CN-11, ER: one error that lists each attempt. */
+/* CN-11, ER-13: one error that lists each attempt. */
 static void when_every_address_fails_one_error_lists_them(void **state)
 {
 	struct answers answers = {.addresses = {{.address = "127.0.0.1", .family = 4},
@@ -465,7 +465,7 @@ static void with_a_family_only_the_first_address_is_tried(void **state)
 	assert_int_equal(stage->client.error, -ECONNREFUSED);
 }
 
-/* ER: "getaddrinfo ENOTFOUND name", told by on_lookup as well. */
+/* ER-4: "getaddrinfo ENOTFOUND name", told by on_lookup as well. */
 static void a_failed_lookup_is_told_and_named(void **state)
 {
 	struct answers answers = {.status = NET_ERR_NOT_FOUND};
@@ -488,7 +488,7 @@ static void a_lookup_that_refuses_to_start_is_a_failed_one(void **state)
 	assert_string_equal(stage->client.error_text, "getaddrinfo EIO some.name");
 }
 
-/* ER: what a user's lookup says is checked. */
+/* ER-9: what a user's lookup says is checked. */
 static void a_lookup_that_gives_nonsense_is_refused(void **state)
 {
 	struct answers nonsense = {.addresses = {{.address = "nonsense", .family = 4}}, .count = 1};
@@ -553,7 +553,7 @@ static void every_step_is_told_in_order(void **state)
 
 /* --- block lists ----------------------------------------------------------------------------- */
 
-/* ER: ERR_IP_BLOCKED; nobody is connected. */
+/* ER-13: ERR_IP_BLOCKED; nobody is connected. */
 static void a_blocked_address_is_not_connected(void **state)
 {
 	struct stage *stage = *state;

@@ -139,7 +139,7 @@ static void unix_sockets_are_half_open_as_well(void **state)
 	half_open(stage);
 }
 
-/* EN-5 */
+/* EN-5, ER-12 */
 static void a_second_end_shares_the_outcome(void **state)
 {
 	struct stage *stage = *state;

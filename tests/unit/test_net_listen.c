@@ -79,7 +79,7 @@ static void descriptor_comes_before_port_and_port_before_path(void **state)
 	assert_int_equal(access(stage->path, F_OK), -1);
 }
 
-/* SL-2 */
+/* SL-2, ER-8 */
 static void ports_out_of_range_are_refused_at_once(void **state)
 {
 	struct stage *stage = *state;
@@ -189,7 +189,7 @@ static void listen_again(struct host *host)
 			 0);
 }
 
-/* SL-7, SL-8, DF-2, ER: "listen EADDRINUSE ..." */
+/* SL-7, SL-8, DF-2, ER-1: "listen EADDRINUSE ..." */
 static void a_failed_listen_is_one_error_and_may_be_tried_again_inside_it(void **state)
 {
 	struct stage *stage = *state;
@@ -265,7 +265,7 @@ static void busy_at_listen_is_told_like_busy_at_bind(void **state)
 	close(fd);
 }
 
-/* SL-9 */
+/* SL-9, ER-6 */
 static void a_second_listen_is_refused_and_harms_nothing(void **state)
 {
 	struct stage *stage = *state;

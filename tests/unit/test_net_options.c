@@ -206,7 +206,7 @@ static void a_descriptor_may_be_wrapped_for_one_side(void **state)
 	assert_string_equal(stage->story.text, "C.end C.close ");
 }
 
-/* ER: ERR_INVALID_FD_TYPE, and the descriptor stays the caller's. */
+/* ER-10: ERR_INVALID_FD_TYPE, and the descriptor stays the caller's. */
 static void what_is_no_stream_socket_is_refused(void **state)
 {
 	struct stage *stage = *state;
@@ -226,7 +226,7 @@ static void what_is_no_stream_socket_is_refused(void **state)
 
 /* --- names of errors ------------------------------------------------------------------------- */
 
-/* ER */
+/* ER-0 */
 static void every_error_has_a_name_and_a_text(void **state)
 {
 	for (int code = NET_ERR_SERVER_ALREADY_LISTEN; code >= NET_ERR_WRITE_LIMIT; code--) {

@@ -190,7 +190,7 @@ static void bytes_read_stay_known_after_the_end(void **state)
 	assert_int_equal(stage->guest.status, 7);
 }
 
-/* RD-7, ER: "read ECONNRESET"; what came before the reset is delivered. */
+/* RD-7, ER-5: "read ECONNRESET"; what came before the reset is delivered. */
 static void a_reset_is_an_error_after_the_data(void **state)
 {
 	const struct linger now = {.l_onoff = 1};
@@ -208,7 +208,6 @@ static void a_reset_is_an_error_after_the_data(void **state)
 	assert_string_equal(stage->guest.error_text, "read ECONNRESET");
 }
 
-/* RD-9 */
 struct own_buffer {
 	char room[4];
 	char seen[64];
@@ -241,6 +240,7 @@ static bool has_ten(void *ctx)
 	return ((struct own_buffer *)ctx)->size == 10;
 }
 
+/* RD-9 */
 static void a_buffer_of_the_users_own_is_filled_and_false_pauses(void **state)
 {
 	static const struct net_socket_ops ops = {.on_buffer = give_buffer, .on_read = take_data};
@@ -268,6 +268,7 @@ static void *give_nothing(struct net_socket *socket, size_t *ret_size, void *ctx
 	return NULL;
 }
 
+/* RD-9 */
 static void a_user_without_a_buffer_ends_the_socket(void **state)
 {
 	struct net_socket_ops ops = actor_ops;

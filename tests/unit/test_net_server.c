@@ -206,7 +206,7 @@ int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *size, int flags)
 	return -1;
 }
 
-/* AC-7, ER: clients wait in the queue; nothing is lost, nobody is told, and the loop sleeps. */
+/* AC-7: clients wait in the queue; nothing is lost, nobody is told, and the loop sleeps. */
 static void without_descriptors_accepting_waits_and_does_not_spin(void **state)
 {
 	static const int lacks[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
@@ -395,7 +395,7 @@ static void close_waits_for_connections_that_are_paused(void **state)
 	story_run_until(&stage->story, "H.close");
 }
 
-/* SC-3: here without the close event, since nothing was open (DF-2). */
+/* SC-3, ER-7: here without the close event, since nothing was open (DF-2). */
 static void close_of_what_is_not_open_is_told_to_its_completion_only(void **state)
 {
 	struct stage *stage = *state;

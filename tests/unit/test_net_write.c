@@ -244,7 +244,7 @@ static void bytes_written_count_what_was_accepted_and_stay(void **state)
 	assert_int_equal(stage->client.status, sizeof(big));
 }
 
-/* WR-8 */
+/* WR-8, ER-12 */
 static void a_write_after_the_end_destroys(void **state)
 {
 	struct stage *stage = *state;
@@ -272,7 +272,7 @@ static void a_write_after_destroy_is_told_to_its_completion_only(void **state)
 	assert_true(story_in_order(&stage->story, "C.done:ERR_STREAM_DESTROYED", "C.close"));
 }
 
-/* WR-8 */
+/* WR-8, ER-11 */
 static void a_write_without_a_connection_destroys(void **state)
 {
 	struct stage *stage = *state;
