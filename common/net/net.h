@@ -364,7 +364,8 @@ NET_API int net_socket_end(struct net_socket *socket, const void *data, size_t s
 			   net_socket_fn *finished, void *ctx);
 
 /* Closes the descriptor inside the call; a second call does nothing. Later: on_error if error is
- * not 0, the completions of queued writes, on_close. */
+ * not 0, the completions of queued writes, on_close. Those get error, or -ECANCELED (cut off
+ * halfway), NET_ERR_SOCKET_CLOSED_BEFORE_CONNECTION, NET_ERR_STREAM_DESTROYED. */
 NET_API void net_socket_destroy(struct net_socket *socket, int error);
 
 /* Ends our side and destroys when everything queued is sent, not waiting for the peer's end. */

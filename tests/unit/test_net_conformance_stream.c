@@ -1,0 +1,58 @@
+/* Requirements on reading, writing and ending that the tests of those modules do not show. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "common/net/socket.h"
+#include "tests/helpers/stage.h"
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+/* ER-11, WR-9: what waited for a connection that never came is told so, before the close. */
+static void destroyed_while_connecting_writes_know_why(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	actor_connect(&stage->client, &stage->story, "C", &stage->host, NULL);
+	net_socket_write(stage->client.socket, "x", 1, actor_done, &stage->client);
+	net_socket_end(stage->client.socket, NULL, 0, actor_done, &stage->client);
+	net_socket_destroy(stage->client.socket, 0);
+	story_run_until(&stage->story, "C.close");
+	assert_string_equal(stage->story.text, "C.done:ERR_SOCKET_CLOSED_BEFORE_CONNECTION "
+					       "C.done:ERR_SOCKET_CLOSED_BEFORE_CONNECTION "
+					       "C.close ");
+}
+
+/* WR-9: with an error that is the reason, for what waited as well. */
+static void a_failed_connect_is_the_error_of_what_waited(void **state)
+{
+	struct stage *stage = *state;
+
+	stage->client.story = &stage->story;
+	assert_int_equal(net_socket_new(stage->story.loop, NULL, &actor_ops, &stage->client,
+					&stage->client.socket),
+			 0);
+	assert_int_equal(
+		net_socket_connect_path(stage->client.socket, "/no/such/socket", NULL, NULL), 0);
+	net_socket_write(stage->client.socket, "x", 1, actor_done, &stage->client);
+	story_run_until(&stage->story, "C.close:error");
+	assert_string_equal(stage->story.text, "C.error:ENOENT C.done:ENOENT C.close:error ");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		on_stage(destroyed_while_connecting_writes_know_why),
+		on_stage(a_failed_connect_is_the_error_of_what_waited),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
