@@ -384,12 +384,12 @@ int net_socket_reset_and_destroy(struct net_socket *s)
 
 	if (s->destroyed || (!s->connected && !s->connecting))
 		return NET_ERR_SOCKET_CLOSED;
+	if (s->connecting ? s->extra->path != NULL : !s->is_tcp)
+		return NET_ERR_INVALID_HANDLE_TYPE;
 	if (s->connecting) {
 		s->reset_on_connect = true;
 		return 0;
 	}
-	if (!s->is_tcp)
-		return NET_ERR_INVALID_HANDLE_TYPE;
 	if (s->shut)
 		return -EINVAL;
 

@@ -47,11 +47,31 @@ static void a_failed_connect_is_the_error_of_what_waited(void **state)
 	assert_string_equal(stage->story.text, "C.error:ENOENT C.done:ENOENT C.close:error ");
 }
 
+/* --- ending ---------------------------------------------------------------------------------- */
+
+/* EN-9: a Unix socket cannot be reset, and while connecting that is known already. */
+static void a_unix_socket_refuses_a_reset_while_connecting(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open_path(stage, NULL);
+	stage->client.story = &stage->story;
+	assert_int_equal(net_socket_new(stage->story.loop, NULL, &actor_ops, &stage->client,
+					&stage->client.socket),
+			 0);
+	assert_int_equal(net_socket_connect_path(stage->client.socket, stage->path, NULL, NULL), 0);
+	assert_int_equal(net_socket_reset_and_destroy(stage->client.socket),
+			 NET_ERR_INVALID_HANDLE_TYPE);
+	story_run_until(&stage->story, "C.ready");
+	assert_false(net_socket_destroyed(stage->client.socket));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		on_stage(destroyed_while_connecting_writes_know_why),
 		on_stage(a_failed_connect_is_the_error_of_what_waited),
+		on_stage(a_unix_socket_refuses_a_reset_while_connecting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
