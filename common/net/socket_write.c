@@ -85,8 +85,9 @@ static void end_if_sent(struct net_socket *s)
 	if (!s->ending || s->shut || s->destroyed || must_wait(s))
 		return;
 
-	/* When the peer has ended too, the close that follows says the same. */
-	if (!s->end_told && shutdown(s->io.fd, SHUT_WR) == -1 && errno != ENOTCONN) {
+	/* Also when the peer has ended and a close follows: that tells the peer nothing as long as
+	 * another process has a copy of the descriptor. */
+	if (shutdown(s->io.fd, SHUT_WR) == -1 && errno != ENOTCONN) {
 		socket_fail(s, -errno, CALL_SHUTDOWN);
 		return;
 	}

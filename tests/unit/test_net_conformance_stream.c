@@ -12,6 +12,7 @@
 
 #include "common/net/socket.h"
 #include "tests/helpers/stage.h"
+#include "tests/helpers/wait.h"
 
 /* --- writing --------------------------------------------------------------------------------- */
 
@@ -66,12 +67,52 @@ static void a_unix_socket_refuses_a_reset_while_connecting(void **state)
 	assert_false(net_socket_destroyed(stage->client.socket));
 }
 
+static bool peer_has_ended(int fd)
+{
+	char byte;
+
+	return wait_readable(fd, WAIT_MS) && recv(fd, &byte, 1, 0) == 0;
+}
+
+/* KF-2, EN-1: the end is told to the peer although a copy of the descriptor is open elsewhere. */
+static void our_end_reaches_the_peer_past_a_copy_of_the_descriptor(void **state)
+{
+	struct stage *stage = *state;
+	int fd, copy;
+
+	stage_open(stage, NULL);
+	fd = stage_plain(stage);
+	copy = dup(stage->guest.socket->io.fd);
+	net_socket_end(stage->guest.socket, NULL, 0, NULL, NULL);
+	assert_true(peer_has_ended(fd));
+	close(copy);
+	close(fd);
+}
+
+/* KF-2, EN-1: the same when the peer has ended first, and our end is the answer to that. */
+static void our_answer_to_an_end_reaches_the_peer_past_a_copy(void **state)
+{
+	struct stage *stage = *state;
+	int fd, copy;
+
+	stage_open(stage, NULL);
+	fd = stage_plain(stage);
+	copy = dup(stage->guest.socket->io.fd);
+	shutdown(fd, SHUT_WR);
+	story_run_until(&stage->story, "S.close");
+	assert_true(peer_has_ended(fd));
+	close(copy);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		on_stage(destroyed_while_connecting_writes_know_why),
 		on_stage(a_failed_connect_is_the_error_of_what_waited),
 		on_stage(a_unix_socket_refuses_a_reset_while_connecting),
+		on_stage(our_end_reaches_the_peer_past_a_copy_of_the_descriptor),
+		on_stage(our_answer_to_an_end_reaches_the_peer_past_a_copy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
