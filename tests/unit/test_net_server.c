@@ -326,7 +326,8 @@ static void the_address_of_a_peer_that_has_reset_is_known(void **state)
 	assert_int_equal(addr_of_peer(stage->guest.socket->io.fd, &addr), -ENOTCONN);
 }
 
-/* Work in one wake-up is bounded: other watchers have their turn between connections. */
+/* KF-5: work in one wake-up is bounded; other watchers, and other processes that accept on the same
+ * socket, have their turn between connections. */
 static void a_burst_is_accepted_in_portions(void **state)
 {
 	struct stage *stage = *state;
