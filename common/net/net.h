@@ -169,7 +169,7 @@ NET_API void net_server_free(struct net_server *server);
  * listen replaces the first, whose done gets -ECANCELED.
  * Returns NET_ERR_SERVER_ALREADY_LISTEN, NET_ERR_SOCKET_BAD_PORT, NET_ERR_OUT_OF_RANGE (backlog),
  * NET_ERR_INVALID_ARG_VALUE, -ENAMETOOLONG and -EINVAL (path), -ENOMEM, -EMFILE (sharing a
- * descriptor); done is not called then. */
+ * descriptor), -errno of chmod(2); done is not called then. */
 NET_API int net_server_listen(struct net_server *server, const struct net_listen_options *options,
 			      net_server_fn *done, void *ctx);
 NET_API int net_server_listen_port(struct net_server *server, int port, const char *host,

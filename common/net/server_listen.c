@@ -121,7 +121,8 @@ static void settle(struct listening *l, int r, const struct bound *bound)
 
 /* --- ways to a socket ------------------------------------------------------------------------ */
 
-static void bind_now(struct listening *l)
+/* Returns which system call failed, if one did. */
+static const char *bind_now(struct listening *l)
 {
 	struct bound bound;
 	const char *which;
@@ -130,6 +131,21 @@ static void bind_now(struct listening *l)
 	/* A busy address may show at bind or at listen: both are said in the same words. */
 	l->syscall = "listen";
 	settle(l, r, &bound);
+	return which;
+}
+
+/* Modes that cannot be set are the caller's mistake, like wrong arguments, and known at once. */
+static int bind_in_the_call(struct listening *l)
+{
+	const char *which = bind_now(l);
+	int r = l->status;
+
+	if (r < 0 && strcmp(which, "chmod") == 0) {
+		listening_free(l);
+		return r;
+	}
+	tell_later(l);
+	return 0;
 }
 
 static void on_bind_turn(struct defer *call)
@@ -344,18 +360,18 @@ static void begin_period(struct net_server *server, struct listening *l)
 }
 
 /* Gets the socket itself, in the call or, with a host, on a later turn. */
-static void listen_here(struct listening *l, const struct net_listen_options *options)
+static int listen_here(struct listening *l, const struct net_listen_options *options)
 {
 	note_address(l, options);
 	note_options(l, options);
-	if (!l->options.has_port || !l->host) {
-		bind_now(l);
-		tell_later(l);
-	} else if (l->addr.len > 0) {
+	if (!l->options.has_port || !l->host)
+		return bind_in_the_call(l);
+
+	if (l->addr.len > 0)
 		defer_call(&l->server->context->calls, &l->call, on_bind_turn);
-	} else {
+	else
 		look_up(l);
-	}
+	return 0;
 }
 
 static bool goes_to_provider(const struct net_server *server,
@@ -403,14 +419,11 @@ int net_server_listen(struct net_server *server, const struct net_listen_options
 	}
 
 	begin_period(server, l);
-	if (fd >= 0) {
-		adopt_now(l, fd, options->backlog);
-		tell_later(l);
-	} else if (goes_to_provider(server, options)) {
-		return listen_by_provider(l, options);
-	} else {
-		listen_here(l, options);
-	}
+	if (fd < 0)
+		return goes_to_provider(server, options) ? listen_by_provider(l, options)
+							 : listen_here(l, options);
+	adopt_now(l, fd, options->backlog);
+	tell_later(l);
 	return 0;
 }
 

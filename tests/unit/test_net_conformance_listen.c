@@ -19,11 +19,13 @@
 #include "common/net/bind.h"
 #include "tests/helpers/stage.h"
 
-/* wrap: bind listen getaddrinfo */
+/* wrap: bind listen chmod getaddrinfo */
 int __real_bind(int fd, const struct sockaddr *addr, socklen_t size);
 int __wrap_bind(int fd, const struct sockaddr *addr, socklen_t size);
 int __real_listen(int fd, int backlog);
 int __wrap_listen(int fd, int backlog);
+int __real_chmod(const char *path, mode_t mode);
+int __wrap_chmod(const char *path, mode_t mode);
 int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
 		       struct addrinfo **ret);
 int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
@@ -31,6 +33,7 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
 
 static bool without_ipv6;
 static int listen_calls, last_backlog;
+static int chmod_error;
 static const char *answers[2]; /* for some.name */
 
 int __wrap_bind(int fd, const struct sockaddr *addr, socklen_t size)
@@ -48,6 +51,14 @@ int __wrap_listen(int fd, int backlog)
 	return __real_listen(fd, backlog);
 }
 
+int __wrap_chmod(const char *path, mode_t mode)
+{
+	if (chmod_error == 0)
+		return __real_chmod(path, mode);
+	errno = chmod_error;
+	return -1;
+}
+
 int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
 		       struct addrinfo **ret)
 {
@@ -63,6 +74,7 @@ static int set_up(void **state)
 {
 	without_ipv6 = false;
 	listen_calls = last_backlog = 0;
+	chmod_error = 0;
 	return stage_set(state);
 }
 
@@ -279,6 +291,25 @@ static void each_mode_is_widened_by_itself(void **state)
 	umask(before);
 }
 
+/* SL-15: refused in the call; nothing is left of it. */
+static void modes_that_cannot_be_set_are_refused_at_once(void **state)
+{
+	struct stage *stage = *state;
+	mode_t before = umask(022);
+
+	make_server(stage);
+	chmod_error = EPERM;
+	assert_int_equal(listen_on(stage, (struct net_listen_options){.path = stage->path,
+								      .writable_all = true}),
+			 -EPERM);
+	umask(before);
+	assert_false(net_server_listening(stage->host.server));
+	assert_int_equal(access(stage->path, F_OK), -1);
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "");
+	assert_int_equal(listen_on(stage, (struct net_listen_options){.path = stage->path}), 0);
+}
+
 /* --- callbacks ------------------------------------------------------------------------------- */
 
 /* CB-5: without on_error a listen fails, and nothing else happens. */
@@ -336,6 +367,7 @@ int main(void)
 		promise(a_shared_socket_keeps_its_queue),
 		promise(an_inherited_socket_may_be_listened_on_twice),
 		promise(each_mode_is_widened_by_itself),
+		promise(modes_that_cannot_be_set_are_refused_at_once),
 		promise(a_failure_without_a_listener_fails_the_listen_only),
 		promise(the_completion_of_a_listen_is_called_once),
 	};
