@@ -102,6 +102,7 @@ static void on_end_turn(struct defer *call)
 static void end_reading(struct net_socket *s)
 {
 	s->eof = true;
+	timeout_touch(s);
 	socket_update(s);
 	deliver_rest(s);
 	if (!s->destroyed && s->read_state != READ_PAUSED)

@@ -338,11 +338,9 @@ static void end_it(struct ev_loop *loop, ev_timer *timer, int events)
 	net_socket_end(stage->client.socket, NULL, 0, NULL, NULL);
 }
 
-/* TO-3: the peer's end is activity. */
-static void the_end_of_the_peer_is_activity(void **state)
+static void assert_that_the_end_is_activity(struct stage *stage)
 {
 	const struct net_server_options options = {.allow_half_open = true};
-	struct stage *stage = *state;
 	ev_timer timer;
 	int64_t begin;
 
@@ -357,6 +355,21 @@ static void the_end_of_the_peer_is_activity(void **state)
 	assert_false(story_has(&stage->story, "S.timeout"));
 	story_run_until(&stage->story, "S.timeout");
 	assert_true(now_ms() - begin > 2 * PERIOD_MS + PERIOD_MS / 2);
+}
+
+/* TO-3: the peer's end is activity. */
+static void the_end_of_the_peer_is_activity(void **state)
+{
+	assert_that_the_end_is_activity(*state);
+}
+
+/* TO-3: the same when nobody reads. */
+static void the_end_is_activity_without_a_reader_too(void **state)
+{
+	struct stage *stage = *state;
+
+	stage->host.guest_ops = &actor_deaf_ops;
+	assert_that_the_end_is_activity(stage);
 }
 
 /* TO-1, EN-6: destroy stops the timer, also between its end and on_close. */
@@ -386,6 +399,7 @@ int main(void)
 		on_stage(the_peer_of_an_accepted_socket_is_known_after_the_end),
 		on_stage(the_result_of_a_lookup_is_activity),
 		on_stage(the_end_of_the_peer_is_activity),
+		on_stage(the_end_is_activity_without_a_reader_too),
 		on_stage(a_destroyed_socket_has_no_idle_time),
 	};
 
