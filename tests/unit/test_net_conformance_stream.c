@@ -14,6 +14,13 @@
 #include "tests/helpers/stage.h"
 #include "tests/helpers/wait.h"
 
+static char big[4 << 20];
+
+static void write_late(struct actor *actor)
+{
+	net_socket_write(actor->socket, "late", 4, NULL, NULL);
+}
+
 /* --- writing --------------------------------------------------------------------------------- */
 
 /* ER-11, WR-9: what waited for a connection that never came is told so, before the close. */
@@ -48,6 +55,77 @@ static void a_failed_connect_is_the_error_of_what_waited(void **state)
 	assert_string_equal(stage->story.text, "C.error:ENOENT C.done:ENOENT C.close:error ");
 }
 
+/* WR-5: what was written while connecting goes out in one piece, before what is written then. */
+static void early_writes_go_out_first(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	actor_connect(&stage->client, &stage->story, "C", &stage->host, NULL);
+	stage->client.on[ON_READY] = write_late;
+	net_socket_write(stage->client.socket, "early ", 6, NULL, NULL);
+	story_run_until(&stage->story, "C.ready");
+	net_socket_end(stage->client.socket, NULL, 0, NULL, NULL);
+	story_run_until(&stage->story, "S.end");
+	assert_int_equal(stage->guest.received, 10);
+	assert_memory_equal(stage->guest.data, "early late", 10);
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+struct sizes {
+	size_t most;
+	size_t total;
+};
+
+static void note_size(struct net_socket *socket, const void *data, size_t size, void *ctx)
+{
+	struct sizes *sizes = ctx;
+
+	sizes->most = size > sizes->most ? size : sizes->most;
+	sizes->total += size;
+}
+
+static bool has_all(void *ctx)
+{
+	return ((struct sizes *)ctx)->total == sizeof(big);
+}
+
+/* RD-3: no piece is larger than 64 KiB, however much there is. */
+static void data_comes_in_pieces(void **state)
+{
+	static const struct net_socket_ops ops = {.on_data = note_size};
+	struct stage *stage = *state;
+	struct sizes sizes = {.most = 0};
+
+	stage->host.guest_ops = &actor_deaf_ops;
+	stage_connected(stage);
+	net_socket_write(stage->client.socket, big, sizeof(big), NULL, NULL);
+	story_run_ready(&stage->story);
+	net_socket_set_ops(stage->guest.socket, &ops, &sizes);
+	story_run_for(&stage->story, has_all, &sizes);
+	assert_in_range(sizes.most, 1, 65536);
+	net_socket_set_ops(stage->guest.socket, &actor_ops, &stage->guest);
+}
+
+/* RD-7: what was in the kernel when the reset came is told before it. */
+static void data_that_waits_survives_a_reset(void **state)
+{
+	const struct linger now = {.l_onoff = 1};
+	struct stage *stage = *state;
+	int fd;
+
+	stage_open(stage, NULL);
+	fd = stage_plain(stage);
+	net_socket_pause(stage->guest.socket);
+	plain_send(fd, "last words");
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+	net_socket_resume(stage->guest.socket);
+	story_run_until(&stage->story, "S.close:error");
+	assert_string_equal(stage->story.text, "S.data:10 S.error:ECONNRESET S.close:error ");
+}
+
 /* --- ending ---------------------------------------------------------------------------------- */
 
 /* EN-9: a Unix socket cannot be reset, and while connecting that is known already. */
@@ -65,6 +143,23 @@ static void a_unix_socket_refuses_a_reset_while_connecting(void **state)
 			 NET_ERR_INVALID_HANDLE_TYPE);
 	story_run_until(&stage->story, "C.ready");
 	assert_false(net_socket_destroyed(stage->client.socket));
+}
+
+/* EN-1: our end of what the peer has reset is an end all the same. */
+static void an_end_after_a_reset_is_a_success(void **state)
+{
+	const struct linger now = {.l_onoff = 1};
+	struct stage *stage = *state;
+	int fd;
+
+	stage_open(stage, NULL);
+	fd = stage_plain(stage);
+	net_socket_pause(stage->guest.socket);
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+	net_socket_end(stage->guest.socket, NULL, 0, actor_done, &stage->guest);
+	story_run_until(&stage->story, "S.finish");
+	assert_string_equal(stage->story.text, "S.done:0 S.finish ");
 }
 
 static bool peer_has_ended(int fd)
@@ -110,6 +205,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		on_stage(destroyed_while_connecting_writes_know_why),
 		on_stage(a_failed_connect_is_the_error_of_what_waited),
+		on_stage(early_writes_go_out_first),
+		on_stage(data_comes_in_pieces),
+		on_stage(data_that_waits_survives_a_reset),
+		on_stage(an_end_after_a_reset_is_a_success),
 		on_stage(a_unix_socket_refuses_a_reset_while_connecting),
 		on_stage(our_end_reaches_the_peer_past_a_copy_of_the_descriptor),
 		on_stage(our_answer_to_an_end_reaches_the_peer_past_a_copy),
