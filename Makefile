@@ -159,8 +159,13 @@ INSTALLED = \
 	0644:systemd/sysusers.conf:$(LIBDIR)/sysusers.d/usher.conf \
 	0644:systemd/tmpfiles.conf:$(LIBDIR)/tmpfiles.d/usher.conf \
 	0644:conf/usher.yaml:$(DOCDIR)/examples/usher.yaml \
+	$(foreach example,$(EXAMPLES),0644:$(example):$(DOCDIR)/examples/$(notdir $(example))) \
 	0644:README.md:$(DOCDIR)/README.md \
 	0644:LICENSE:$(DOCDIR)/LICENSE
+
+# net_socket_write(3) is the page that has it in its synopsis: NAME:PAGE.
+page_links = $(foreach name,$(shell sed -n 's/^\.Fo \(net_[a-z0-9_]*\)$$/\1/p' $(1)),$(name):$(notdir $(1)))
+PAGE_LINKS = $(foreach page,$(filter %.3,$(MANUALS)),$(call page_links,$(page)))
 
 install: all ## put everything in its place below DESTDIR and PREFIX
 	@set -e; for entry in $(INSTALLED); do \
@@ -168,6 +173,9 @@ install: all ## put everything in its place below DESTDIR and PREFIX
 		install -D -m "$$mode" "$${rest%%:*}" "$(DESTDIR)$${rest#*:}"; \
 	done
 	@ln -sf libusher.so.$(SOVERSION) "$(DESTDIR)$(LIBDIR)/libusher.so"
+	@for link in $(PAGE_LINKS); do \
+		ln -sf "$${link#*:}" "$(DESTDIR)$(MANDIR)/man3/$${link%:*}.3"; \
+	done
 	@test -e "$(DESTDIR)$(SYSCONFDIR)/usher/usher.yaml" || \
 		install -D -m 0644 conf/usher.yaml "$(DESTDIR)$(SYSCONFDIR)/usher/usher.yaml"
 	@test -n "$(DESTDIR)" -o "$$(id -u)" -ne 0 || ldconfig
@@ -176,6 +184,7 @@ OWN_FOLDERS = $(INCLUDEDIR)/usher $(LIBEXECDIR) $(DOCDIR)/examples $(DOCDIR)
 uninstall: ## remove what install put there, except what is in /etc/usher
 	@set -e; for entry in $(INSTALLED); do rm -f "$(DESTDIR)$${entry##*:}"; done
 	@rm -f "$(DESTDIR)$(LIBDIR)/libusher.so"
+	@for link in $(PAGE_LINKS); do rm -f "$(DESTDIR)$(MANDIR)/man3/$${link%:*}.3"; done
 	@for folder in $(OWN_FOLDERS); do \
 		test ! -d "$(DESTDIR)$$folder" || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$$folder"; \
 	done

@@ -85,7 +85,9 @@ missing_after_install() {
 		usr/lib/systemd/system/usher.service usr/lib/systemd/system/usher.socket \
 		usr/lib/sysusers.d/usher.conf usr/lib/tmpfiles.d/usher.conf \
 		usr/share/man/man8/usherd.8 usr/share/man/man1/usherctl.1 usr/share/man/man1/usher-load.1 \
-		usr/share/man/man5/usher.yaml.5 usr/share/doc/usher/README.md \
+		usr/share/man/man5/usher.yaml.5 usr/share/man/man3/libusher.3 \
+		usr/share/man/man3/net_socket.3 usr/share/man/man3/net_socket_write.3 \
+		usr/share/doc/usher/README.md usr/share/doc/usher/examples/echo_server.c \
 		usr/share/doc/usher/LICENSE usr/share/doc/usher/examples/usher.yaml \
 		etc/usher/usher.yaml; do
 		[ -s "$folder/root/$file" ] || echo "missing: /$file"
