@@ -1,0 +1,90 @@
+#!/bin/sh
+# What `make bench` makes of its samples: medians, ratios, one state of the machine at a time, and
+# nothing that was rejected. The samples here are made up.
+set -u
+
+command -v jq >/dev/null || {
+	echo "ok bench_sums_up_its_samples # SKIP jq is not installed"
+	exit 0
+}
+
+here=tests/load
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+# sample CELL CPUS SERVER WAKEUP-US PER-SECOND CPU-US FAULT
+sample() {
+	jq -nc --arg cell "$1" --arg cpus "$2" --arg server "$3" --argjson wakeup "$4" \
+		--argjson rate "$5" --argjson cpu "$6" --argjson fault "$7" '
+		{cell: $cell, cpus: $cpus, workers: 2, kind: "echo", server: $server, round: 1,
+		 fault: $fault, wakeup_us: $wakeup, sample: {
+			settings: {mode: "echo"}, open_seconds: 0.5, total: {connections: 64},
+			result: {operations: 10, per_second: $rate, mib_per_second: 1,
+				latency_us: {p50: 10, p99: 20, p999: 30}},
+			client: {cpu_share: 0.5, bottleneck: false},
+			server: {cpu_us_per_operation: $cpu, switches_per_operation: 1,
+				pss_before: 1000, pss_per_connection: 5, spread: [33, 31, 0]}}}'
+}
+
+{
+	for rate in 100 300 200; do
+		sample steady one limit-shared 4 $rate 2 null
+	done
+	for rate in 90 190 280; do
+		sample steady one usher-shared 4 $rate 3 null
+	done
+	sample steady one usher-shared 4 1000000 1 '"others took 80 % of a processor"'
+	sample steady one node-none 4 95 8 null
+	for wakeup in 4 5 10; do
+		sample two two limit-shared $wakeup $((wakeup * 100)) 2 null
+	done
+	sample broken one nothing 4 0 0 '"failed with status 69"'
+} >"$folder/samples"
+echo '{"cpu": "a CPU", "versions": {"usher": "0"}}' >"$folder/machine"
+
+if ! BENCH_ROUNDS=3 BENCH_SECONDS=1 BENCH_FOREIGN=0.25 jq -s --slurpfile machine "$folder/machine" \
+	-f $here/summary.jq "$folder/samples" >"$folder/results" 2>"$folder/said"; then
+	echo "not ok bench_sums_up_its_samples: $(cat "$folder/said")"
+	exit 1
+fi
+
+# is NAME WANTED FILTER: what the filter finds in the results.
+is() {
+	found=$(jq -c "$3" "$folder/results" 2>&1)
+	if [ "$found" = "$2" ]; then
+		echo "ok $1"
+	else
+		echo "not ok $1: $found instead of $2"
+	fi
+}
+
+is cells_keep_their_order '["steady","two","broken"]' '[.cells[].cell]'
+is rates_are_medians_with_their_range '[190,90,280]' \
+	'.cells[0].servers["usher-shared"].per_second | [.median, .min, .max]'
+is ratios_are_to_the_limit_of_the_same_accept_mode '["limit-shared",0.95,1.5]' \
+	'.cells[0].servers["usher-shared"] | [.limit, .rate_ratio, .cpu_ratio]'
+is rejected_samples_count_nowhere_and_are_named '[3,["usher-shared","nothing"]]' \
+	'[.cells[0].servers["usher-shared"].n, [.rejected[].server]]'
+is two_cpus_are_compared_in_one_state '["near",2,450,1]' \
+	'.cells[1] | [.state, .servers["limit-shared"].n, .servers["limit-shared"].per_second.median,
+		.other_state]'
+is spread_is_that_of_the_workers_alone '[33,31]' \
+	'.cells[0].servers["usher-shared"].connections_of_workers'
+is cell_without_a_good_sample_is_empty '{}' '.cells[2].servers'
+
+if jq -r -f $here/table.jq "$folder/results" >"$folder/table" 2>"$folder/said" &&
+	grep -qx 'usher-shared: 2 times node-none' "$folder/table" &&
+	grep -q '^| usher-shared | 190 \[90-280\] | x0.95 | 3 | x1.5 |' "$folder/table" &&
+	grep -qx 'No sample counted.' "$folder/table" &&
+	grep -q '^- steady, usher-shared, round 1: others took 80 %' "$folder/table"; then
+	echo "ok table_says_what_the_results_say"
+else
+	echo "not ok table_says_what_the_results_say: $(cat "$folder/said" "$folder/table")"
+fi
+
+if [ "$(jq -r --arg panel one -f $here/plot.jq "$folder/results" | sed -n 2p)" = \
+	"steady 1 0.475 0.95" ]; then
+	echo "ok plot_has_parts_of_the_best_limit"
+else
+	echo "not ok plot_has_parts_of_the_best_limit: $(jq -r --arg panel one -f $here/plot.jq "$folder/results")"
+fi
