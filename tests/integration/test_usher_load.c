@@ -19,103 +19,24 @@
 #include <cmocka.h>
 
 #include "common/macros.h"
+#include "tests/helpers/load.h"
 #include "tests/helpers/process.h"
 #include "tests/helpers/wait.h"
 
-/* A bare echo server, which counts. */
-struct server {
-	struct process process;
-	char target[128];
-};
-
-static bool is_listening(void *ctx)
-{
-	struct server *s = ctx;
-	AUTO_FREE char *text = process_text(s->process.out);
-	char host[108];
-	int port;
-
-	if (!strchr(text, '\n') || sscanf(text, "listening %107s %d", host, &port) < 1)
-		return false;
-	if (host[0] == '/')
-		snprintf(s->target, sizeof(s->target), "%s", host);
-	else if (strchr(host, ':'))
-		snprintf(s->target, sizeof(s->target), "[%s]:%d", host, port);
-	else
-		snprintf(s->target, sizeof(s->target), "%s:%d", host, port);
-	return true;
-}
-
-static void start_server(struct server *s, const char *option, const char *value)
-{
-	char path[PATH_MAX];
-	const char *const argv[] = {
-		built("tests/load/limit_echo", path), "--seconds", "60", option, value, NULL};
-
-	process_start(&s->process, &(struct process_options){.argv = argv});
-	assert_true(poll_until(is_listening, s, WAIT_MS));
-}
-
-/* What all workers counted, once the server has ended. */
-static json_int_t server_counted(struct server *s, const char *what)
-{
-	json_int_t sum = 0;
-	size_t i;
-	json_t *row;
-
-	kill(s->process.pid, SIGTERM);
-	assert_int_equal(process_wait(&s->process, WAIT_MS), 0);
-
-	AUTO_FREE char *text = process_text(s->process.out);
-	json_t *counts = json_loads(strchr(text, '{'), 0, NULL);
-	assert_non_null(counts);
-	json_array_foreach (json_object_get(counts, "workers"), i, row)
-		sum += json_integer_value(json_object_get(row, what));
-	json_decref(counts);
-	return sum;
-}
-
-/* Runs usher-load --json with arguments up to a NULL; returns its exit code and its report. */
-static int load(json_t **ret, ...)
-{
-	char path[PATH_MAX];
-	const char *argv[PROCESS_ARGUMENTS_MAX] = {built("usher-load", path), "--json", "--warmup",
-						   "0.05"};
-	char *out;
-	va_list args;
-	int status;
-
-	va_start(args, ret);
-	process_arguments(argv, 4, args);
-	va_end(args);
-	status = process_run(&(struct process_options){.argv = argv}, &out, NULL);
-	*ret = json_loads(out, 0, NULL);
-	free(out);
-	return status;
-}
-
-static json_int_t figure(const json_t *report, const char *object, const char *key)
-{
-	const json_t *value = json_object_get(json_object_get(report, object), key);
-
-	assert_true(json_is_number(value));
-	return (json_int_t)json_number_value(value);
-}
-
 static int start_any(void **state)
 {
-	struct server *s = calloc(1, sizeof(*s));
+	struct bare_server *s = calloc(1, sizeof(*s));
 
-	start_server(s, "--accept", "shared-even");
+	bare_server_start(s, "limit_echo", "--accept", "shared-even", NULL);
 	*state = s;
 	return 0;
 }
 
 static int stop(void **state)
 {
-	struct server *s = *state;
+	struct bare_server *s = *state;
 
-	process_done(&s->process);
+	bare_server_done(s);
 	free(s);
 	return 0;
 }
@@ -124,124 +45,130 @@ static int stop(void **state)
 
 static void echo_counts_what_the_server_counts(void **state)
 {
-	struct server *s = *state;
+	struct bare_server *s = *state;
 	json_t *report;
 
 	assert_int_equal(
-		load(&report, "-c", "8", "-p", "2", "-d", "0.2", "-v", "echo", s->target, NULL), 0);
-	assert_true(figure(report, "result", "operations") > 0);
-	assert_int_equal(figure(report, "total", "connections"), 8);
-	assert_int_equal(server_counted(s, "bytes"), 64 * figure(report, "total", "operations"));
+		load_run(&report, "-c", "8", "-p", "2", "-d", "0.2", "-v", "echo", s->target, NULL),
+		0);
+	assert_true(load_figure(report, "result", "operations") > 0);
+	assert_int_equal(load_figure(report, "total", "connections"), 8);
+	assert_int_equal(bare_server_counted(s, "bytes"),
+			 64 * load_figure(report, "total", "operations"));
 	json_decref(report);
 }
 
 static void pipelined_messages_are_all_counted(void **state)
 {
-	struct server *s = *state;
+	struct bare_server *s = *state;
 	json_t *report;
 
-	assert_int_equal(load(&report, "-c", "3", "-P", "16", "-s", "1000", "-d", "0.2", "-v",
-			      "echo", s->target, NULL),
+	assert_int_equal(load_run(&report, "-c", "3", "-P", "16", "-s", "1000", "-d", "0.2", "-v",
+				  "echo", s->target, NULL),
 			 0);
-	assert_int_equal(server_counted(s, "bytes"), 1000 * figure(report, "total", "operations"));
+	assert_int_equal(bare_server_counted(s, "bytes"),
+			 1000 * load_figure(report, "total", "operations"));
 	json_decref(report);
 }
 
 static void churn_counts_what_the_server_counts(void **state)
 {
-	struct server *s = *state;
+	struct bare_server *s = *state;
 	json_t *report;
 	json_int_t connections;
 
-	assert_int_equal(load(&report, "-c", "4", "-d", "0.2", "-v", "churn", s->target, NULL), 0);
-	connections = figure(report, "total", "connections");
+	assert_int_equal(load_run(&report, "-c", "4", "-d", "0.2", "-v", "churn", s->target, NULL),
+			 0);
+	connections = load_figure(report, "total", "connections");
 	assert_true(connections > 0);
-	assert_int_equal(figure(report, "total", "operations"), connections);
-	assert_int_equal(server_counted(s, "connections"), connections);
+	assert_int_equal(load_figure(report, "total", "operations"), connections);
+	assert_int_equal(bare_server_counted(s, "connections"), connections);
 	json_decref(report);
 }
 
 static void streams_come_back_whole(void **state)
 {
-	struct server *s = *state;
+	struct bare_server *s = *state;
 	json_t *report;
 
-	assert_int_equal(load(&report, "-c", "2", "-d", "0.2", "-v", "stream", s->target, NULL), 0);
-	assert_true(figure(report, "total", "operations") > 0);
-	assert_int_equal(figure(report, "failures", "unanswered"), 0);
+	assert_int_equal(load_run(&report, "-c", "2", "-d", "0.2", "-v", "stream", s->target, NULL),
+			 0);
+	assert_true(load_figure(report, "total", "operations") > 0);
+	assert_int_equal(load_figure(report, "failures", "unanswered"), 0);
 	json_decref(report);
 }
 
 /* 1000 a second in 0.05 s of warm-up and 0.3 s: 350, however fast the server is. */
 static void paced_load_keeps_its_rate(void **state)
 {
-	struct server *s = *state;
+	struct bare_server *s = *state;
 	json_t *report;
 	json_int_t operations;
 
-	assert_int_equal(
-		load(&report, "-c", "4", "-r", "1000", "-d", "0.3", "-v", "paced", s->target, NULL),
-		0);
-	operations = figure(report, "total", "operations");
+	assert_int_equal(load_run(&report, "-c", "4", "-r", "1000", "-d", "0.3", "-v", "paced",
+				  s->target, NULL),
+			 0);
+	operations = load_figure(report, "total", "operations");
 	assert_in_range(operations, 300, 400);
-	assert_int_equal(server_counted(s, "reads"), operations);
+	assert_int_equal(bare_server_counted(s, "reads"), operations);
 	json_decref(report);
 }
 
 static void mixed_load_reports_both_kinds(void **state)
 {
-	struct server *s = *state;
+	struct bare_server *s = *state;
 	json_t *report;
 
-	assert_int_equal(load(&report, "-c", "4", "-r", "500", "--churn-rate", "500", "-d", "0.3",
-			      "mixed", s->target, NULL),
+	assert_int_equal(load_run(&report, "-c", "4", "-r", "500", "--churn-rate", "500", "-d",
+				  "0.3", "mixed", s->target, NULL),
 			 0);
-	assert_in_range(figure(report, "result", "operations"), 100, 200);
-	assert_in_range(figure(report, "churn", "operations"), 100, 200);
-	assert_true(figure(report, "total", "connections") > 100);
+	assert_in_range(load_figure(report, "result", "operations"), 100, 200);
+	assert_in_range(load_figure(report, "churn", "operations"), 100, 200);
+	assert_true(load_figure(report, "total", "connections") > 100);
 	json_decref(report);
 }
 
 static void idle_connections_are_open_and_their_memory_is_known(void **state)
 {
-	struct server *s = *state;
+	struct bare_server *s = *state;
 	json_t *report;
 	char pid[16];
 
 	snprintf(pid, sizeof(pid), "%d", (int)s->process.pid);
 	assert_int_equal(
-		load(&report, "-c", "200", "-d", "0.05", "-S", pid, "idle", s->target, NULL), 0);
-	assert_int_equal(figure(report, "total", "connections"), 200);
-	assert_int_equal(figure(report, "server", "processes"), 3);
-	assert_true(figure(report, "server", "pss_before") > 0);
-	assert_int_equal(server_counted(s, "connections"), 200);
+		load_run(&report, "-c", "200", "-d", "0.05", "-S", pid, "idle", s->target, NULL),
+		0);
+	assert_int_equal(load_figure(report, "total", "connections"), 200);
+	assert_int_equal(load_figure(report, "server", "processes"), 3);
+	assert_true(load_figure(report, "server", "pss_before") > 0);
+	assert_int_equal(bare_server_counted(s, "connections"), 200);
 	json_decref(report);
 }
 
 /* The master of this one hands its connections to two workers by turns and keeps none. */
 static void connections_of_each_server_process_are_counted(void **state)
 {
-	struct server s = {0};
+	struct bare_server s = {0};
 	json_t *report, *spread;
 	char pid[16];
 
-	start_server(&s, "--accept", "pass");
+	bare_server_start(&s, "limit_echo", "--accept", "pass", NULL);
 	snprintf(pid, sizeof(pid), "%d", (int)s.process.pid);
-	assert_int_equal(load(&report, "-c", "50", "-d", "0.05", "-S", pid, "idle", s.target, NULL),
-			 0);
+	assert_int_equal(
+		load_run(&report, "-c", "50", "-d", "0.05", "-S", pid, "idle", s.target, NULL), 0);
 	spread = json_object_get(json_object_get(report, "server"), "spread");
 	assert_int_equal(json_array_size(spread), 3);
 	assert_int_equal(json_integer_value(json_array_get(spread, 0)), 25);
 	assert_int_equal(json_integer_value(json_array_get(spread, 1)), 25);
 	assert_int_equal(json_integer_value(json_array_get(spread, 2)), 0);
 	json_decref(report);
-	process_done(&s.process);
+	bare_server_done(&s);
 }
 
 /* An independent judge: the calls that strace(1) saw. */
 static void connects_are_those_that_strace_counts(void **state)
 {
-	struct server *s = *state;
+	struct bare_server *s = *state;
 	char summary[] = "/tmp/usher-load-XXXXXX";
 	char path[PATH_MAX];
 	int fd = mkstemp(summary);
@@ -287,7 +214,7 @@ static void connects_are_those_that_strace_counts(void **state)
 	assert_non_null(row);
 	while (row > text && row[-1] != '\n')
 		row--;
-	assert_int_equal(strtol(row, NULL, 10), figure(report, "total", "connections"));
+	assert_int_equal(strtol(row, NULL, 10), load_figure(report, "total", "connections"));
 	json_decref(report);
 	free(out);
 }
@@ -296,29 +223,33 @@ static void connects_are_those_that_strace_counts(void **state)
 
 static void ipv6_is_loaded_too(void **state)
 {
-	struct server s = {0};
+	struct bare_server s = {0};
 	json_t *report;
 
-	start_server(&s, "--host", "::1");
-	assert_int_equal(load(&report, "-c", "2", "-d", "0.1", "-v", "echo", s.target, NULL), 0);
-	assert_int_equal(server_counted(&s, "bytes"), 64 * figure(report, "total", "operations"));
+	bare_server_start(&s, "limit_echo", "--host", "::1", NULL);
+	assert_int_equal(load_run(&report, "-c", "2", "-d", "0.1", "-v", "echo", s.target, NULL),
+			 0);
+	assert_int_equal(bare_server_counted(&s, "bytes"),
+			 64 * load_figure(report, "total", "operations"));
 	json_decref(report);
-	process_done(&s.process);
+	bare_server_done(&s);
 }
 
 static void unix_paths_are_loaded_too(void **state)
 {
 	char folder[] = "/tmp/usher-load-XXXXXX", path[64];
-	struct server s = {0};
+	struct bare_server s = {0};
 	json_t *report;
 
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/socket", folder);
-	start_server(&s, "--path", path);
-	assert_int_equal(load(&report, "-c", "2", "-d", "0.1", "-v", "churn", s.target, NULL), 0);
-	assert_int_equal(server_counted(&s, "connections"), figure(report, "total", "connections"));
+	bare_server_start(&s, "limit_echo", "--path", path, NULL);
+	assert_int_equal(load_run(&report, "-c", "2", "-d", "0.1", "-v", "churn", s.target, NULL),
+			 0);
+	assert_int_equal(bare_server_counted(&s, "connections"),
+			 load_figure(report, "total", "connections"));
 	json_decref(report);
-	process_done(&s.process);
+	bare_server_done(&s);
 	assert_int_equal(rmdir(folder), 0);
 }
 
@@ -395,8 +326,8 @@ static void expect_failure(service_fn *service, const char *kind, int status)
 	pid_t pid = start_bad_server(service, target);
 	json_t *report;
 
-	assert_int_equal(load(&report, "-d", "0.2", "-v", "echo", target, NULL), status);
-	assert_int_equal(figure(report, "failures", kind), 1);
+	assert_int_equal(load_run(&report, "-d", "0.2", "-v", "echo", target, NULL), status);
+	assert_int_equal(load_figure(report, "failures", kind), 1);
 	assert_string_not_equal(
 		json_string_value(json_object_get(json_object_get(report, "failures"), "first")),
 		"");
@@ -432,7 +363,7 @@ static void refused_target_is_unavailable(void **state)
 
 	kill(pid, SIGKILL);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	assert_int_equal(load(&report, "-d", "0.1", "echo", target, NULL), EX_UNAVAILABLE);
+	assert_int_equal(load_run(&report, "-d", "0.1", "echo", target, NULL), EX_UNAVAILABLE);
 	assert_null(report);
 }
 
@@ -440,16 +371,16 @@ static void wrong_command_lines_are_usage_errors(void **state)
 {
 	json_t *report;
 
-	assert_int_equal(load(&report, NULL), EX_USAGE);
-	assert_int_equal(load(&report, "echo", "127.0.0.1", NULL), EX_USAGE);
-	assert_int_equal(load(&report, "echo", "127.0.0.1:0", NULL), EX_USAGE);
-	assert_int_equal(load(&report, "echo", "localhost:80", NULL), EX_USAGE);
-	assert_int_equal(load(&report, "sing", "127.0.0.1:80", NULL), EX_USAGE);
-	assert_int_equal(load(&report, "paced", "127.0.0.1:80", NULL), EX_USAGE);
-	assert_int_equal(load(&report, "-c", "0", "echo", "127.0.0.1:80", NULL), EX_USAGE);
-	assert_int_equal(load(&report, "-d", "ten", "echo", "127.0.0.1:80", NULL), EX_USAGE);
-	assert_int_equal(load(&report, "-P", "2", "churn", "127.0.0.1:80", NULL), EX_USAGE);
-	assert_int_equal(load(&report, "--sources", "2", "echo", "/run/x", NULL), EX_USAGE);
+	assert_int_equal(load_run(&report, NULL), EX_USAGE);
+	assert_int_equal(load_run(&report, "echo", "127.0.0.1", NULL), EX_USAGE);
+	assert_int_equal(load_run(&report, "echo", "127.0.0.1:0", NULL), EX_USAGE);
+	assert_int_equal(load_run(&report, "echo", "localhost:80", NULL), EX_USAGE);
+	assert_int_equal(load_run(&report, "sing", "127.0.0.1:80", NULL), EX_USAGE);
+	assert_int_equal(load_run(&report, "paced", "127.0.0.1:80", NULL), EX_USAGE);
+	assert_int_equal(load_run(&report, "-c", "0", "echo", "127.0.0.1:80", NULL), EX_USAGE);
+	assert_int_equal(load_run(&report, "-d", "ten", "echo", "127.0.0.1:80", NULL), EX_USAGE);
+	assert_int_equal(load_run(&report, "-P", "2", "churn", "127.0.0.1:80", NULL), EX_USAGE);
+	assert_int_equal(load_run(&report, "--sources", "2", "echo", "/run/x", NULL), EX_USAGE);
 }
 
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, start_any, stop)
