@@ -193,6 +193,8 @@ size_t pipe_pending(const struct net_socket *s);
 void pipe_push(struct net_socket *s);
 /* Nothing is queued for s any more. */
 void pipe_drained(struct net_socket *s);
+/* s takes no more: the pipe into it ends. */
+void pipe_stop_in(struct net_socket *s);
 /* s is destroyed: its pipes end. */
 void pipe_break(struct net_socket *s);
 

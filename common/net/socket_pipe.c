@@ -92,12 +92,16 @@ void net_socket_unpipe(struct net_socket *from)
 		detach(from->extra->pipe_out);
 }
 
-void pipe_break(struct net_socket *s)
+void pipe_stop_in(struct net_socket *s)
 {
-	if (s->extra && s->extra->pipe_out)
-		detach(s->extra->pipe_out);
 	if (s->extra && s->extra->pipe_in)
 		detach(s->extra->pipe_in);
+}
+
+void pipe_break(struct net_socket *s)
+{
+	net_socket_unpipe(s);
+	pipe_stop_in(s);
 }
 
 void pipe_end(struct socket_pipe *pipe)
@@ -128,24 +132,21 @@ void pipe_drained(struct net_socket *s)
 
 /* --- by copying ------------------------------------------------------------------------------ */
 
-/* Bytes for a destination that takes no more are lost, and the pipe with them. */
 void pipe_copy(struct socket_pipe *pipe, const void *data, size_t size)
 {
-	struct net_socket *to = pipe->to;
+	struct net_socket *from = pipe->from, *to = pipe->to;
 	int r;
 
 	pipe->bulk = size > BULK_MIN ? pipe->bulk + 1 : 0;
-	if (to->ending) {
-		detach(pipe);
-		return;
-	}
 
 	/* A failure destroys the destination, which ends the pipe. */
 	r = net_socket_write(to, data, size, NULL, NULL);
 	if (r == -ENOMEM)
 		socket_fail(to, r, CALL_WRITE);
-	else if (r == 0)
+	if (r == 0) {
 		pipe->waiting = true;
+		socket_update(from);
+	}
 }
 
 /* --- by splice(2) ---------------------------------------------------------------------------- */
@@ -164,8 +165,8 @@ static bool open_fds(struct socket_pipe *pipe)
 
 bool pipe_splices(const struct socket_pipe *pipe)
 {
-	return pipe && pipe->bulk >= BULK_READS && !pipe->no_splice && !pipe->to->ending &&
-	       pipe->to->connected && queue_is_empty(&pipe->to->queue) && pipe->to->corked == 0;
+	return pipe && pipe->bulk >= BULK_READS && !pipe->no_splice && pipe->to->connected &&
+	       queue_is_empty(&pipe->to->queue) && pipe->to->corked == 0;
 }
 
 /* Without descriptors or with a kind of socket that cannot, copying goes on. */
@@ -196,8 +197,8 @@ ssize_t pipe_splice(struct socket_pipe *pipe)
 	pipe->pending += (size_t)n;
 	timeout_touch(from);
 	pipe_push(to);
-	if (!to->destroyed)
-		socket_update(to);
+	socket_update(to);
+	socket_update(from);
 	return n;
 }
 

@@ -102,6 +102,7 @@ void write_auto_end(struct net_socket *s)
 {
 	if (s->ending)
 		return;
+	pipe_stop_in(s);
 	s->ending = true;
 	s->auto_ended = true;
 	s->corked = 0;
@@ -359,6 +360,7 @@ int net_socket_end(struct net_socket *s, const void *data, size_t size, net_sock
 	if (r < 0)
 		return refuse(s, request, r, CALL_NONE);
 
+	pipe_stop_in(s);
 	s->ending = true;
 	s->corked = 0;
 	if (request)

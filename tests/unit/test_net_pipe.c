@@ -168,13 +168,13 @@ static void where_splice_cannot_copying_goes_on(void **state)
 	take_up(&line);
 }
 
-static void the_source_waits_for_a_slow_destination(void **state)
+static void wait_for_a_slow_destination(struct stage *stage, bool copies)
 {
-	struct stage *stage = *state;
 	struct line line;
 
 	stage_connected(stage);
 	lay_line(&line, stage);
+	splice_refused = copies;
 	net_socket_write(stage->client.socket, line.sent, BULK, NULL, NULL);
 	story_run_ready(&stage->story);
 	story_run_ready(&stage->story);
@@ -198,6 +198,16 @@ static void fill_pipe(struct line *line)
 	ev_io_stop(stage->story.loop, &line->io);
 	story_run_ready(&stage->story);
 	assert_true(pipe_pending(line->to.socket) > 0);
+}
+
+static void the_source_waits_when_bytes_are_spliced(void **state)
+{
+	wait_for_a_slow_destination(*state, false);
+}
+
+static void the_source_waits_when_bytes_are_copied(void **state)
+{
+	wait_for_a_slow_destination(*state, true);
 }
 
 /* What is inside the kernel's pipe when the pipe ends still arrives, and before later writes. */
@@ -315,6 +325,20 @@ static void a_socket_piped_to_itself_echoes(void **state)
 	assert_false(story_has(&stage->story, "S.close:error"));
 }
 
+/* Nothing is read for a destination that takes no more. */
+static void a_destination_that_ends_gives_the_source_back(void **state)
+{
+	struct stage *stage = *state;
+	struct line line;
+
+	stage_connected(stage);
+	lay_line(&line, stage);
+	net_socket_end(line.to.socket, NULL, 0, NULL, NULL);
+	net_socket_write(stage->client.socket, "mine", 4, NULL, NULL);
+	story_run_until(&stage->story, "S.data:4");
+	take_up(&line);
+}
+
 static void wrong_pipes_are_refused(void **state)
 {
 	struct stage *stage = *state;
@@ -399,12 +423,14 @@ int main(void)
 		on_stage(small_pieces_are_copied_and_the_end_is_passed_on),
 		on_stage(bulk_is_spliced_and_arrives_as_it_was),
 		on_stage(where_splice_cannot_copying_goes_on),
-		on_stage(the_source_waits_for_a_slow_destination),
+		on_stage(the_source_waits_when_bytes_are_spliced),
+		on_stage(the_source_waits_when_bytes_are_copied),
 		on_stage(what_was_taken_from_the_source_is_not_lost),
 		on_stage(without_memory_for_what_was_taken_the_destination_ends),
 		on_stage(a_destination_that_breaks_ends_the_pipe_without_sigpipe),
 		on_stage(a_pipe_may_be_taken_away),
 		on_stage(a_socket_piped_to_itself_echoes),
+		on_stage(a_destination_that_ends_gives_the_source_back),
 		on_stage(wrong_pipes_are_refused),
 		on_stage(a_character_cut_between_reads_is_told_whole),
 		on_stage(a_character_cut_by_the_end_is_replaced),
