@@ -72,10 +72,10 @@ enum net_err {
 #define NET_ADDRESS_SIZE 112
 
 struct net_address {
-	char address[NET_ADDRESS_SIZE]; /* "127.0.0.1", "fe80::1%eth0", "/run/x.sock", "@name", ""
-					 */
-	int family;                     /* 4, 6, or 0 for a Unix socket and for none */
-	uint16_t port;                  /* 0 when family is 0 */
+	/* "127.0.0.1", "fe80::1%eth0", "/run/x.sock", "@name", or "" */
+	char address[NET_ADDRESS_SIZE];
+	int family;    /* 4, 6, or 0 for a Unix socket and for none */
+	uint16_t port; /* 0 when family is 0 */
 };
 
 struct net_error {
@@ -91,7 +91,7 @@ struct net_error {
 /* "ECONNREFUSED", "ERR_SERVER_NOT_RUNNING"; "UNKNOWN" for what is none of ours. */
 NET_API const char *net_error_name(int code);
 
-/* "connection refused", "Server is not running."; never NULL. */
+/* "Connection refused", "Server is not running."; never NULL. */
 NET_API const char *net_error_message(int code);
 
 /* --- servers -------------------------------------------------------------------------------- */
@@ -169,7 +169,8 @@ NET_API void net_server_free(struct net_server *server);
  * listen replaces the first, whose done gets -ECANCELED.
  * Returns NET_ERR_SERVER_ALREADY_LISTEN, NET_ERR_SOCKET_BAD_PORT, NET_ERR_OUT_OF_RANGE (backlog),
  * NET_ERR_INVALID_ARG_VALUE, -ENAMETOOLONG and -EINVAL (path), -ENOMEM, -EMFILE (sharing a
- * descriptor), -errno of chmod(2); done is not called then. */
+ * descriptor), -errno of chmod(2); done is not called then, and fd stays the caller's. After 0 an
+ * fd that cannot listen is closed. */
 NET_API int net_server_listen(struct net_server *server, const struct net_listen_options *options,
 			      net_server_fn *done, void *ctx);
 NET_API int net_server_listen_port(struct net_server *server, int port, const char *host,
