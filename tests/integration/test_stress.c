@@ -152,12 +152,10 @@ static void without_descriptors_connections_wait_and_nothing_spins(void **state)
 	struct rlimit limit;
 
 	/* prlimit(2) wants a worker of the test's own user. */
-	usher_configure(u,
-			"workers: 1\n"
-			"%s\n"
-			"listeners:\n"
-			"  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n",
-			geteuid() == 0 ? "user: root" : "");
+	usher_configure(u, "workers: 1\n"
+			   "user: root\n"
+			   "listeners:\n"
+			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
 	usher_start(u);
 	int port = ask_port(u, "echo");
 	assert_int_equal(ask_workers(u, "ready", pids), 1);
@@ -235,11 +233,13 @@ static void a_worker_that_never_stops_talking_does_not_hold_up_others(void **sta
 	u->args = (const char *const[]){"--worker", built("tests/helpers/fake_worker", program),
 					NULL};
 	usher_configure(u, "workers: 2\n"
+			   "user: root\n"
 			   "drain_timeout: 500ms\n"
 			   "stop_timeout: 500ms\n"
 			   "listeners:\n"
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
 	usher_start(u);
+	assert_int_equal(access(usher_path(u, "flood.pid"), F_OK), 0);
 	clients_connect(&u->clients, ask_port(u, "echo"), 10);
 	clients_expect_echo(&u->clients);
 	int64_t asked = now_ms();
