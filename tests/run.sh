@@ -46,12 +46,13 @@ wanted() {
 	done
 }
 
-# Runs each program on standard input, $1 at once. What one said is in $results under its name, its
-# exit status beside that.
+# Runs each program on standard input, $1 at once. What one said is in $results under the name of its
+# folder and its own ("unit-test_x"), its exit status beside that.
 run() {
 	# shellcheck disable=SC2016 # for the inner shell
 	xargs -r -P "$1" -I '{}' sh -c '
-		said=$results/${1##*/}
+		folder=${1%/*}
+		said=$results/${folder##*/}-${1##*/}
 		timeout -k 10 "$PROGRAM_SECONDS" $wrapper "$1" </dev/null >"$said" 2>&1
 		echo $? >"$said.status"' sh '{}'
 }
@@ -67,7 +68,8 @@ summed_up() {
 
 report() {
 	program=$1
-	said=$results/${program##*/}
+	folder=${program%/*}
+	said=$results/${folder##*/}-${program##*/}
 	status=$(cat "$said.status")
 
 	case $program in

@@ -20,7 +20,7 @@ cd "$(dirname "$0")/../.." || exit 71
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-# One line for each id of each test: ID PROGRAM TEST.
+# One line for each id of each test: ID PROGRAM TEST, the program as "unit/test_addr".
 # shellcheck disable=SC2016 # for awk
 awk '
 	FNR == NR { section[substr($1, 1, 2)] = 1; next }
@@ -34,7 +34,7 @@ awk '
 	}
 	/^static void [a-z0-9_]+\(void \*\*state\)$/ {
 		program = FILENAME
-		gsub(/.*\/|\.c$/, "", program)
+		gsub(/^tests\/|\.c$/, "", program)
 		name = $3
 		sub(/\(.*/, "", name)
 		while (match(comment, /[A-Z]+-[0-9]+/)) {
@@ -49,20 +49,20 @@ awk '
 
 programs=$(awk '{ print $2 }' "$folder/tests" | sort -u)
 status=0
-# shellcheck disable=SC2086 # a list of names
-[ -n "$last" ] || tests/run.sh "$build" $programs || status=1
+# shellcheck disable=SC2046 # a list of names
+[ -n "$last" ] || tests/run.sh "$build" $(echo "$programs" | sed 's/.*\///') || status=1
 
 # One line for each result: PROGRAM TEST WORD. One that is older than its program is of no use.
 for program in $programs; do
-	result=$build/results/$program
-	binary=$(ls "$build"/tests/*/"$program")
+	binary=$build/tests/$program
+	result=$build/results/$(echo "$program" | tr / -)
 	if [ ! -e "$result" ] || [ -n "$(find "$binary" -newer "$result")" ]; then
 		echo "$program has no new result in $build/results" >&2
 		continue
 	fi
-	sed -n -e "s/^\[       OK \] \([a-z0-9_]*\)$/$program \1 ok/p" \
-		-e "s/^\[  SKIPPED \] \([a-z0-9_]*\)$/$program \1 skipped/p" \
-		-e "s/^\[  \(FAILED\|ERROR \)  \] \([a-z0-9_]*\)$/$program \2 FAILED/p" "$result"
+	sed -n -e "s,^\[       OK \] \([a-z0-9_]*\)$,$program \1 ok,p" \
+		-e "s,^\[  SKIPPED \] \([a-z0-9_]*\)$,$program \1 skipped,p" \
+		-e "s,^\[  \(FAILED\|ERROR \)  \] \([a-z0-9_]*\)$,$program \2 FAILED,p" "$result"
 done >"$folder/results"
 
 # shellcheck disable=SC2016 # for awk
