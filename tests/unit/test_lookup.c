@@ -291,7 +291,7 @@ static void hints_reach_the_resolver(void **state)
 	}
 }
 
-/* ER: the codes of "getaddrinfo ENOTFOUND name" and its like */
+/* ER-4: the codes of "getaddrinfo ENOTFOUND name" and its like */
 static void errors_of_getaddrinfo_become_ours(void **state)
 {
 	static const struct {

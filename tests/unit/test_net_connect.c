@@ -259,7 +259,7 @@ static void destroy_during_a_lookup_is_one_close(void **state)
 	assert_in_range(open_fd_count(), before - 1, before + 1);
 }
 
-/* ER, WR-9: what waited for a connection that never came. */
+/* ER-11, WR-9: what waited for a connection that never came. */
 static void writes_that_waited_for_a_connection_are_told(void **state)
 {
 	struct stage *stage = *state;

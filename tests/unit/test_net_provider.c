@@ -101,7 +101,7 @@ static void a_listen_waits_for_its_provider(void **state)
 	end(&provider);
 }
 
-/* ER: "bind EADDRINUSE ADDR:PORT", with the real address (DF-10). */
+/* ER-2: "bind EADDRINUSE ADDR:PORT", with the real address (DF-10). */
 static void a_failure_of_the_provider_is_told(void **state)
 {
 	struct stage *stage = *state;

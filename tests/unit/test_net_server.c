@@ -252,7 +252,7 @@ static void errors_of_one_connection_are_passed_over(void **state)
 	}
 }
 
-/* ER: "accept E...", and the server goes on listening. */
+/* ER-5: "accept E...", and the server goes on listening. */
 static void other_errors_of_accept_are_told_and_do_not_spin(void **state)
 {
 	struct stage *stage = *state;
