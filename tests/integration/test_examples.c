@@ -16,6 +16,7 @@
 #include "common/macros.h"
 #include "common/net/bind.h"
 #include "tests/helpers/clients.h"
+#include "tests/helpers/kernel.h"
 #include "tests/helpers/process.h"
 #include "tests/helpers/wait.h"
 
@@ -221,10 +222,22 @@ static void echo_client_says_why_it_cannot_connect(void **state)
 	expect_error(&e->other, "connect ENOENT /tmp/usher-example-");
 }
 
+struct fd_question {
+	pid_t pid;
+	int count;
+};
+
+static bool holds_so_many_fds(void *ctx)
+{
+	const struct fd_question *q = ctx;
+
+	return kernel_fd_count(q->pid) == q->count;
+}
+
 /* --- listening ------------------------------------------------------------------------------- */
 
-/* AD-1 */
-static void goodbye_tells_its_port(void **state)
+/* AD-1, RD-5: what the client says must not keep its connection open. */
+static void goodbye_tells_its_port_and_keeps_nobody(void **state)
 {
 	struct example *e = *state;
 	char said[64];
@@ -234,11 +247,13 @@ static void goodbye_tells_its_port(void **state)
 		 port_of(&e->server));
 	expect_said(&e->server, said);
 
+	struct fd_question q = {e->server.pid, kernel_fd_count(e->server.pid)};
 	AUTO_CLOSE int client = connect_tcp("127.0.0.1", port_of(&e->server));
 	client_send(client, "who is there?");
 	shutdown(client, SHUT_WR);
 	client_expect(client, "goodbye\n");
 	client_expect_end(client);
+	assert_true(poll_until(holds_so_many_fds, &q, WAIT_MS));
 }
 
 static int listen_somewhere(struct bound *ret)
@@ -335,7 +350,7 @@ int main(void)
 		EXAMPLE_TEST(echo_client_talks_over_a_port),
 		EXAMPLE_TEST(echo_client_talks_over_a_path),
 		EXAMPLE_TEST(echo_client_says_why_it_cannot_connect),
-		EXAMPLE_TEST(goodbye_tells_its_port),
+		EXAMPLE_TEST(goodbye_tells_its_port_and_keeps_nobody),
 		EXAMPLE_TEST(listen_retry_takes_over_a_second_later),
 		EXAMPLE_TEST(listen_exclusive_shares_its_port_with_nobody),
 		EXAMPLE_TEST(get_connections_counts_up_to_its_limit),
