@@ -21,9 +21,12 @@ DOCDIR     = $(PREFIX)/share/doc/usher
 UNITDIR    = $(PREFIX)/lib/systemd/system
 BUILD      = build
 
-# Debian packages by name: to build and run, and what a target needs on top of that.
+# Debian packages by name: to build and run, and what a target needs on top of that. What comes
+# from elsewhere as often as from Debian is asked for only if the program is not there.
+unless = $(if $(shell command -v $(1)),,$(2))
 BUILD_PACKAGES    = gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev
-check_PACKAGES    = g++ libcmocka-dev iproute2 netcat-openbsd systemd
+check_PACKAGES    = g++ libcmocka-dev iproute2 systemd $(call unless,node,nodejs) \
+	$(call unless,nc,netcat-openbsd)
 sanitize_PACKAGES = $(check_PACKAGES)
 valgrind_PACKAGES = $(check_PACKAGES) valgrind
 fuzz_PACKAGES     = clang libclang-rt-dev llvm
@@ -67,7 +70,7 @@ PUBLIC      = $(wildcard common/net/net.h common/cluster/cluster.h)
 COMMON_SRC  = $(wildcard common/*.c common/*/*.c)
 DAEMON_SRC  = $(filter-out $(MAINS),$(wildcard daemon/*.c))
 WORKER_SRC  = $(filter-out $(MAINS),$(wildcard worker/*.c worker/*/*.c))
-FAKES       = $(wildcard tests/helpers/fake_*.c)
+FAKES       = $(wildcard tests/helpers/fake_*.c tests/interop/*.c)
 HELPER_SRC  = $(filter-out $(FAKES),$(wildcard tests/helpers/*.c))
 UNIT        = $(wildcard tests/unit/test_*.c)
 INTEGRATION = $(wildcard tests/integration/test_*.c)
