@@ -164,6 +164,32 @@ static void connections_of_each_server_process_are_counted(void **state)
 	bare_server_done(&s);
 }
 
+/* And one that does not end is killed. */
+static void command_midway_runs_once_and_in_time(void **state)
+{
+	struct bare_server *s = *state;
+	char file[] = "/tmp/usher-load-XXXXXX", command[128];
+	json_t *report;
+	char text[16] = "";
+	int fd = mkstemp(file);
+
+	snprintf(command, sizeof(command), "echo once >>%s; exit 7", file);
+	assert_int_equal(
+		load_run(&report, "-d", "0.2", "--midway", command, "echo", s->target, NULL), 0);
+	assert_int_equal(load_figure(report, "midway", "status"), 7);
+	assert_int_equal(read(fd, text, sizeof(text)), 5);
+	assert_string_equal(text, "once\n");
+	close(fd);
+	unlink(file);
+	json_decref(report);
+
+	assert_int_equal(load_run(&report, "-d", "0.1", "--midway", "exec tail -f /dev/null",
+				  "echo", s->target, NULL),
+			 0);
+	assert_int_equal(load_figure(report, "midway", "status"), 128 + SIGKILL);
+	json_decref(report);
+}
+
 /* An independent judge: the calls that strace(1) saw. */
 static void connects_are_those_that_strace_counts(void **state)
 {
@@ -395,6 +421,7 @@ int main(void)
 		WITH_SERVER(mixed_load_reports_both_kinds),
 		WITH_SERVER(idle_connections_are_open_and_their_memory_is_known),
 		cmocka_unit_test(connections_of_each_server_process_are_counted),
+		WITH_SERVER(command_midway_runs_once_and_in_time),
 		WITH_SERVER(connects_are_those_that_strace_counts),
 		cmocka_unit_test(ipv6_is_loaded_too),
 		cmocka_unit_test(unix_paths_are_loaded_too),

@@ -43,6 +43,7 @@ static const char usage[] =
 	"  -d, --duration SECONDS  that are measured (10)\n"
 	"      --warmup SECONDS    before them (0.5)\n"
 	"      --wait SECONDS      for a target that does not listen yet (0)\n"
+	"      --midway COMMAND    for the shell, when half of the duration is over\n"
 	"  -p, --processes N       that make the load (1)\n"
 	"      --sources N         connect from 127.0.0.1 to 127.0.0.N by turns\n"
 	"      --reset             churn: close with a reset, which leaves no TIME-WAIT\n"
@@ -52,7 +53,14 @@ static const char usage[] =
 	"  -q, --quiet             no live progress\n"
 	"  -h, --help  -V, --version\n";
 
-enum { OPTION_CHURN_RATE = 256, OPTION_WARMUP, OPTION_WAIT, OPTION_SOURCES, OPTION_RESET };
+enum {
+	OPTION_CHURN_RATE = 256,
+	OPTION_WARMUP,
+	OPTION_WAIT,
+	OPTION_SOURCES,
+	OPTION_RESET,
+	OPTION_MIDWAY
+};
 
 static const struct option long_options[] = {
 	{"connections", required_argument, NULL, 'c'},
@@ -63,6 +71,7 @@ static const struct option long_options[] = {
 	{"duration", required_argument, NULL, 'd'},
 	{"warmup", required_argument, NULL, OPTION_WARMUP},
 	{"wait", required_argument, NULL, OPTION_WAIT},
+	{"midway", required_argument, NULL, OPTION_MIDWAY},
 	{"processes", required_argument, NULL, 'p'},
 	{"sources", required_argument, NULL, OPTION_SOURCES},
 	{"reset", no_argument, NULL, OPTION_RESET},
@@ -135,6 +144,9 @@ static void take_option(struct load_options *o, int option)
 		break;
 	case OPTION_WAIT:
 		o->wait = seconds("--wait", 0);
+		break;
+	case OPTION_MIDWAY:
+		o->midway = optarg;
 		break;
 	case 'p':
 		o->processes = number("--processes", 1, LOAD_PROCESSES_MAX);

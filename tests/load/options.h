@@ -47,6 +47,8 @@ struct load_options {
 	double warmup;
 	double duration;
 	double wait; /* until the target listens */
+	const char
+		*midway; /* a command for the shell, in the middle of the measured time; or NULL */
 
 	pid_t server_pids[LOAD_PIDS_MAX]; /* with all their descendants */
 	int n_server_pids;

@@ -113,13 +113,14 @@ static json_t *result_json(const struct load_options *o, const struct run_result
 
 	return json_pack(
 		"{s:i, s:o, s:f, s:f, s:o, s:o?, s:o, s:I, s:o, s:{s:I, s:I}, s:o?,"
-		" s:{s:I, s:f, s:b}, s:{s:I, s:f, s:f, s:b}}",
+		" s:o?, s:{s:I, s:f, s:b}, s:{s:I, s:f, s:f, s:b}}",
 		"version", 1, "settings", settings_json(o), "seconds", r->seconds, "open_seconds",
 		r->open_seconds, "result", lane_json(&t->lanes[LANE_MAIN], r->seconds), "churn",
 		o->mode == LOAD_MIXED ? lane_json(&t->lanes[LANE_CHURN], r->seconds) : NULL,
 		"lag_us", lag, "behind", (json_int_t)t->behind, "failures", failures_json(t),
 		"total", "connections", (json_int_t)t->connected, "operations",
 		(json_int_t)t->operations, "server", r->server_processes ? server_json(r) : NULL,
+		"midway", o->midway ? json_pack("{s:i}", "status", r->midway_status) : NULL,
 		"client", "processes", (json_int_t)r->clients, "cpu_share", r->own_share,
 		"bottleneck", (int)r->bottleneck, "machine", "cpus", (json_int_t)r->cpus,
 		"foreign_share", r->foreign_share, "steal_share", r->steal_share, "disturbed",
@@ -224,6 +225,8 @@ int report_table(const struct load_options *o, const struct run_result *r)
 	print_server(r);
 	printf("%-12s %zu processes, the busiest used %.0f %% of a processor; others %.0f %%\n",
 	       "usher-load", r->clients, r->own_share * 100, r->foreign_share * 100);
+	if (o->midway)
+		printf("%-12s the command ended with %d\n", "midway", r->midway_status);
 	print_failures(r);
 	print_doubts(o, r);
 	return fflush(stdout) == EOF ? -EIO : 0;

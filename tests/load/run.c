@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -344,6 +345,44 @@ static void judge(const struct run *run, struct run_result *ret)
 			 ret->foreign_share + ret->steal_share > DISTURBED_SHARE;
 }
 
+/* --- a command in the middle of it ---------------------------------------------------------- */
+
+static int start_midway(const char *command, pid_t *ret)
+{
+	char *const argv[] = {(char *)"sh", (char *)"-c", (char *)command, NULL};
+
+	return command ? -posix_spawn(ret, "/bin/sh", NULL, NULL, argv, environ) : 0;
+}
+
+/* It has had half of the measured time; what still runs then is killed. */
+static int end_midway(pid_t pid)
+{
+	int status;
+
+	if (pid <= 0)
+		return -1;
+	if (waitpid(pid, &status, WNOHANG) == 0) {
+		kill(pid, SIGKILL);
+		if (waitpid(pid, &status, 0) == -1)
+			return -1;
+	}
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static int hold_measured_time(struct run *run, struct run_result *ret)
+{
+	const struct load_options *o = run->options;
+	pid_t midway = 0;
+	int r = hold(run, o->duration / 2);
+
+	if (r == 0)
+		r = start_midway(o->midway, &midway);
+	if (r == 0)
+		r = hold(run, o->duration / 2);
+	ret->midway_status = end_midway(midway);
+	return r;
+}
+
 /* --- the run -------------------------------------------------------------------------------- */
 
 /* All connects have failed: there is nothing to measure. */
@@ -378,7 +417,7 @@ static int measure(struct run *run, struct run_result *ret)
 	if (r == 0)
 		r = sample(run);
 	if (r == 0)
-		r = hold(run, o->duration);
+		r = hold_measured_time(run, ret);
 	if (r == 0)
 		r = compare(run, ret);
 	if (r < 0)
@@ -424,6 +463,7 @@ int run_load(const struct load_options *options, struct run_result *ret)
 		return -ENOMEM;
 	run->options = options;
 	memset(ret, 0, sizeof(*ret));
+	ret->midway_status = -1;
 	progress_begin(options);
 	r = run_all(run, ret);
 	judge(run, ret);

@@ -33,6 +33,8 @@ struct run_result {
 	uint64_t spread[RUN_SPREAD_MAX];
 	size_t spread_count;
 
+	int midway_status; /* of the command: an exit code, 128 plus a signal, -1: there is none */
+
 	double own_share;     /* of a processor, by our busiest process */
 	double foreign_share; /* of a processor, by all that is neither ours nor the server's */
 	double steal_share;
