@@ -136,7 +136,7 @@ fuzz: deps-fuzz ## fuzz each parser of outside bytes for FUZZ_SECONDS (60) with 
 	@tests/fuzz/run.sh $(BUILD)/fuzz $(FUZZ_SECONDS)
 fuzz-build: $(call exe,$(FUZZ))
 
-bench: deps-bench ## measure usher beside its peers; BENCH_ROUNDS (5), BENCH_SECONDS (2)
+bench: deps-bench ## measure usher beside its peers; BENCH_ROUNDS (5), BENCH_SECONDS (1)
 	@$(AGAIN) programs $(call exe,$(LIMITS))
 	@tests/load/bench.sh $(BUILD)
 

@@ -5,12 +5,12 @@
 #
 #   tests/load/bench.sh BUILD
 #
-# BENCH_ROUNDS (5), BENCH_SECONDS (2) for each sample, BENCH_WARMUP (0.5), BENCH_CELLS and BENCH_SERVERS (patterns of the shell such as 'churn|*echo*'; all),
+# BENCH_ROUNDS (5), BENCH_SECONDS (1) for each sample, BENCH_WARMUP (0.5), BENCH_CELLS and BENCH_SERVERS (patterns of the shell such as 'churn|*echo*'; all),
 # BENCH_FOREIGN (0.25): of a processor, what others may take before a sample is measured again.
 set -u
 
 BENCH_ROUNDS=${BENCH_ROUNDS:-5}
-BENCH_SECONDS=${BENCH_SECONDS:-2}
+BENCH_SECONDS=${BENCH_SECONDS:-1}
 BENCH_WARMUP=${BENCH_WARMUP:-0.5}
 BENCH_CELLS=${BENCH_CELLS:-*}
 BENCH_SERVERS=${BENCH_SERVERS:-*}
@@ -194,7 +194,7 @@ available() {
 
 servers_of() {
 	case $1 in
-	echo | cluster)
+	echo | cluster | kill)
 		echo limit-shared limit-reuse-port limit-pass usher-shared usher-reuse-port \
 			usher-round-robin usher-least-connections usher-source-hash node-none node-rr
 		;;
@@ -246,11 +246,17 @@ take_sample() {
 		stop_servers
 		return
 	}
+	set --
+	if [ "$kind" = kill ]; then
+		set -- --midway "kill -9 $(pgrep -P "$server" | tail -n 1)"
+	fi
 	# shellcheck disable=SC2086 # words
 	timeout 60 taskset -c "$cpus" "$load" --json --quiet --wait 10 -S "$server" \
-		-d "$BENCH_SECONDS" --warmup "$BENCH_WARMUP" $options "$target" \
+		-d "$BENCH_SECONDS" --warmup "$BENCH_WARMUP" "$@" $options "$target" \
 		>"$folder/sample" 2>"$folder/load.log"
 	status=$?
+	# The connections of the worker that was killed are lost, and no fault of the sample.
+	[ "$kind$status" != kill76 ] || status=0
 	stop_servers
 }
 
@@ -287,7 +293,7 @@ measure() {
 		fault=$(fault_of_sample)
 		record "$1" "$fault"
 		[ -n "$fault" ] || break
-		echo "  $cell $1: $fault" >&2
+		echo "    $1: $fault" >&2
 		# What failed will fail again.
 		[ "$status" -eq 0 ] || break
 		[ $((attempt += 1)) -le $ATTEMPTS ] || break
@@ -304,6 +310,7 @@ wanted_cells() {
 run_round() {
 	while read -r cell on workers kind options; do
 		cpus=$(cpus_of "$on")
+		echo "  $cell" >&2
 		for name in $(servers_of "$kind"); do
 			case " $present " in *" $kind:$name "*) measure "$name" ;; esac
 		done
@@ -334,7 +341,7 @@ describe_machine() {
 find_servers() {
 	to=
 	workers=2
-	for kind in echo cluster unix proxy stream-proxy; do
+	for kind in echo cluster kill unix proxy stream-proxy; do
 		set_addresses "$kind"
 		for name in $(servers_of "$kind"); do
 			matches "$name" "$BENCH_SERVERS" || continue
@@ -367,6 +374,16 @@ wanted_cells >"$folder/cells"
 describe_machine >"$out/machine.json"
 cpus=$first
 present=$(find_servers | tr '\n' ' ')
+
+# With half a second for starts and ends.
+samples=$(while read -r cell on workers kind options; do
+	for name in $(servers_of "$kind"); do
+		case " $present " in *" $kind:$name "*) echo "$name" ;; esac
+	done
+done <"$folder/cells" | wc -l)
+awk -v samples="$samples" -v rounds="$BENCH_ROUNDS" -v seconds="$BENCH_SECONDS" \
+	-v warmup="$BENCH_WARMUP" 'BEGIN { printf "%d samples in each of %d rounds: about %d minutes\n",
+		samples, rounds, 1 + samples * rounds * (seconds + warmup + 0.5) / 60 }' >&2
 
 round=0
 while [ $((round += 1)) -le "$BENCH_ROUNDS" ]; do

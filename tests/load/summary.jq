@@ -25,8 +25,11 @@ def operations: .result.operations + (.churn.operations // 0);
 def evenness: [.[] | .workers as $n | .sample.server.spread[:$n]
 	| if .[-1] > 0 then .[0] / .[-1] else null end];
 
+def failed: [.sample.failures // {} | .connect, .connection, .bytes, .unanswered | . // 0] | add;
+
 def figures: {
 	n: length,
+	failed: (map(failed) | add),
 	per_second: (map(.sample.result.per_second) | spread),
 	mib_per_second: (map(.sample.result.mib_per_second) | spread),
 	latency_us: {

@@ -21,11 +21,11 @@ def work_row($mode): .key as $name | .value
 	| "| \($name) | \(rate($mode)) | \(.rate_ratio | times) | \(.cpu_us_per_operation.median
 		| rounded(2)) | \(.cpu_ratio | times) | \(latency) | \(.p99_ratio | times) | \(
 		.churn_p99_us | rounded(1)) | \(
-		.switches_per_operation | rounded(2)) | \(.n)\(if .bottleneck then " b" else "" end) |";
+		.switches_per_operation | rounded(2)) | \(.failed) | \(.n)\(if .bottleneck then " b" else "" end) |";
 
 def work_table: .mode as $mode
-	| "| server | \(unit($mode)) | of the limit | CPU us/op | of the limit | p50 / p99 us | p99 of the limit | churn p99 us | switches/op | n |",
-	"|---|---|---|---|---|---|---|---|---|---|",
+	| "| server | \(unit($mode)) | of the limit | CPU us/op | of the limit | p50 / p99 us | p99 of the limit | churn p99 us | switches/op | failed | n |",
+	"|---|---|---|---|---|---|---|---|---|---|---|",
 	(.servers | to_entries[] | work_row($mode));
 
 def idle_table:
