@@ -1,5 +1,6 @@
 #include "common/net/bind.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -93,7 +94,7 @@ static int bind_any(const struct bind_options *options, int *ret, const char **r
 static int resolve(const char *host, uint16_t port, struct addr *ret)
 {
 	const struct resolve_request request = {.host = host, .port = port};
-	struct resolve_result result;
+	struct resolve_result result = {0};
 	int r = addr_parse(host, port, ret);
 
 	if (r != -EINVAL)
@@ -105,6 +106,7 @@ static int resolve(const char *host, uint16_t port, struct addr *ret)
 	if (r < 0)
 		return r;
 
+	assert(result.count > 0);
 	*ret = result.addresses[0];
 	free(result.addresses);
 	return 0;

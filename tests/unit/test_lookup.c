@@ -506,13 +506,13 @@ static void more_than_the_bound_are_refused(void **state)
 	struct answer answer = {0};
 	int started = 0, r = 0;
 
-	while (started <= LOOKUP_PENDING_MAX && r == 0) {
+	while (r == 0 && started < (int)ARRAY_LEN(lookups)) {
 		r = lookup_start(*state, &request, on_done, &answer, &lookups[started]);
 		started += r == 0;
 	}
 	assert_int_equal(r, -ENOBUFS);
 	assert_in_range(started, LOOKUP_PENDING_MAX - STILL_RUNNING, LOOKUP_PENDING_MAX);
-	assert_null(lookups[started]);
+	assert_null(lookups[LOOKUP_PENDING_MAX]);
 
 	lookup_cancel(lookups[17]);
 	assert_int_equal(lookup_start(*state, &request, on_done, &answer, &lookups[17]), 0);
