@@ -21,7 +21,7 @@ sample() {
 			settings: {mode: "echo"}, open_seconds: 0.5, total: {connections: 64},
 			result: {operations: 10, per_second: $rate, mib_per_second: 1,
 				latency_us: {p50: 10, p99: 20, p999: 30}},
-			client: {cpu_share: 0.5, bottleneck: false},
+			client: {cpu_share: 0.5, bottleneck: false, cpu_us_per_operation: 2},
 			server: {cpu_us_per_operation: $cpu, switches_per_operation: 1,
 				pss_before: 1000, pss_per_connection: 5, spread: [33, 31, 0]}}}'
 }
@@ -63,6 +63,9 @@ is rates_are_medians_with_their_range '[190,90,280]' \
 	'.cells[0].servers["usher-shared"].per_second | [.median, .min, .max]'
 is ratios_are_to_the_limit_of_the_same_accept_mode '["limit-shared",0.95,1.5]' \
 	'.cells[0].servers["usher-shared"] | [.limit, .rate_ratio, .cpu_ratio]'
+is rates_per_processor_second_leave_out_what_others_took '[250000,200000,0.8]' \
+	'.cells[0].servers | [.["limit-shared"].per_cpu_second, .["usher-shared"].per_cpu_second,
+		.["usher-shared"].per_cpu_ratio]'
 is rejected_samples_count_nowhere_and_are_named '[3,["usher-shared","nothing"]]' \
 	'[.cells[0].servers["usher-shared"].n, [.rejected[].server]]'
 is two_cpus_are_compared_in_one_state '["near",2,450,1]' \
@@ -74,7 +77,7 @@ is cell_without_a_good_sample_is_empty '{}' '.cells[2].servers'
 
 if jq -r -f $here/table.jq "$folder/results" >"$folder/table" 2>"$folder/said" &&
 	grep -qx 'usher-shared: 2 times node-none' "$folder/table" &&
-	grep -q '^| usher-shared | 190 \[90-280\] | x0.95 | 3 | x1.5 |' "$folder/table" &&
+	grep -q '^| usher-shared | 190 \[90-280\] | x0.95 | x0.8 | 3 | x1.5 |' "$folder/table" &&
 	grep -qx 'No sample counted.' "$folder/table" &&
 	grep -q '^- steady, usher-shared, round 1: others took 80 %' "$folder/table"; then
 	echo "ok table_says_what_the_results_say"

@@ -270,7 +270,7 @@ fault_of_sample() {
 	jq -r --arg limit "$BENCH_FOREIGN" --arg cpus "$on" --arg before "$before" --arg after "$after" '
 		if .machine.foreign_share + .machine.steal_share > ($limit | tonumber) then
 			"others took \(.machine.foreign_share * 100 | round) % of a processor"
-		elif $cpus == "two" and (([$before, $after] | map(tonumber) | max / min) > 1.5) then
+		elif $cpus == "two" and .settings.mode != "idle" and (([$before, $after] | map(tonumber) | max / min) > 1.5) then
 			"the machine changed its state: \($before) to \($after) us"
 		else empty end' "$folder/sample"
 }

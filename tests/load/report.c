@@ -113,7 +113,7 @@ static json_t *result_json(const struct load_options *o, const struct run_result
 
 	return json_pack(
 		"{s:i, s:o, s:f, s:f, s:o, s:o?, s:o, s:I, s:o, s:{s:I, s:I}, s:o?,"
-		" s:o?, s:{s:I, s:f, s:b}, s:{s:I, s:f, s:f, s:b}}",
+		" s:o?, s:{s:I, s:f, s:f, s:b}, s:{s:I, s:f, s:f, s:b}}",
 		"version", 1, "settings", settings_json(o), "seconds", r->seconds, "open_seconds",
 		r->open_seconds, "result", lane_json(&t->lanes[LANE_MAIN], r->seconds), "churn",
 		o->mode == LOAD_MIXED ? lane_json(&t->lanes[LANE_CHURN], r->seconds) : NULL,
@@ -122,6 +122,7 @@ static json_t *result_json(const struct load_options *o, const struct run_result
 		(json_int_t)t->operations, "server", r->server_processes ? server_json(r) : NULL,
 		"midway", o->midway ? json_pack("{s:i}", "status", r->midway_status) : NULL,
 		"client", "processes", (json_int_t)r->clients, "cpu_share", r->own_share,
+		"cpu_us_per_operation", per(r->own_cpu_seconds * 1e6, (double)all_operations(r)),
 		"bottleneck", (int)r->bottleneck, "machine", "cpus", (json_int_t)r->cpus,
 		"foreign_share", r->foreign_share, "steal_share", r->steal_share, "disturbed",
 		(int)r->disturbed);

@@ -323,6 +323,7 @@ static int compare(struct run *run, struct run_result *ret)
 	server_ns = above(run->server_usage.cpu_ns, server.cpu_ns);
 	own_ns = above(run->own_usage.cpu_ns, own.cpu_ns);
 	ret->server_cpu_seconds = (double)server_ns / (double)NS_OF_A_SECOND;
+	ret->own_cpu_seconds = (double)own_ns / (double)NS_OF_A_SECOND;
 	ret->server_switches = above(run->server_usage.switches, server.switches);
 	ret->foreign_share = share(
 		above(run->machine.busy_ns - machine.busy_ns, server_ns + own_ns), wall);

@@ -35,8 +35,9 @@ struct run_result {
 
 	int midway_status; /* of the command: an exit code, 128 plus a signal, -1: there is none */
 
-	double own_share;     /* of a processor, by our busiest process */
-	double foreign_share; /* of a processor, by all that is neither ours nor the server's */
+	double own_cpu_seconds; /* of all our processes */
+	double own_share;       /* of a processor, by our busiest process */
+	double foreign_share;   /* of a processor, by all that is neither ours nor the server's */
 	double steal_share;
 	size_t cpus;     /* that we and the server may run on */
 	bool bottleneck; /* the load was limited by ourselves */

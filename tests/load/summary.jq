@@ -1,6 +1,6 @@
 # From all samples (an array) and $machine to results.json: medians, ratios, what was rejected.
 #
-# The machine is far when a wake-up takes over 1.5 times the shortest of the run. Cells of two
+# Memory and spread do not depend on the machine's state. The machine is far when a wake-up takes over 1.5 times the shortest of the run. Cells of two
 # processors are compared in one state only: the one that most of their samples were taken in.
 
 # The server that each kind of server is held against: the bare one in the same accept mode.
@@ -25,12 +25,18 @@ def operations: .result.operations + (.churn.operations // 0);
 def evenness: [.[] | .workers as $n | .sample.server.spread[:$n]
 	| if .[-1] > 0 then .[0] / .[-1] else null end];
 
+# Operations for each second that the load and the server had a processor: on one processor the rate
+# without what others took of it meanwhile, and so the steadiest figure on a shared machine.
+def per_cpu_second: .sample | .server.cpu_us_per_operation + .client.cpu_us_per_operation
+	| if . > 0 then 1e6 / . else null end;
+
 def failed: [.sample.failures // {} | .connect, .connection, .bytes, .unanswered | . // 0] | add;
 
 def figures: {
 	n: length,
 	failed: (map(failed) | add),
 	per_second: (map(.sample.result.per_second) | spread),
+	per_cpu_second: (map(per_cpu_second) | if any(. == null) then null else median end),
 	mib_per_second: (map(.sample.result.mib_per_second) | spread),
 	latency_us: {
 		p50: (map(.sample.result.latency_us.p50) | median),
@@ -55,6 +61,7 @@ def against_limits:
 		limit_of($cell.kind; .key) as $limit | ($cell.servers[$limit]) as $l
 		| .value += {limit: $limit,
 			rate_ratio: ratio(.value.per_second.median; $l.per_second.median),
+			per_cpu_ratio: ratio(.value.per_cpu_second; $l.per_cpu_second),
 			cpu_ratio: ratio(.value.cpu_us_per_operation.median;
 				$l.cpu_us_per_operation.median),
 			p99_ratio: ratio(.value.latency_us.p99; $l.latency_us.p99)});
@@ -75,10 +82,11 @@ def most_common: group_by(.) | max_by(length) | .[0];
 		| ($all | map(select(.cell == $cell))) as $samples
 		| ($samples | map(select(.fault == null))) as $good
 		| ($good | map(.state) | most_common) as $state
-		| ($good | map(select(.cpus == "one" or .state == $state))) as $counted
+		| ($good | map(select(.cpus == "one" or .sample.settings.mode == "idle" or .state == $state))) as $counted
 		| {cell: $cell, cpus: $samples[0].cpus, workers: $samples[0].workers, kind: $samples[0].kind,
 			mode: ($samples | map(.sample.settings.mode // empty) | .[0]),
-			state: (if $samples[0].cpus == "one" then null else $state end),
+			state: (if $samples[0].cpus == "one" or $samples[0].sample.settings.mode == "idle"
+				then null else $state end),
 			other_state: (($good | length) - ($counted | length)),
 			servers: ($counted | group_by(.server)
 				| map({key: .[0].server, value: figures}) | from_entries)}

@@ -18,14 +18,15 @@ def latency: if .latency_us.p50 == 0 then "" else
 	"\(.latency_us.p50 | rounded(1)) / \(.latency_us.p99 | rounded(1))" end;
 
 def work_row($mode): .key as $name | .value
-	| "| \($name) | \(rate($mode)) | \(.rate_ratio | times) | \(.cpu_us_per_operation.median
+	| "| \($name) | \(rate($mode)) | \(.rate_ratio | times) | \(
+		.per_cpu_ratio | times) | \(.cpu_us_per_operation.median
 		| rounded(2)) | \(.cpu_ratio | times) | \(latency) | \(.p99_ratio | times) | \(
 		.churn_p99_us | rounded(1)) | \(
 		.switches_per_operation | rounded(2)) | \(.failed) | \(.n)\(if .bottleneck then " b" else "" end) |";
 
 def work_table: .mode as $mode
-	| "| server | \(unit($mode)) | of the limit | CPU us/op | of the limit | p50 / p99 us | p99 of the limit | churn p99 us | switches/op | failed | n |",
-	"|---|---|---|---|---|---|---|---|---|---|---|",
+	| "| server | \(unit($mode)) | of the limit | per CPU second | CPU us/op | of the limit | p50 / p99 us | p99 of the limit | churn p99 us | switches/op | failed | n |",
+	"|---|---|---|---|---|---|---|---|---|---|---|---|",
 	(.servers | to_entries[] | work_row($mode));
 
 def idle_table:
@@ -64,7 +65,8 @@ def cell:
 "# Speed of usher beside its peers and the limit",
 "",
 "Made by `make bench`: \(.settings.rounds) rounds of \(.settings.seconds) s, servers by turns. Median [lowest-highest].",
-"The limit is a bare epoll program in the same accept mode; CPU is that of the server's processes alone.",
+"The limit is a bare epoll program in the same accept mode; CPU us/op is that of the server's processes alone.",
+"\"Per CPU second\" is the rate for each second of processor that load and server had, as a part of the limit's: what others took of the machine does not touch it.",
 "\"b\" behind n: the load generator was the limit in some sample.",
 "",
 "- Machine: \(.machine.cpu), \(.machine.cpus) CPUs, \(.machine.system), \(.machine.kernel), \(.machine.date)",
