@@ -5,7 +5,8 @@
  *
  * WHERE is a TCP port on 127.0.0.1 (0: any) or a path. A server tells "listening PORT"; one that
  * echoes goes on until its standard input ends, all others end with their first connection.
- * Actions are the table below. Lines on standard input: "resume", "report". */
+ * Actions are the table below. Lines on standard input: "resume", "report",
+ * "answer". */
 #include <ev.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -21,7 +22,7 @@
 #include "common/net/net.h"
 
 /* Nothing here takes that long. */
-#define DEADLINE_SECONDS 240
+#define DEADLINE_SECONDS 120
 
 struct action {
 	const char *name;
@@ -130,16 +131,6 @@ static void tell_received(struct net_socket *socket, void *ctx)
 	printf("received %llu\n", (unsigned long long)peer.received);
 }
 
-/* Half-open: the peer has ended and still gets an answer. */
-static void answer(struct net_socket *socket, void *ctx)
-{
-	char text[64];
-	int size = snprintf(text, sizeof(text), "got %llu after your end",
-			    (unsigned long long)peer.received);
-
-	check("end", net_socket_end(socket, text, (size_t)size, NULL, NULL));
-}
-
 static void reset(struct net_socket *socket, const void *data, size_t size, void *ctx)
 {
 	check("reset", net_socket_reset_and_destroy(socket));
@@ -223,7 +214,7 @@ static const struct action actions[] = {
 	{.name = "read", .start = just_read, .on_end = tell_received},
 	{.name = "echo", .start = echo, .allow_half_open = true, .serves_many = true},
 	{.name = "end", .start = end_at_once, .on_end = tell_received},
-	{.name = "answer", .start = just_read, .on_end = answer, .allow_half_open = true},
+	{.name = "answer", .start = just_read, .allow_half_open = true},
 	{.name = "reset", .start = just_read, .on_data = reset},
 	{.name = "save", .start = open_file, .on_data = save, .on_end = tell_received},
 	{.name = "save-paused",
@@ -237,14 +228,32 @@ static const struct action actions[] = {
 
 /* --- standard input -------------------------------------------------------------------------- */
 
+/* Half-open: long after its end the peer still gets an answer. */
+static void answer(struct net_socket *socket)
+{
+	char text[64];
+	int size = snprintf(text, sizeof(text), "got %llu after your end",
+			    (unsigned long long)peer.received);
+
+	check("end", net_socket_end(socket, text, (size_t)size, NULL, NULL));
+}
+
+static void report(const struct net_socket *socket)
+{
+	printf("read %llu paused %d\n", (unsigned long long)net_socket_bytes_read(socket),
+	       net_socket_is_paused(socket));
+}
+
 static void obey(const char *line)
 {
-	if (strcmp(line, "resume\n") == 0 && peer.socket)
+	if (!peer.socket)
+		return;
+	if (strcmp(line, "resume\n") == 0)
 		net_socket_resume(peer.socket);
-	else if (strcmp(line, "report\n") == 0 && peer.socket)
-		printf("read %llu paused %d\n",
-		       (unsigned long long)net_socket_bytes_read(peer.socket),
-		       net_socket_is_paused(peer.socket));
+	else if (strcmp(line, "report\n") == 0)
+		report(peer.socket);
+	else if (strcmp(line, "answer\n") == 0)
+		answer(peer.socket);
 }
 
 static void on_input(struct ev_loop *loop, ev_io *io, int events)

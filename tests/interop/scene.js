@@ -11,7 +11,7 @@ const net = require('net');
 const os = require('os');
 const path = require('path');
 
-const DEADLINE_MS = 200000;
+const DEADLINE_MS = 60000;
 
 const build = process.env.USHER_BUILD || path.join(__dirname, '..', '..', 'build');
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'usher-interop.'));
@@ -110,6 +110,15 @@ async function awaitPeer(action, argument, options, where) {
 	return { peer, socket };
 }
 
+// The error that a socket closes with, if any.
+async function errorAtClose(socket) {
+	let found;
+
+	socket.on('error', (error) => { found = error; });
+	await new Promise((resolve) => { socket.once('close', resolve); });
+	return found;
+}
+
 const hash = () => crypto.createHash('sha256');
 
 // Everything up to the end, as { size, hash } or as text.
@@ -181,5 +190,5 @@ async function run() {
 	process.exit(failed > 0 ? 1 : 0);
 }
 
-module.exports = { Peer, awaitPeer, callPeer, event, hash, hashOfFile, place, randomFile, receive,
-	receiveText, run, test };
+module.exports = { awaitPeer, callPeer, errorAtClose, event, hash, hashOfFile, place, randomFile,
+	receive, receiveText, run, test };
