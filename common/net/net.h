@@ -140,9 +140,9 @@ struct net_listen_options {
 	const struct net_server *server; /* share the descriptor of another listening server */
 	const struct net_socket *socket; /* share a bound socket made by net_socket_new() */
 	bool has_fd;
-	int fd; /* a bound stream socket; the server owns it once the call has returned 0 */
-	bool has_port;
-	int port;         /* 0: any free one */
+	int fd;        /* a bound stream socket; the server owns it once the call has returned 0 */
+	bool has_port; /* needed for port 0 only */
+	int port;      /* 0: any free one */
 	const char *host; /* address or name; NULL: "::" for both families, else "0.0.0.0" */
 	/* A Unix path of at most 107 bytes. "@name" is the abstract name; "./@name" is a file.
 	 * The file is removed by close if it is still the one made here. */
@@ -207,7 +207,7 @@ NET_API void net_server_ref(struct net_server *server);
 NET_API void net_server_unref(struct net_server *server);
 
 /* The ctx that was given to net_create_server(). */
-NET_API void *net_server_data(const struct net_server *server);
+NET_API void *net_server_ctx(const struct net_server *server);
 
 /* --- sockets -------------------------------------------------------------------------------- */
 
@@ -267,7 +267,7 @@ typedef int net_lookup_fn(struct net_lookup *lookup, const char *host, int famil
 
 struct net_connect_options {
 	const char *path; /* a Unix path or "@name": everything below but timeout_ms is ignored */
-	bool has_port;
+	bool has_port;    /* needed for port 0 only */
 	int port;
 	const char *host;          /* NULL: "localhost" */
 	const char *local_address; /* an address, not a name */
@@ -312,7 +312,7 @@ NET_API int net_socket_new(struct ev_loop *loop, const struct net_socket_options
 /* Replaces the ops and their ctx. Data that came before on_data was there is not lost. */
 NET_API void net_socket_set_ops(struct net_socket *socket, const struct net_socket_ops *ops,
 				void *ctx);
-NET_API void *net_socket_data(const struct net_socket *socket);
+NET_API void *net_socket_ctx(const struct net_socket *socket);
 
 /* Keeps the object after on_close until net_socket_release(); both count. */
 NET_API void net_socket_hold(struct net_socket *socket);

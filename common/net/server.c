@@ -237,7 +237,7 @@ long net_server_max_connections(const struct net_server *server)
 	return server->max_connections;
 }
 
-void *net_server_data(const struct net_server *server)
+void *net_server_ctx(const struct net_server *server)
 {
 	return server->ctx;
 }

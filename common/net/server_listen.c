@@ -267,6 +267,12 @@ static int check_path(const struct net_listen_options *options)
 	return 0;
 }
 
+/* Port 0 is a port, which only has_port can say; any other says so itself. */
+static bool wants_port(const struct net_listen_options *options)
+{
+	return options->has_port || options->port != 0;
+}
+
 static int check(const struct net_server *server, const struct net_listen_options *options)
 {
 	/* While a name is looked up there is nothing yet that listens. */
@@ -281,7 +287,7 @@ static int check(const struct net_server *server, const struct net_listen_option
 		return options->socket->io.fd < 0 ? NET_ERR_INVALID_ARG_VALUE : 0;
 	if (options->has_fd)
 		return options->fd < 0 ? NET_ERR_INVALID_ARG_VALUE : 0;
-	if (options->has_port)
+	if (wants_port(options))
 		return options->port < 0 || options->port > UINT16_MAX ? NET_ERR_SOCKET_BAD_PORT
 								       : 0;
 	return options->path ? check_path(options) : NET_ERR_INVALID_ARG_VALUE;
@@ -303,7 +309,7 @@ static void note_address(struct listening *l, const struct net_listen_options *o
 {
 	uint16_t port = (uint16_t)options->port;
 
-	if (!options->has_port)
+	if (!wants_port(options))
 		addr_unix(options->path, &l->addr);
 	else if (!options->host)
 		addr_any(AF_INET6, port, &l->addr);
@@ -315,9 +321,9 @@ static void note_options(struct listening *l, const struct net_listen_options *o
 {
 	l->options = (struct bind_options){
 		.host = l->host,
-		.has_port = options->has_port,
+		.has_port = wants_port(options),
 		.port = (uint16_t)options->port,
-		.path = options->has_port ? NULL : options->path,
+		.path = wants_port(options) ? NULL : options->path,
 		.backlog = options->backlog,
 		.ipv6_only = options->ipv6_only,
 		.reuse_port = options->reuse_port,

@@ -207,7 +207,7 @@ void net_socket_set_ops(struct net_socket *s, const struct net_socket_ops *ops, 
 	socket_update(s);
 }
 
-void *net_socket_data(const struct net_socket *s)
+void *net_socket_ctx(const struct net_socket *s)
 {
 	return s->ctx;
 }

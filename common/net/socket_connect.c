@@ -354,7 +354,7 @@ static int check_local(const struct net_connect_options *options, struct connect
 
 static int check_tcp(const struct net_connect_options *options, struct connecting *c)
 {
-	if (!options->has_port)
+	if (!options->has_port && options->port == 0)
 		return NET_ERR_MISSING_ARGS;
 	if (options->port < 0 || options->port > UINT16_MAX)
 		return NET_ERR_SOCKET_BAD_PORT;

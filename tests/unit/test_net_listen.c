@@ -507,10 +507,28 @@ static void an_unreferenced_server_does_not_keep_the_loop(void **state)
 	assert_false(ev_run(stage->story.loop, EVRUN_NOWAIT));
 }
 
+/* SL-1: a port speaks for itself, but for 0, which without a mark is none. */
+static void a_port_other_than_0_needs_no_mark(void **state)
+{
+	struct stage *stage = *state;
+	struct bound busy;
+	int port = busy_port(&busy);
+
+	make_server(stage);
+	assert_int_equal(listen_on(stage, (struct net_listen_options){.port = 65536}),
+			 NET_ERR_SOCKET_BAD_PORT);
+	assert_int_equal(listen_on(stage, (struct net_listen_options){.host = "127.0.0.1"}),
+			 NET_ERR_INVALID_ARG_VALUE);
+	bound_close(&busy);
+	assert_int_equal(listen_on(stage, (struct net_listen_options){.port = port}), 0);
+	assert_true(net_server_listening(stage->host.server));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		on_stage(nothing_to_listen_on_is_refused_at_once),
+		on_stage(a_port_other_than_0_needs_no_mark),
 		on_stage(descriptor_comes_before_port_and_port_before_path),
 		on_stage(ports_out_of_range_are_refused_at_once),
 		on_stage(backlog_is_as_given_and_511_without),

@@ -588,7 +588,7 @@ static void without_on_connection_connections_are_closed(void **state)
 	assert_int_equal(net_create_server(stage->story.loop, NULL, &nobody, &stage->host,
 					   &stage->host.server),
 			 0);
-	assert_ptr_equal(net_server_data(stage->host.server), &stage->host);
+	assert_ptr_equal(net_server_ctx(stage->host.server), &stage->host);
 	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
 	assert_int_equal(net_server_address(stage->host.server, &address), 0);
 	fd = plain_connect(&stage->host);
