@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "tests/helpers/ask.h"
+#include "tests/helpers/kernel.h"
 #include "tests/helpers/wait.h"
 
 #define WATCHDOG_SECONDS 120
@@ -78,12 +79,17 @@ static void a_stale_file_is_replaced(void **state)
 	expect_service(u);
 }
 
+/* The workers are killed first: one that lives listens until it has noticed. */
 static void what_a_killed_usherd_left_is_replaced(void **state)
 {
 	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
 
 	configure(u);
 	usher_start(u);
+	assert_int_equal(ask_workers(u, "ready", pids), 1);
+	kernel_stop(u->process.pid);
+	kernel_kill(pids[0]);
 	usher_signal(u, SIGKILL);
 	assert_int_equal(usher_ended(u), 128 + SIGKILL);
 	assert_true(inode_of(usher_path(u, "s.sock")) != 0);
