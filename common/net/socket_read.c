@@ -98,14 +98,15 @@ static void on_end_turn(struct defer *call)
 		tell_end(s);
 }
 
-/* The peer has ended. Half a character may still be held back, and who gets that may pause. */
+/* The peer has ended. Half a character may still be held back, and who gets that may pause, or
+ * resume, which tells the end on a later turn. */
 static void end_reading(struct net_socket *s)
 {
 	s->eof = true;
 	timeout_touch(s);
 	socket_update(s);
 	deliver_rest(s);
-	if (!s->destroyed && s->read_state != READ_PAUSED)
+	if (!s->destroyed && s->read_state != READ_PAUSED && !defer_waits(&s->read_call))
 		tell_end(s);
 }
 

@@ -408,6 +408,27 @@ static void a_pause_at_the_last_piece_holds_the_end_back(void **state)
 	assert_memory_equal(stage->guest.data, "eA==", 4);
 }
 
+static void pause_and_resume(struct actor *actor)
+{
+	net_socket_pause(actor->socket);
+	net_socket_resume(actor->socket);
+}
+
+/* RD-5: who resumes in the text that was held back, after the end has come, is told it once. */
+static void the_end_behind_a_held_back_text_is_told_once(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	net_socket_set_encoding(stage->guest.socket, NET_ENCODING_UTF8);
+	stage->guest.on[ON_DATA] = pause_and_resume;
+	net_socket_end(stage->client.socket, "\xc3", 1, NULL, NULL);
+	story_run_until(&stage->story, "S.close");
+	assert_int_equal(story_count(&stage->story, "S.end"), 1);
+	assert_true(story_in_order(&stage->story, "S.data:3", "S.end"));
+	assert_true(story_in_order(&stage->story, "S.end", "S.finish"));
+}
+
 static void an_unknown_encoding_is_refused(void **state)
 {
 	struct stage *stage = *state;
@@ -435,6 +456,7 @@ int main(void)
 		on_stage(a_character_cut_between_reads_is_told_whole),
 		on_stage(a_character_cut_by_the_end_is_replaced),
 		on_stage(a_pause_at_the_last_piece_holds_the_end_back),
+		on_stage(the_end_behind_a_held_back_text_is_told_once),
 		on_stage(an_unknown_encoding_is_refused),
 	};
 
