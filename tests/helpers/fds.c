@@ -21,6 +21,18 @@ size_t open_fd_count(void)
 	return count - 3; /* ".", ".." and the folder's own */
 }
 
+bool allow_fds(size_t count)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+		abort();
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) == -1)
+		abort();
+	return limit.rlim_max >= count;
+}
+
 /* The limit under which just so many descriptors more can be opened: it is on their number, and the
  * lowest free number is always taken. */
 static rlim_t limit_for(size_t more)

@@ -6,11 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include <cmocka.h>
 
 #include "tests/helpers/ask.h"
+#include "tests/helpers/fds.h"
 #include "tests/helpers/kernel.h"
 #include "tests/helpers/wait.h"
 
@@ -23,17 +23,6 @@ static const char config[] = "workers: 4\n"
 			     "listeners:\n"
 			     "  - {name: idle, host: 127.0.0.1, port: 0, handler: echo}\n"
 			     "  - {name: other, host: 127.0.0.1, port: 0, handler: echo}\n";
-
-static void allow_descriptors(rlim_t count)
-{
-	struct rlimit limit;
-
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	if (limit.rlim_max < count)
-		skip();
-	limit.rlim_cur = limit.rlim_max;
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-}
 
 /* Whether usherctl, the kernel and the clients that are still connected agree. */
 struct left_question {
@@ -58,7 +47,8 @@ static void ten_thousand_connections_are_counted_exactly(void **state)
 	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
 
-	allow_descriptors(CLIENTS + SPARE_FDS);
+	if (!allow_fds(CLIENTS + SPARE_FDS))
+		skip();
 	usher_configure(u, "%s", config);
 	usher_start(u);
 	int port = ask_port(u, "idle");
