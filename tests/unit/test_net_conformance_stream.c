@@ -53,6 +53,33 @@ static void a_failed_connect_is_the_error_of_what_waited(void **state)
 	assert_string_equal(stage->story.text, "C.error:ENOENT C.done:ENOENT C.close:error ");
 }
 
+static int write_corked(struct net_socket *socket, size_t size)
+{
+	int r;
+
+	net_socket_cork(socket);
+	r = net_socket_write(socket, big, size, NULL, NULL);
+	net_socket_uncork(socket);
+	return r;
+}
+
+/* WR-2: a drain is of the writes before it: the next queue has one only if it was too long, too. */
+static void the_next_queue_needs_a_drain_of_its_own(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	assert_int_equal(write_corked(stage->client.socket, NET_HIGH_WATER_MARK_DEFAULT), 0);
+	story_run_until(&stage->story, "C.drain");
+	assert_int_equal(write_corked(stage->client.socket, 1), 1);
+	story_run_until(&stage->story, "S.data:1");
+	story_run_ready(&stage->story);
+	assert_int_equal(story_count(&stage->story, "C.drain"), 1);
+	assert_int_equal(write_corked(stage->client.socket, NET_HIGH_WATER_MARK_DEFAULT), 0);
+	story_forget(&stage->story);
+	story_run_until(&stage->story, "C.drain");
+}
+
 /* WR-5: what was written while connecting goes out in one piece, before what is written then. */
 static void early_writes_go_out_first(void **state)
 {
@@ -203,6 +230,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		on_stage(an_end_that_waited_for_a_connection_is_told),
 		on_stage(a_failed_connect_is_the_error_of_what_waited),
+		on_stage(the_next_queue_needs_a_drain_of_its_own),
 		on_stage(early_writes_go_out_first),
 		on_stage(data_comes_in_pieces),
 		on_stage(data_that_waits_survives_a_reset),
