@@ -5,36 +5,56 @@
 #include "common/log.h"
 #include "daemon/supervisor.h"
 
-static int send_listener(struct child *c, const struct listener *l)
+static int send_handle(struct child *c, const struct listener *l, size_t index)
 {
 	const struct config_listener *config = l->config;
 	char text[CONFIG_NAME_MAX + HANDLER_TEXT_MAX];
 	char *end = mempcpy(text, config->name, strlen(config->name));
 	struct ipc_serve message = {
 		.listener = l->id,
+		.handle = (uint32_t)index,
 		.handler = config->handler,
 		.name_size = (uint32_t)strlen(config->name),
 	};
 
 	if (config->handler_text)
 		end = mempcpy(end, config->handler_text, config->handler_text_size);
-	return child_send(c, IPC_SERVE, &message, text, (size_t)(end - text), &l->bound.fd);
+	return child_send(c, IPC_SERVE, &message, text, (size_t)(end - text),
+			  &l->handles[index].bound.fd);
 }
+
+int assign_shared(struct supervisor *s, struct child *c)
+{
+	int error = 0;
+
+	for (size_t i = 0; error == 0 && i < s->n_listeners; i++)
+		if (!listener_has_owners(&s->listeners[i]))
+			error = send_handle(c, &s->listeners[i], 0);
+	return error;
+}
+
+/* --- who is to own -------------------------------------------------------------------------- */
 
 static size_t owned_by(const struct supervisor *s, const struct child *c)
 {
 	size_t count = 0;
 
 	for (size_t i = 0; i < s->n_listeners; i++)
-		count += s->listeners[i].owner == c;
+		for (size_t j = 0; j < s->listeners[i].n_handles; j++)
+			count += s->listeners[i].handles[j].owner == c;
 	return count;
 }
 
-/* The ready worker that owns the fewest exclusive listeners; NULL at first, while the worker whose
- * turn it is still starts, so that the first one to be ready does not get them all. */
-static struct child *choose_owner(const struct supervisor *s, const struct listener *l)
+/* The slot whose worker comes before all others. */
+static unsigned int turn_of(const struct supervisor *s, const struct listener *l, size_t index)
 {
-	unsigned int turn = l->id % s->workers + 1;
+	return l->config->exclusive ? l->id % s->workers + 1 : (unsigned int)index + 1;
+}
+
+/* The ready worker whose turn it is, else the one that owns the fewest; NULL at first, while the
+ * one whose turn it is still starts, so that the first one to be ready does not get them all. */
+static struct child *choose_owner(const struct supervisor *s, unsigned int turn)
+{
 	struct child *c, *best = NULL;
 
 	TAILQ_FOREACH (c, &s->children, link) {
@@ -51,48 +71,80 @@ static struct child *choose_owner(const struct supervisor *s, const struct liste
 	return best;
 }
 
-int assign_shared(struct supervisor *s, struct child *c)
+/* Who shall have a socket from now on: of reuse-port a stand-in gives it back. */
+static struct child *next_owner(const struct supervisor *s, const struct listener *l, size_t index)
 {
-	int error = 0;
+	unsigned int turn = turn_of(s, l, index);
+	struct child *now = l->handles[index].owner;
+	struct child *chosen;
 
-	for (size_t i = 0; error == 0 && i < s->n_listeners; i++)
-		if (!s->listeners[i].config->exclusive)
-			error = send_listener(c, &s->listeners[i]);
-	return error;
+	if (now && (l->config->exclusive || now->slot == turn))
+		return now;
+	chosen = choose_owner(s, turn);
+	return !now || (chosen && chosen->slot == turn) ? chosen : now;
 }
 
-static void give(struct listener *l, struct child *c)
-{
-	int error = send_listener(c, l);
+/* --- giving and taking ---------------------------------------------------------------------- */
 
-	if (error < 0) {
-		log_error("%s cannot be sent listener \"%s\": %s; killing it", child_name(c),
-			  l->config->name, strerror(-error));
-		child_kill(c);
+/* A worker that takes no message will serve nobody. */
+static void check_sent(struct child *c, const struct listener *l, int error)
+{
+	if (error == 0)
 		return;
-	}
-	l->owner = c;
-	log_info("listener \"%s\" is served by %s", l->config->name, child_name(c));
+	log_error("%s cannot be told of listener \"%s\": %s; killing it", child_name(c),
+		  l->config->name, strerror(-error));
+	child_kill(c);
 }
 
-void assign_exclusive(struct supervisor *s)
+static void give(struct listener *l, size_t index, struct child *c)
+{
+	int error = send_handle(c, l, index);
+
+	check_sent(c, l, error);
+	if (error < 0)
+		return;
+	l->handles[index].owner = c;
+	if (l->config->exclusive)
+		log_info("listener \"%s\" is served by %s", l->config->name, child_name(c));
+}
+
+static void take_back(struct listener *l, size_t index)
+{
+	struct child *c = l->handles[index].owner;
+	struct ipc_release message = {.listener = l->id, .handle = (uint32_t)index};
+
+	check_sent(c, l, child_send(c, IPC_RELEASE, &message, NULL, 0, NULL));
+	l->handles[index].owner = NULL;
+}
+
+static void assign_handle(struct supervisor *s, struct listener *l, size_t index)
+{
+	struct child *now = l->handles[index].owner;
+	struct child *next = next_owner(s, l, index);
+
+	if (next == now)
+		return;
+	if (now)
+		take_back(l, index);
+	give(l, index, next);
+}
+
+void assign_owned(struct supervisor *s)
 {
 	if (s->state == SUPERVISOR_STOPPING)
 		return;
 
-	for (size_t i = 0; i < s->n_listeners; i++) {
-		struct listener *l = &s->listeners[i];
-		struct child *c = l->config->exclusive && !l->owner ? choose_owner(s, l) : NULL;
-
-		if (c)
-			give(l, c);
-	}
+	for (size_t i = 0; i < s->n_listeners; i++)
+		if (listener_has_owners(&s->listeners[i]))
+			for (size_t j = 0; j < s->listeners[i].n_handles; j++)
+				assign_handle(s, &s->listeners[i], j);
 }
 
 void assign_release(struct supervisor *s, const struct child *c)
 {
 	for (size_t i = 0; i < s->n_listeners; i++)
-		if (s->listeners[i].owner == c)
-			s->listeners[i].owner = NULL;
-	assign_exclusive(s);
+		for (size_t j = 0; j < s->listeners[i].n_handles; j++)
+			if (s->listeners[i].handles[j].owner == c)
+				s->listeners[i].handles[j].owner = NULL;
+	assign_owned(s);
 }

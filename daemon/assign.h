@@ -1,6 +1,7 @@
 /* Which worker accepts on which listener: on a shared one all of them, on an exclusive one a single
- * worker at a time, and another when that one ends. A listener that nobody accepts on keeps its
- * queue in the kernel.
+ * worker at a time, and another when that one ends. Of a reuse-port one each worker has the socket
+ * of its slot, and in a slot without a worker that is ready another one stands in. A socket that
+ * nobody accepts on keeps its queue in the kernel.
  *
  * Errors: a worker that takes no message is killed, and logged; its end is told like any other.
  * Source: exclusive of server.listen() in the specification. */
@@ -13,8 +14,9 @@ struct supervisor;
 /* Sends a worker the listeners that all of them have. Returns 0 or -errno. */
 int assign_shared(struct supervisor *supervisor, struct child *child);
 
-/* Gives each exclusive listener that has no owner to a worker that is ready. */
-void assign_exclusive(struct supervisor *supervisor);
+/* Gives each socket that is to have an owner to a worker that is ready, and back to that of its
+ * slot. */
+void assign_owned(struct supervisor *supervisor);
 
 /* What only this worker accepted on goes to others. */
 void assign_release(struct supervisor *supervisor, const struct child *child);

@@ -29,12 +29,21 @@ static json_t *worker_json(const struct child *c)
 			 age_s, "restarts", c->restarts);
 }
 
+/* Of an exclusive listener. */
+static unsigned int owner_of(const struct listener *l)
+{
+	const struct child *owner = l->config->exclusive && l->n_handles > 0 ? l->handles[0].owner
+									     : NULL;
+
+	return owner ? owner->id : 0;
+}
+
 static json_t *listener_json(const struct listener *l)
 {
-	return json_pack("{s:s, s:s, s:s, s:b, s:o, s:s}", "name", l->config->name, "address",
+	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:o, s:s}", "name", l->config->name, "address",
 			 l->address, "kind", listener_kind(l), "exclusive", l->config->exclusive,
-			 "owner", number_or_null(l->owner ? l->owner->id : 0), "handler",
-			 handler_name(l->config->handler));
+			 "distribute", distribute_name(l->config->distribute), "owner",
+			 number_or_null(owner_of(l)), "handler", handler_name(l->config->handler));
 }
 
 static void on_status(struct control_call *call, const json_t *request, struct supervisor *s)

@@ -19,6 +19,7 @@
 
 #include "common/handlers.h"
 #include "daemon/config_errors.h"
+#include "daemon/distribute.h"
 
 #define CONFIG_LISTENERS_MAX 1024
 #define CONFIG_WORKERS_MAX   1024
@@ -47,6 +48,7 @@ struct config_listener {
 
 	int backlog;
 	bool exclusive;
+	enum distribute distribute;
 	bool ipv6_only;
 	bool has_mode; /* else the mode is what the umask leaves */
 	mode_t mode;

@@ -5,6 +5,7 @@
 
 #include "daemon/config.h"
 #include "daemon/config_address.h"
+#include "daemon/config_distribute.h"
 #include "daemon/config_handler.h"
 #include "daemon/config_owner.h"
 #include "daemon/config_value.h"
@@ -54,7 +55,9 @@ enum key {
 	KEY_IPV6_ONLY,
 	KEY_MODE,
 	KEY_OWNER,
-	KEY_HANDLER
+	KEY_HANDLER,
+	KEY_EXCLUSIVE,
+	KEY_DISTRIBUTE
 };
 
 #define MEMBER(field) .offset = offsetof(struct config_listener, field)
@@ -70,12 +73,12 @@ static const struct config_key keys[] = {
 	[KEY_MODE] = {.name = "mode", .read = config_read_mode},
 	[KEY_OWNER] = {.name = "owner", .read = config_read_owner},
 	[KEY_HANDLER] = {.name = "handler", .read = config_read_handler},
+	[KEY_EXCLUSIVE] = {.name = "exclusive", .read = config_read_bool, MEMBER(exclusive)},
+	[KEY_DISTRIBUTE] = {.name = "distribute", .read = config_read_distribute},
 	{.name = "backlog", .read = config_read_int, MEMBER(backlog), .min = 1, .max = INT_MAX},
-	{.name = "exclusive", .read = config_read_bool, MEMBER(exclusive)},
 
 	/* those of later versions */
 	{.name = "allow_half_open"},
-	{.name = "distribute"},
 	{.name = "high_water_mark"},
 	{.name = "keep_alive"},
 	{.name = "keep_alive_initial_delay"},
@@ -183,6 +186,9 @@ static int check_keys(struct config_reader *reader, const struct config_listener
 		return err;
 
 	err = check_companions(reader, listener, given);
+	if (!err)
+		err = config_check_distribute(reader, listener, given[KEY_DISTRIBUTE],
+					      given[KEY_EXCLUSIVE]);
 	return err ? err : result;
 }
 

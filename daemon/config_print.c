@@ -179,6 +179,8 @@ static void put_listener(struct printer *printer, const struct config_listener *
 	put_owner(printer, listener);
 	put_number(printer, "backlog", listener->backlog);
 	put_flag(printer, "exclusive", listener->exclusive);
+	put_plain(printer, "distribute");
+	put_plain(printer, distribute_name(listener->distribute));
 	put_handler(printer, listener);
 	end_map(printer);
 }

@@ -97,8 +97,8 @@ static int show_workers(const json_t *workers, FILE *out)
 static int show_listeners(const json_t *listeners, FILE *out)
 {
 	static const struct ctl_column columns[] = {
-		{"LISTENER", false},  {"ADDRESS", false}, {"KIND", false},
-		{"EXCLUSIVE", false}, {"OWNER", true},    {"HANDLER", false},
+		{"LISTENER", false},   {"ADDRESS", false}, {"KIND", false},    {"EXCLUSIVE", false},
+		{"DISTRIBUTE", false}, {"OWNER", true},    {"HANDLER", false},
 	};
 	struct ctl_table t;
 	const json_t *row;
@@ -110,6 +110,7 @@ static int show_listeners(const json_t *listeners, FILE *out)
 		add_text(&t, row, "address");
 		add_text(&t, row, "kind");
 		add_yes_no(&t, row, "exclusive");
+		add_text(&t, row, "distribute");
 		add_number(&t, row, "owner");
 		add_text(&t, row, "handler");
 	}

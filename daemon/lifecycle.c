@@ -248,7 +248,7 @@ void lifecycle_handle(struct supervisor *s, struct child *c, enum lifecycle_even
 		TAILQ_REMOVE(&s->children, c, link);
 		child_free(c);
 	} else if (c->state == CHILD_READY && before != CHILD_READY) {
-		assign_exclusive(s);
+		assign_owned(s);
 	}
 
 	supervisor_tell_state(s);

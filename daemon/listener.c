@@ -60,10 +60,9 @@ static const char *advice(const struct config_listener *config, int error)
 	}
 }
 
-static int open_own(const struct config_listener *config, struct bound *ret)
+static struct bind_options own_options(const struct config_listener *config)
 {
-	char abstract[LISTENER_ADDRESS_SIZE];
-	struct bind_options options = {
+	return (struct bind_options){
 		.host = config->host,
 		.has_port = config->kind == CONFIG_HOST_PORT,
 		.port = config->port,
@@ -77,14 +76,14 @@ static int open_own(const struct config_listener *config, struct bound *ret)
 		.uid = config->uid,
 		.gid = config->gid,
 	};
+}
+
+static int open_bound(const struct config_listener *config, const struct bind_options *options,
+		      struct bound *ret)
+{
 	char address[LISTENER_ADDRESS_SIZE];
 	const char *syscall = "bind";
-
-	if (config->kind == CONFIG_ABSTRACT) {
-		snprintf(abstract, sizeof(abstract), "@%s", config->path);
-		options.path = abstract;
-	}
-	int error = bind_open(&options, ret, &syscall);
+	int error = bind_open(options, ret, &syscall);
 
 	if (error < 0) {
 		wanted_address(config, address, sizeof(address));
@@ -92,6 +91,36 @@ static int open_own(const struct config_listener *config, struct bound *ret)
 			 net_error_message(error), syscall, advice(config, error));
 	}
 	return error;
+}
+
+/* The kernel lets every program of our user join a port that is opened for reuse: a socket that is
+ * not tells whether one is there already. */
+static int open_reusable(const struct config_listener *config, struct bind_options *options,
+			 struct bound *ret)
+{
+	struct bound probe;
+	int error = config->port ? open_bound(config, options, &probe) : 0;
+
+	if (error < 0)
+		return error;
+	if (config->port)
+		bound_close(&probe);
+	options->reuse_port = true;
+	return open_bound(config, options, ret);
+}
+
+static int open_own(const struct config_listener *config, struct bound *ret)
+{
+	struct bind_options options = own_options(config);
+	char abstract[LISTENER_ADDRESS_SIZE];
+
+	if (config->distribute == DISTRIBUTE_REUSE_PORT)
+		return open_reusable(config, &options, ret);
+	if (config->kind == CONFIG_ABSTRACT) {
+		snprintf(abstract, sizeof(abstract), "@%s", config->path);
+		options.path = abstract;
+	}
+	return open_bound(config, &options, ret);
 }
 
 static bool is_listening_stream(int fd)
@@ -141,7 +170,50 @@ static int open_systemd(const struct config_listener *config, struct bound *ret)
 	return fd;
 }
 
-int listener_open(const struct config_listener *config, uint32_t id, struct listener *ret)
+static int add_handle(struct listener *l, const struct bound *bound)
+{
+	struct handle *more = reallocarray(l->handles, l->n_handles + 1, sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	more[l->n_handles++] = (struct handle){.bound = *bound};
+	l->handles = more;
+	return 0;
+}
+
+/* Opens one more at the address that the first one got, whatever was asked for. */
+static int open_another(struct listener *l)
+{
+	struct bind_options options = own_options(l->config);
+	struct net_address first;
+	struct bound bound;
+	int error;
+
+	addr_to_net(&l->handles[0].bound.addr, &first);
+	if (l->config->host)
+		options.host = first.address;
+	options.port = first.port;
+	options.reuse_port = true;
+	error = open_bound(l->config, &options, &bound);
+	if (error < 0)
+		return error;
+
+	error = add_handle(l, &bound);
+	if (error < 0)
+		bound_close(&bound);
+	return error;
+}
+
+int listener_grow(struct listener *l, unsigned int slots)
+{
+	int error = 0;
+
+	while (error == 0 && l->config->distribute == DISTRIBUTE_REUSE_PORT && l->n_handles < slots)
+		error = open_another(l);
+	return error;
+}
+
+static int open_first(struct listener *l)
 {
 	typedef int open_fn(const struct config_listener *, struct bound *);
 	static open_fn *const open_kind[] = {
@@ -149,42 +221,72 @@ int listener_open(const struct config_listener *config, uint32_t id, struct list
 		[CONFIG_ABSTRACT] = open_own,    [CONFIG_FD] = open_fd,
 		[CONFIG_SYSTEMD] = open_systemd,
 	};
+	struct bound bound;
+	int error = open_kind[l->config->kind](l->config, &bound);
+
+	if (error < 0)
+		return error;
+	error = add_handle(l, &bound);
+	if (error < 0)
+		bound_close(&bound);
+	return error;
+}
+
+/* What is not as usual, for the log. */
+static const char *manner(const struct config_listener *config)
+{
+	if (config->exclusive)
+		return ", exclusive";
+	return config->distribute == DISTRIBUTE_REUSE_PORT ? ", reuse-port" : "";
+}
+
+int listener_open(const struct config_listener *config, uint32_t id, unsigned int slots,
+		  struct listener *ret)
+{
 	char hint[LISTENER_ADDRESS_SIZE + 64];
 	int error;
 
-	*ret = (struct listener){.id = id, .config = config, .bound.fd = -1};
-	error = open_kind[config->kind](config, &ret->bound);
+	*ret = (struct listener){.id = id, .config = config};
+	error = open_first(ret);
+	if (error == 0)
+		error = listener_grow(ret, slots);
 	if (error < 0) {
-		ret->bound.fd = -1;
+		listener_close(ret);
 		return error;
 	}
 
-	addr_format(&ret->bound.addr, ret->address, sizeof(ret->address));
+	ret->family = ret->handles[0].bound.addr.sa.sa_family;
+	addr_format(&ret->handles[0].bound.addr, ret->address, sizeof(ret->address));
 	listener_hint(ret, hint, sizeof(hint));
 	log_info("listener \"%s\" (%s%s) listens on %s; try: %s", config->name,
-		 handler_name(config->handler), config->exclusive ? ", exclusive" : "",
-		 ret->address, hint);
+		 handler_name(config->handler), manner(config), ret->address, hint);
 	return 0;
 }
 
 void listener_close(struct listener *l)
 {
-	if (l->bound.fd == -1)
-		return;
-	bound_close(&l->bound);
-	l->bound.fd = -1;
+	for (size_t i = 0; i < l->n_handles; i++)
+		bound_close(&l->handles[i].bound);
+	free(l->handles);
+	l->handles = NULL;
+	l->n_handles = 0;
+}
+
+bool listener_has_owners(const struct listener *l)
+{
+	return l->config->exclusive || l->config->distribute == DISTRIBUTE_REUSE_PORT;
 }
 
 const char *listener_kind(const struct listener *l)
 {
-	if (l->bound.addr.sa.sa_family != AF_UNIX)
+	if (l->family != AF_UNIX)
 		return "tcp";
 	return l->address[0] == '@' ? "abstract" : "unix";
 }
 
 void listener_hint(const struct listener *l, char *text, size_t size)
 {
-	const struct addr *a = &l->bound.addr;
+	const struct addr *a = &l->handles[0].bound.addr;
 
 	if (a->sa.sa_family == AF_INET6)
 		snprintf(text, size, "printf hi | nc -N %s %u",

@@ -1,6 +1,7 @@
-/* One listening socket of the supervisor, from the configuration to a descriptor.
+/* A listener of the supervisor, from the configuration to its socket, or with reuse-port to one
+ * for each slot.
  *
- * Owns:   the descriptor until listener_close(), and the file of a path that it made, which is
+ * Owns:   the descriptors until listener_close(), and the file of a path that it made, which is
  *         removed only if it is still the same file.
  * Errors: listener_open() returns -errno and logs why, with the place in the configuration and
  *         what can be done.
@@ -8,6 +9,8 @@
 #ifndef USHER_DAEMON_LISTENER_H
 #define USHER_DAEMON_LISTENER_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/net/bind.h"
@@ -17,19 +20,35 @@
 
 struct child;
 
+/* One socket. */
+struct handle {
+	struct bound bound;
+	struct child *owner; /* the one worker that accepts, NULL: nobody; of a shared one: NULL */
+};
+
 struct listener {
 	uint32_t id;
 	const struct config_listener *config;
-	struct bound bound;
+	struct handle *handles; /* with reuse-port the first is for slot 1, and so on */
+	size_t n_handles;
+	int family;                          /* AF_UNIX, AF_INET or AF_INET6 */
 	char address[LISTENER_ADDRESS_SIZE]; /* the real one: a port 0 is resolved */
-	struct child *owner;                 /* of an exclusive one: who accepts, NULL: nobody */
 };
 
-/* config is borrowed. */
-int listener_open(const struct config_listener *config, uint32_t id, struct listener *ret);
+/* config is borrowed. With reuse-port slots sockets are opened, else one. An address that another
+ * program listens on is taken, even if that one would share it. */
+int listener_open(const struct config_listener *config, uint32_t id, unsigned int slots,
+		  struct listener *ret);
+
+/* Sees to it that there is a socket for each of so many slots. Those for more stay: closing one
+ * would reset what waits in its queue. On failure those that were opened stay as well. */
+int listener_grow(struct listener *listener, unsigned int slots);
 
 /* Closing twice is allowed. */
 void listener_close(struct listener *listener);
+
+/* Whether each of its sockets is accepted on by one worker at a time. */
+bool listener_has_owners(const struct listener *listener);
 
 /* "tcp", "unix" or "abstract". */
 const char *listener_kind(const struct listener *listener);

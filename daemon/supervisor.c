@@ -4,6 +4,7 @@
 
 #include "common/log.h"
 #include "common/macros.h"
+#include "daemon/assign.h"
 #include "daemon/backoff.h"
 #include "daemon/lifecycle.h"
 #include "daemon/notify.h"
@@ -163,12 +164,28 @@ static unsigned int count_slots(const struct supervisor *s)
 	return count;
 }
 
+static int grow_listeners(struct supervisor *s, unsigned int workers)
+{
+	int error = 0;
+
+	for (size_t i = 0; error == 0 && i < s->n_listeners; i++)
+		error = listener_grow(&s->listeners[i], workers);
+	/* Clients come to a new socket at once. */
+	assign_owned(s);
+	return error;
+}
+
 int supervisor_scale(struct supervisor *s, unsigned int workers)
 {
+	int error;
+
 	if (workers < 1 || workers > CONFIG_WORKERS_MAX)
 		return -ERANGE;
 	if (s->state == SUPERVISOR_STOPPING)
 		return -ESHUTDOWN;
+	error = grow_listeners(s, workers);
+	if (error < 0)
+		return error;
 
 	log_info("scaling from %u to %u workers", s->workers, workers);
 	s->workers = workers;
@@ -213,7 +230,8 @@ static int open_listeners(struct supervisor *s)
 	int first_error = 0;
 
 	for (size_t i = 0; i < s->config->n_listeners; i++) {
-		int error = listener_open(&s->config->listeners[i], (uint32_t)i, &s->listeners[i]);
+		int error = listener_open(&s->config->listeners[i], (uint32_t)i, s->workers,
+					  &s->listeners[i]);
 
 		if (error < 0 && first_error == 0)
 			first_error = error;

@@ -53,7 +53,7 @@ void supervisor_start(struct supervisor *supervisor);
 void supervisor_stop(struct supervisor *supervisor);
 
 /* More or fewer workers. Those that are too many drain. -ERANGE: not 1 to CONFIG_WORKERS_MAX;
- * -ESHUTDOWN: it stops. */
+ * -ESHUTDOWN: it stops; or why a socket for another slot cannot be opened: then nothing changes. */
 int supervisor_scale(struct supervisor *supervisor, unsigned int workers);
 
 /* Adds a worker in the lowest slot that is free. */

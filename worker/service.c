@@ -87,6 +87,7 @@ int service_new(struct ev_loop *loop, const struct service_options *options, int
 	if (!service)
 		return -ENOMEM;
 	service->listener = options->listener;
+	service->handle = options->handle;
 	service->handler = handlers[options->handler];
 	service->on_idle = on_idle;
 	service->ctx = ctx;
@@ -122,6 +123,9 @@ void service_stop(struct service *service, bool empty_queue)
 {
 	int error;
 
+	if (service->stopped)
+		return;
+	service->stopped = true;
 	if (empty_queue)
 		server_empty_queue(service->server);
 	forget_fd(service);

@@ -1,5 +1,5 @@
-/* One listener as a worker serves it: a server on the handle that came, and the handler that gets
- * its connections.
+/* One socket of a listener as a worker serves it: a server on the handle that came, and the handler
+ * that gets its connections.
  *
  * Owns:   the server, its connections and the handler's text.
  * Order:  on_idle comes once, after service_stop(), when the last connection has ended. */
@@ -19,7 +19,9 @@ typedef void service_idle_fn(struct service *service, void *ctx);
 struct service {
 	LIST_ENTRY(service) link; /* the owner's */
 	uint32_t listener;        /* the supervisor's number for it */
+	uint32_t handle;          /* and for the socket among the listener's */
 	int fd;                   /* the server's; -1 once it is closed */
+	bool stopped;
 	struct net_server *server;
 	const struct handler *handler;
 	struct handler_text text;
@@ -30,6 +32,7 @@ struct service {
 /* What a service is made of; name is for the log, the texts need no NUL at the end. */
 struct service_options {
 	uint32_t listener;
+	uint32_t handle;
 	uint32_t handler; /* enum handler_kind, unchecked */
 	struct handler_text text;
 };

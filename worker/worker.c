@@ -42,14 +42,28 @@ static void on_idle(struct service *service, void *ctx)
 	end_if_idle(ctx);
 }
 
-static struct service *find_service(struct worker *w, uint32_t listener)
+/* Not one that only waits for its last connections: its socket may come again. */
+static struct service *find_service(struct worker *w, uint32_t listener, uint32_t handle)
 {
 	struct service *service;
 
 	LIST_FOREACH (service, &w->services, link)
-		if (service->listener == listener)
+		if (service->listener == listener && service->handle == handle && !service->stopped)
 			return service;
 	return NULL;
+}
+
+/* Those of one listener stand together, so that they are counted together. */
+static void insert_service(struct worker *w, struct service *service)
+{
+	struct service *other;
+
+	LIST_FOREACH (other, &w->services, link)
+		if (other->listener == service->listener) {
+			LIST_INSERT_AFTER(other, service, link);
+			return;
+		}
+	LIST_INSERT_HEAD(&w->services, service, link);
 }
 
 static void on_serve(struct worker *w, struct ipc_message *message)
@@ -58,12 +72,14 @@ static void on_serve(struct worker *w, struct ipc_message *message)
 	const char *text = message->tail;
 	struct service *service;
 
-	if (body->name_size > message->tail_count || find_service(w, body->listener)) {
+	if (body->name_size > message->tail_count ||
+	    find_service(w, body->listener, body->handle)) {
 		fail(w, "a listener that came", -EPROTO);
 		return;
 	}
 	struct service_options options = {
 		.listener = body->listener,
+		.handle = body->handle,
 		.handler = body->handler,
 		.text = {text + body->name_size, message->tail_count - body->name_size},
 	};
@@ -73,7 +89,7 @@ static void on_serve(struct worker *w, struct ipc_message *message)
 		return;
 	}
 	message->fds[0] = -1;
-	LIST_INSERT_HEAD(&w->services, service, link);
+	insert_service(w, service);
 	if (w->draining)
 		service_stop(service, false);
 }
@@ -81,7 +97,7 @@ static void on_serve(struct worker *w, struct ipc_message *message)
 static void on_release(struct worker *w, struct ipc_message *message)
 {
 	const struct ipc_release *body = message->body;
-	struct service *service = find_service(w, body->listener);
+	struct service *service = find_service(w, body->listener, body->handle);
 
 	if (service)
 		service_stop(service, false);
@@ -98,6 +114,11 @@ static void on_start(struct worker *w, struct ipc_message *message)
 		send_or_fail(w, IPC_READY, NULL, NULL, 0);
 }
 
+static uint32_t connections_of(const struct service *service)
+{
+	return (uint32_t)net_server_connections(service->server);
+}
+
 static void on_count(struct worker *w, struct ipc_message *message)
 {
 	const struct ipc_count *question = message->body;
@@ -107,13 +128,17 @@ static void on_count(struct worker *w, struct ipc_message *message)
 	size_t n_rows = 0;
 
 	LIST_FOREACH (service, &w->services, link) {
+		if (n_rows > 0 && rows[n_rows - 1].listener == service->listener) {
+			rows[n_rows - 1].connections += connections_of(service);
+			continue;
+		}
 		if (n_rows == ARRAY_LEN(rows)) {
 			send_or_fail(w, IPC_COUNTED, &answer, rows, n_rows);
 			n_rows = 0;
 		}
 		rows[n_rows++] = (struct ipc_counted_row){
 			.listener = service->listener,
-			.connections = (uint32_t)net_server_connections(service->server),
+			.connections = connections_of(service),
 		};
 	}
 	answer.last = 1;

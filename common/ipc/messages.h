@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 /* Changes with every change of the table; both sides must have the same. */
-#define IPC_VERSION 1
+#define IPC_VERSION 2
 
 /* The channel's descriptor number is in this environment variable of a worker. */
 #define IPC_CHANNEL_VARIABLE "USHER_CHANNEL"
@@ -36,15 +36,18 @@ struct ipc_welcome {
 	uint32_t orphan_timeout_ms; /* for the drain after the supervisor has gone */
 };
 
-/* The tail holds the listener's name and then the handler's text. */
+/* The tail holds the listener's name and then the handler's text. A listener may have several
+ * sockets, its handles. */
 struct ipc_serve {
 	uint32_t listener;
+	uint32_t handle;
 	uint32_t handler; /* enum handler_kind */
 	uint32_t name_size;
 };
 
 struct ipc_release {
 	uint32_t listener;
+	uint32_t handle;
 };
 
 struct ipc_count {

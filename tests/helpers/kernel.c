@@ -33,16 +33,25 @@ static long count_lines(const char *text, const char *containing)
 	return lines;
 }
 
-long kernel_tcp_connections(int port)
+static long tcp_sockets(const char *state, int port)
 {
 	char local[16];
-	const char *const argv[] = {"/bin/ss", "-Htn", "state", "established",
-				    "sport",   "=",    local,   NULL};
+	const char *const argv[] = {"/bin/ss", "-Htn", "state", state, "sport", "=", local, NULL};
 	AUTO_FREE char *out = NULL;
 
 	snprintf(local, sizeof(local), ":%d", port);
 	assert_int_equal(process_run(&(struct process_options){.argv = argv}, &out, NULL), 0);
 	return count_lines(out, NULL);
+}
+
+long kernel_tcp_connections(int port)
+{
+	return tcp_sockets("established", port);
+}
+
+long kernel_tcp_listeners(int port)
+{
+	return tcp_sockets("listening", port);
 }
 
 long kernel_unix_connections(const char *path)

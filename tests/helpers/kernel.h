@@ -10,6 +10,9 @@
 /* Established TCP connections whose local port is port, that is the server's ends. By ss(8). */
 long kernel_tcp_connections(int port);
 
+/* Sockets that listen on a TCP port, however many processes have one of them. */
+long kernel_tcp_listeners(int port);
+
 /* Established connections of a Unix socket's path ("@name": abstract), the server's ends. */
 long kernel_unix_connections(const char *path);
 

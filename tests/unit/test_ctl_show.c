@@ -32,9 +32,11 @@ static void status_is_three_tables(void **state)
 	       "\"age_s\":45.9,\"restarts\":0},{\"worker\":12,\"slot\":1,\"pid\":null,"
 	       "\"state\":\"backing-off\",\"age_s\":100000,\"restarts\":3}],"
 	       "\"listeners\":[{\"name\":\"echo\",\"address\":\"[::]:8124\",\"kind\":\"tcp\","
-	       "\"exclusive\":false,\"owner\":null,\"handler\":\"echo\"},"
+	       "\"exclusive\":false,\"distribute\":\"reuse-port\",\"owner\":null,"
+	       "\"handler\":\"echo\"},"
 	       "{\"name\":\"status\",\"address\":\"/run/usher/status.sock\",\"kind\":\"unix\","
-	       "\"exclusive\":true,\"owner\":1,\"handler\":\"reply\"}]}",
+	       "\"exclusive\":true,\"distribute\":\"shared\",\"owner\":1,"
+	       "\"handler\":\"reply\"}]}",
 	       "USHERD  PID  STATE    UPTIME  CONFIG\n"
 	       "0.1.0   812  running  2h 03m  /etc/usher/usher.yaml\n"
 	       "\n"
@@ -42,9 +44,9 @@ static void status_is_three_tables(void **state)
 	       "     1     0  813  ready           45s         0\n"
 	       "    12     1    -  backing-off  1d 03h         3\n"
 	       "\n"
-	       "LISTENER  ADDRESS                 KIND  EXCLUSIVE  OWNER  HANDLER\n"
-	       "echo      [::]:8124               tcp   no             -  echo\n"
-	       "status    /run/usher/status.sock  unix  yes            1  reply\n");
+	       "LISTENER  ADDRESS                 KIND  EXCLUSIVE  DISTRIBUTE  OWNER  HANDLER\n"
+	       "echo      [::]:8124               tcp   no         reuse-port      -  echo\n"
+	       "status    /run/usher/status.sock  unix  yes        shared          1  reply\n");
 }
 
 static void connections_are_sums_and_a_row_per_worker(void **state)
@@ -93,7 +95,7 @@ static void what_an_answer_lacks_is_a_dash(void **state)
 	       "     -     -    -  -        -         -\n"
 	       "     -     -    -  -        -         -\n"
 	       "\n"
-	       "LISTENER  ADDRESS  KIND  EXCLUSIVE  OWNER  HANDLER\n");
+	       "LISTENER  ADDRESS  KIND  EXCLUSIVE  DISTRIBUTE  OWNER  HANDLER\n");
 	expect(ctl_show_connections, "{}",
 	       "LISTENER  CONNECTIONS\n"
 	       "(all)               -\n"
