@@ -61,8 +61,8 @@ static size_t collect(struct msghdr *message, int *fds, size_t max)
 	return came;
 }
 
-ssize_t fdpass_recv(int socket, void *data, size_t size, int *fds, size_t max_fds,
-		    size_t *ret_n_fds)
+ssize_t fdpass_recv_lossy(int socket, void *data, size_t size, int *fds, size_t max_fds,
+			  size_t *ret_n_fds, bool *ret_lost)
 {
 	union control control;
 	struct iovec part = {data, size};
@@ -81,11 +81,27 @@ ssize_t fdpass_recv(int socket, void *data, size_t size, int *fds, size_t max_fd
 		return -errno;
 
 	came = collect(&message, fds, max_fds);
-	if (came > max_fds || message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) {
+	*ret_lost = came > max_fds || message.msg_flags & MSG_CTRUNC;
+	if (*ret_lost || message.msg_flags & MSG_TRUNC) {
 		for (size_t i = 0; i < came && i < max_fds; i++)
 			close_fd(fds[i]);
-		return message.msg_flags & MSG_TRUNC ? -EMSGSIZE : -EOVERFLOW;
+		came = 0;
 	}
+	if (message.msg_flags & MSG_TRUNC)
+		return -EMSGSIZE;
 	*ret_n_fds = came;
+	return received;
+}
+
+ssize_t fdpass_recv(int socket, void *data, size_t size, int *fds, size_t max_fds,
+		    size_t *ret_n_fds)
+{
+	bool lost = false;
+	size_t n_fds = 0;
+	ssize_t received = fdpass_recv_lossy(socket, data, size, fds, max_fds, &n_fds, &lost);
+
+	if (received < 0 || lost)
+		return received < 0 ? received : -EOVERFLOW;
+	*ret_n_fds = n_fds;
 	return received;
 }

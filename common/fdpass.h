@@ -6,6 +6,7 @@
 #ifndef USHER_COMMON_FDPASS_H
 #define USHER_COMMON_FDPASS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -25,5 +26,10 @@ ssize_t fdpass_send(int socket, const struct iovec *parts, size_t n_parts, const
  * may still bring descriptors. */
 ssize_t fdpass_recv(int socket, void *data, size_t size, int *fds, size_t max_fds,
 		    size_t *ret_n_fds);
+
+/* The same for messages that are of use without their descriptors: where those were lost, this
+ * returns the message's size and sets *ret_lost, and those that came are closed. */
+ssize_t fdpass_recv_lossy(int socket, void *data, size_t size, int *fds, size_t max_fds,
+			  size_t *ret_n_fds, bool *ret_lost);
 
 #endif

@@ -15,10 +15,10 @@
 /* A packet that waits for room in the kernel. */
 struct channel_packet {
 	STAILQ_ENTRY(channel_packet) link;
-	int fds[IPC_FDS_MAX];
 	size_t n_fds;
 	size_t size;
-	char data[];
+	char *data; /* behind the descriptors */
+	int fds[];
 };
 
 int channel_pair(int ret_fds[2])
@@ -38,12 +38,13 @@ static void packet_free(struct channel_packet *packet)
 static int packet_new(const void *data, size_t size, const int *fds, size_t n_fds,
 		      struct channel_packet **ret)
 {
-	struct channel_packet *packet = malloc(sizeof(*packet) + size);
+	struct channel_packet *packet = malloc(sizeof(*packet) + n_fds * sizeof(*fds) + size);
 
 	if (!packet)
 		return -ENOMEM;
 	packet->n_fds = 0;
 	packet->size = size;
+	packet->data = (char *)(packet->fds + n_fds);
 	memcpy(packet->data, data, size);
 
 	/* The caller may close his own before this one is sent. */
@@ -145,7 +146,7 @@ int channel_send(struct channel *channel, enum ipc_type type, const void *body, 
 		 size_t tail_count, const int *fds)
 {
 	alignas(uint32_t) char packet[IPC_PACKET_MAX];
-	size_t n_fds = ipc_fd_count(type);
+	size_t n_fds = ipc_fd_count(type, tail_count);
 	int size, error = -EAGAIN;
 
 	if (channel->fd == -1)
@@ -170,28 +171,30 @@ static bool receive(struct channel *channel)
 	struct ipc_message message;
 	const char *why;
 	size_t n_fds = 0;
+	bool lost = false;
 	ssize_t size;
 
-	size = fdpass_recv(channel->fd, packet, sizeof(packet), fds, ARRAY_LEN(fds), &n_fds);
+	size = fdpass_recv_lossy(channel->fd, packet, sizeof(packet), fds, ARRAY_LEN(fds), &n_fds,
+				 &lost);
 	if (size == -EAGAIN)
 		return false;
 	/* The other end closed and left messages unread: told once, before what it sent itself. */
 	if (size == -ECONNRESET)
 		return true;
 	/* With descriptors it is no end but an empty packet, and they are closed below. */
-	if (size == 0 && n_fds == 0) {
+	if (size == 0 && n_fds == 0 && !lost) {
 		lose(channel, 0, "it closed its channel");
 		return false;
 	}
 	if (size < 0) {
 		lose(channel, (int)size,
-		     size == -EMSGSIZE    ? "it sent a message that is too long"
-		     : size == -EOVERFLOW ? "descriptors of its message were lost"
-					  : "its channel cannot be read");
+		     size == -EMSGSIZE ? "it sent a message that is too long"
+				       : "its channel cannot be read");
 		return false;
 	}
 
-	int error = ipc_decode(channel->other, packet, (size_t)size, n_fds, &message, &why);
+	int error = ipc_decode(channel->other, packet, (size_t)size, lost ? IPC_FDS_LOST : n_fds,
+			       &message, &why);
 	if (error == 0) {
 		message.fds = fds;
 		channel->ops->on_message(channel, &message, channel->ctx);
@@ -203,6 +206,12 @@ static bool receive(struct channel *channel)
 		return false;
 	}
 	return channel->fd != -1;
+}
+
+void channel_finish(struct channel *channel)
+{
+	while (channel->fd != -1 && receive(channel))
+		;
 }
 
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)

@@ -63,6 +63,10 @@ int channel_open(struct channel *channel, struct ev_loop *loop, int fd, enum ipc
 /* Closes at once; what is queued is lost. Closing twice is allowed. */
 void channel_close(struct channel *channel);
 
+/* Receives all that has come, and if the other end has closed tells that as well: for an end that
+ * is known to send no more. */
+void channel_finish(struct channel *channel);
+
 /* Sends a message of the table, or queues it. fds are as many as the table says, and borrowed.
  * Returns 0, -EPIPE when the channel is closed or the other end takes no more (which on_lost then
  * tells from the loop), -ENOBUFS when the queue is full, -EMSGSIZE, or what else sending met. */

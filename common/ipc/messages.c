@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <stdalign.h>
 #include <string.h>
+#include <sys/un.h>
+
+#include "common/fdpass.h"
 
 struct header {
 	uint32_t type;
@@ -28,9 +31,14 @@ static const struct row rows[IPC_TYPE_END] = {
 	static_assert(sizeof(struct body) % sizeof(uint32_t) == 0, #body " has padding");        \
 	static_assert(alignof(struct body) <= alignof(uint32_t), #body " needs more alignment"); \
 	static_assert(alignof(struct tail) <= alignof(uint32_t), #tail " needs more alignment"); \
-	static_assert((descriptors) <= IPC_FDS_MAX, #name " has too many descriptors");
+	static_assert((descriptors) <= IPC_FDS_MAX || (descriptors) == IPC_FDS_EACH,             \
+		      #name " has too many descriptors");
 IPC_TABLE(X)
 #undef X
+
+static_assert(IPC_FDS_MAX == FDPASS_MAX, "a packet is to carry as many as the kernel lets it");
+static_assert(sizeof(((struct ipc_peer *)0)->address) >= sizeof(struct sockaddr_un),
+	      "an address does not fit");
 
 static const struct row *row_of(uint32_t type)
 {
@@ -44,9 +52,14 @@ const char *ipc_type_name(unsigned int type)
 	return row ? row->name : "?";
 }
 
-size_t ipc_fd_count(enum ipc_type type)
+static size_t count_fds(const struct row *row, size_t tail_count)
 {
-	return rows[type].descriptors;
+	return row->descriptors == IPC_FDS_EACH ? tail_count : row->descriptors;
+}
+
+size_t ipc_fd_count(enum ipc_type type, size_t tail_count)
+{
+	return count_fds(&rows[type], tail_count);
 }
 
 int ipc_encode(enum ipc_type type, const void *body, const void *tail, size_t tail_count,
@@ -59,6 +72,8 @@ int ipc_encode(enum ipc_type type, const void *body, const void *tail, size_t ta
 	assert(row && (tail_count == 0 || row->tail > 0));
 	if (tail_count > 0 &&
 	    tail_count > (IPC_PACKET_MAX - sizeof(header) - row->body) / row->tail)
+		return -EMSGSIZE;
+	if (count_fds(row, tail_count) > IPC_FDS_MAX)
 		return -EMSGSIZE;
 
 	end = mempcpy(end, &header, sizeof(header));
@@ -82,9 +97,16 @@ static const char *complaint(enum ipc_side sender, const struct row *row, size_t
 	size_t rest = size - sizeof(struct header) - row->body;
 	if (row->tail == 0 ? rest > 0 : rest % row->tail != 0)
 		return "a message of the wrong size";
-	if (n_fds != row->descriptors)
+	size_t wanted = count_fds(row, row->tail ? rest / row->tail : 0);
+	if (wanted > IPC_FDS_MAX || (n_fds != IPC_FDS_LOST && n_fds != wanted))
 		return "a message with the wrong number of descriptors";
 	return NULL;
+}
+
+/* A message of connections is answered without them: they are refused. */
+static bool is_lost(const struct row *row, size_t n_fds)
+{
+	return n_fds == IPC_FDS_LOST && row->descriptors != IPC_FDS_EACH;
 }
 
 int ipc_decode(enum ipc_side sender, const void *packet, size_t size, size_t n_fds,
@@ -102,6 +124,10 @@ int ipc_decode(enum ipc_side sender, const void *packet, size_t size, size_t n_f
 	*ret_why = complaint(sender, row, size, n_fds);
 	if (*ret_why)
 		return -EPROTO;
+	if (is_lost(row, n_fds)) {
+		*ret_why = "descriptors of its message were lost";
+		return -EOVERFLOW;
+	}
 
 	const char *body = (const char *)packet + sizeof(header);
 	*ret = (struct ipc_message){
@@ -109,7 +135,8 @@ int ipc_decode(enum ipc_side sender, const void *packet, size_t size, size_t n_f
 		.body = body,
 		.tail = body + row->body,
 		.tail_count = row->tail ? (size - sizeof(header) - row->body) / row->tail : 0,
-		.n_fds = n_fds,
+		.n_fds = n_fds == IPC_FDS_LOST ? 0 : n_fds,
+		.lost = n_fds == IPC_FDS_LOST,
 	};
 	return 0;
 }

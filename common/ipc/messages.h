@@ -6,15 +6,24 @@
  *
  * A worker says HELLO; the supervisor answers WELCOME, a SERVE for each listener and START; the
  * worker answers READY. From then on SERVE and RELEASE may come at any time. After DRAIN the
- * worker stops accepting, says DRAINING, and ends when its connections have, or at the deadline. */
+ * worker stops accepting, says DRAINING, and ends when its connections have, or at the deadline.
+ *
+ * A listener on which the supervisor accepts is announced by ADOPT instead of SERVE. Its
+ * connections come by HANDOFF to a worker that is ready, numbered through all listeners, and at
+ * most IPC_IN_FLIGHT_MAX of them are without an answer. The worker says REFUSED of those that it
+ * cannot serve, and then PROGRESS, which answers all up to a number; only after that it touches a
+ * connection. What is not answered belongs to the supervisor: it gives it to another worker when
+ * this one has died, or IPC_GRACE_MS after the moment until which the hand-off was valid. A worker
+ * therefore refuses what it finds too late. */
 #ifndef USHER_COMMON_IPC_MESSAGES_H
 #define USHER_COMMON_IPC_MESSAGES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* Changes with every change of the table; both sides must have the same. */
-#define IPC_VERSION 2
+#define IPC_VERSION 3
 
 /* The channel's descriptor number is in this environment variable of a worker. */
 #define IPC_CHANNEL_VARIABLE "USHER_CHANNEL"
@@ -50,6 +59,44 @@ struct ipc_release {
 	uint32_t handle;
 };
 
+/* The tail is that of SERVE. */
+struct ipc_adopt {
+	uint32_t listener;
+	uint32_t handler;
+	uint32_t name_size;
+	uint32_t tell_connections; /* 1: in PROGRESS, whenever their number has changed */
+};
+
+/* An unanswered connection is valid for so long, and so much later another worker gets it. */
+#define IPC_VALID_MS 1000
+#define IPC_GRACE_MS 250
+
+/* So many connections may be unanswered by one worker. */
+#define IPC_IN_FLIGHT_MAX 256
+
+/* The tail has a row for each connection, in the order of their numbers. */
+struct ipc_handoff {
+	uint32_t listener;
+	uint32_t first; /* the number of the first one; the first ever is 1, and they wrap around */
+	uint32_t
+		valid_until[2]; /* milliseconds of CLOCK_MONOTONIC: the lower half, the upper one */
+};
+
+/* Who has connected, as accept(2) told: later the connection may no longer know. */
+struct ipc_peer {
+	uint32_t size;
+	uint32_t address[28]; /* a struct sockaddr of any family that there is here */
+};
+
+struct ipc_progress {
+	uint32_t taken; /* all up to this number are the worker's, but for those refused before */
+};
+
+struct ipc_refused_row {
+	uint32_t number;
+	uint32_t reason; /* an errno */
+};
+
 struct ipc_count {
 	uint32_t request;
 };
@@ -69,6 +116,13 @@ struct ipc_drain {
 	uint32_t empty_queue; /* 1: accept what is queued first, for nobody else will */
 };
 
+/* In place of a number of descriptors: one for each element of the tail. Such a message arrives
+ * even when the receiver could not take its descriptors. */
+#define IPC_FDS_EACH ((size_t)-2)
+
+/* The number of descriptors of a message that lost them on its way. */
+#define IPC_FDS_LOST ((size_t)-1)
+
 /* clang-format off */
 /*        name      wire  sent by     body          tail             descriptors */
 #define IPC_TABLE(X)                                                  \
@@ -81,7 +135,11 @@ struct ipc_drain {
 	X(COUNT,    7,    SUPERVISOR, ipc_count,    ipc_none,        0) \
 	X(COUNTED,  8,    WORKER,     ipc_counted,  ipc_counted_row, 0) \
 	X(DRAIN,    9,    SUPERVISOR, ipc_drain,    ipc_none,        0) \
-	X(DRAINING, 10,   WORKER,     ipc_none,     ipc_none,        0)
+	X(DRAINING, 10,   WORKER,     ipc_none,     ipc_none,        0) \
+	X(ADOPT,    11,   SUPERVISOR, ipc_adopt,    ipc_text,        0) \
+	X(HANDOFF,  12,   SUPERVISOR, ipc_handoff,  ipc_peer,        IPC_FDS_EACH) \
+	X(PROGRESS, 13,   WORKER,     ipc_progress, ipc_counted_row, 0) \
+	X(REFUSED,  14,   WORKER,     ipc_none,     ipc_refused_row, 0)
 /* clang-format on */
 
 /* One byte of a tail that is text; it need not end with a NUL. */
@@ -98,7 +156,7 @@ enum ipc_type {
 
 /* A packet is no longer than this, and carries no more descriptors. */
 #define IPC_PACKET_MAX 65536
-#define IPC_FDS_MAX    1
+#define IPC_FDS_MAX    253
 
 /* A message that was received and passed every check of the table. */
 struct ipc_message {
@@ -108,22 +166,25 @@ struct ipc_message {
 	size_t tail_count; /* elements */
 	int *fds;          /* whoever takes one puts -1 in its place */
 	size_t n_fds;
+	bool lost; /* n_fds is 0, though there should be one for each element of the tail */
 };
 
 /* "HELLO" for IPC_HELLO; "?" for what is no type. */
 const char *ipc_type_name(unsigned int type);
 
 /* Builds the packet of a message into packet, which holds IPC_PACKET_MAX bytes. The sizes of body
- * and tail are the table's. Returns the packet's size, or -EMSGSIZE when the tail is too long. */
+ * and tail are the table's. Returns the packet's size, or -EMSGSIZE when the tail is too long or
+ * has more descriptors than a packet can. */
 int ipc_encode(enum ipc_type type, const void *body, const void *tail, size_t tail_count,
 	       void *packet);
 
 /* Checks a packet that sender sent and points ret into it; packet must be aligned for uint32_t.
- * Returns 0, or -EPROTO and in ret_why a sentence for the log. */
+ * n_fds may be IPC_FDS_LOST. Returns 0; or, with a sentence for the log in ret_why, -EOVERFLOW for
+ * a message that is of no use without its descriptors, -EPROTO for any other fault. */
 int ipc_decode(enum ipc_side sender, const void *packet, size_t size, size_t n_fds,
 	       struct ipc_message *ret, const char **ret_why);
 
-/* The number of descriptors that the table gives to a message. */
-size_t ipc_fd_count(enum ipc_type type);
+/* The number of descriptors of a message with so many elements in its tail. */
+size_t ipc_fd_count(enum ipc_type type, size_t tail_count);
 
 #endif

@@ -16,7 +16,14 @@ const struct ipc_row *ipc_row_of(unsigned int type)
 	return NULL;
 }
 
+size_t ipc_row_fds(const struct ipc_row *row, size_t tail_count)
+{
+	return row->descriptors == IPC_FDS_EACH ? tail_count : row->descriptors;
+}
+
 size_t ipc_row_tail_max(const struct ipc_row *row)
 {
-	return row->tail ? (IPC_PACKET_MAX - sizeof(uint32_t) - row->body) / row->tail : 0;
+	size_t fits = row->tail ? (IPC_PACKET_MAX - sizeof(uint32_t) - row->body) / row->tail : 0;
+
+	return row->descriptors == IPC_FDS_EACH && fits > IPC_FDS_MAX ? IPC_FDS_MAX : fits;
 }

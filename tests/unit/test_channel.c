@@ -330,7 +330,7 @@ static void second_descriptor_is_refused_and_closed(void **state)
 
 		assert_int_equal(world_send_raw(w, bare_serve, sizeof(bare_serve), counts[i]),
 				 sizeof(bare_serve));
-		world_assert_lost_once(w, &w->worker, -EOVERFLOW);
+		world_assert_lost_once(w, &w->worker, -EPROTO);
 		assert_int_equal(w->worker.count, 0);
 		assert_int_equal(open_fd_count(), before - 1);
 	}

@@ -48,10 +48,13 @@ static void assert_accepted(const struct ipc_row *row, size_t size, size_t tail_
 	struct ipc_message m;
 	const char *why;
 
-	assert_int_equal(ipc_decode(row->side, packet, size, row->descriptors, &m, &why), 0);
+	size_t n_fds = ipc_row_fds(row, tail_count);
+
+	assert_int_equal(ipc_decode(row->side, packet, size, n_fds, &m, &why), 0);
+	assert_false(m.lost);
 	assert_int_equal(m.type, row->type);
 	assert_int_equal(m.tail_count, tail_count);
-	assert_int_equal(m.n_fds, row->descriptors);
+	assert_int_equal(m.n_fds, n_fds);
 	assert_ptr_equal(m.body, packet + HEADER_SIZE);
 	assert_ptr_equal(m.tail, packet + HEADER_SIZE + row->body);
 	assert_memory_equal(m.body, body, row->body);
@@ -84,7 +87,7 @@ static void every_truncation_is_refused(void **state)
 {
 	for (const struct ipc_row *row = ipc_rows; row->name; row++)
 		for (size_t size = 0, whole = encode(row, 0); size < whole; size++)
-			assert_refused(row->side, size, row->descriptors);
+			assert_refused(row->side, size, ipc_row_fds(row, 0));
 }
 
 static void every_extension_of_a_message_without_tail_is_refused(void **state)
@@ -93,7 +96,7 @@ static void every_extension_of_a_message_without_tail_is_refused(void **state)
 		size_t whole = encode(row, 0);
 
 		for (size_t size = whole + 1; row->tail == 0 && size <= IPC_PACKET_MAX; size++)
-			assert_refused(row->side, size, row->descriptors);
+			assert_refused(row->side, size, ipc_row_fds(row, 0));
 	}
 }
 
@@ -104,7 +107,8 @@ static void tail_of_broken_elements_is_refused(void **state)
 			continue;
 		for (size_t rest = 0, fixed = encode(row, 3) - 3 * row->tail; rest < 100; rest++)
 			if (rest % row->tail != 0)
-				assert_refused(row->side, fixed + rest, row->descriptors);
+				assert_refused(row->side, fixed + rest,
+					       ipc_row_fds(row, rest / row->tail));
 			else if (rest <= 3 * row->tail)
 				assert_accepted(row, fixed + rest, rest / row->tail);
 	}
@@ -113,15 +117,58 @@ static void tail_of_broken_elements_is_refused(void **state)
 static void message_of_the_other_side_is_refused(void **state)
 {
 	for (const struct ipc_row *row = ipc_rows; row->name; row++)
-		assert_refused(other(row->side), encode(row, 0), row->descriptors);
+		assert_refused(other(row->side), encode(row, 0), ipc_row_fds(row, 0));
 }
 
 static void every_wrong_count_of_descriptors_is_refused(void **state)
 {
 	for (const struct ipc_row *row = ipc_rows; row->name; row++)
 		for (size_t n = 0, size = encode(row, 0); n <= FDPASS_MAX; n++)
-			if (n != row->descriptors)
+			if (n != ipc_row_fds(row, 0))
 				assert_refused(row->side, size, n);
+}
+
+static void one_descriptor_for_each_element_is_neither_more_nor_fewer(void **state)
+{
+	const struct ipc_row *row = ipc_row_of(IPC_HANDOFF);
+	size_t size = encode(row, 3);
+
+	assert_int_equal(row->descriptors, IPC_FDS_EACH);
+	for (size_t n = 0; n <= FDPASS_MAX; n++)
+		if (n != 3)
+			assert_refused(row->side, size, n);
+	assert_int_equal(ipc_encode(row->type, body, tail, FDPASS_MAX + 1, packet), -EMSGSIZE);
+}
+
+/* IP-4 */
+static void a_message_of_connections_arrives_without_them_and_no_other_does(void **state)
+{
+	struct ipc_message m;
+	const char *why;
+
+	for (const struct ipc_row *row = ipc_rows; row->name; row++) {
+		size_t size = encode(row, row->tail ? 2 : 0);
+		int r = ipc_decode(row->side, packet, size, IPC_FDS_LOST, &m, &why);
+
+		if (row->type != IPC_HANDOFF) {
+			assert_int_equal(r, -EOVERFLOW);
+			continue;
+		}
+		assert_int_equal(r, 0);
+		assert_true(m.lost);
+		assert_int_equal(m.n_fds, 0);
+		assert_int_equal(m.tail_count, 2);
+	}
+}
+
+/* More than any packet could have had. */
+static void more_elements_than_descriptors_can_be_are_refused(void **state)
+{
+	const struct ipc_row *row = ipc_row_of(IPC_HANDOFF);
+	size_t size = encode(row, 0) + (FDPASS_MAX + 1) * row->tail;
+
+	assert_refused(row->side, size, FDPASS_MAX + 1);
+	assert_refused(row->side, size, IPC_FDS_LOST);
 }
 
 static void assert_type_is_unknown(uint32_t type)
@@ -167,7 +214,7 @@ static void every_type_has_its_own_number_and_name(void **state)
 	for (const struct ipc_row *row = ipc_rows; row->name; row++) {
 		assert_ptr_equal(ipc_row_of(row->type), row);
 		assert_string_equal(ipc_type_name(row->type), row->name);
-		assert_int_equal(ipc_fd_count(row->type), row->descriptors);
+		assert_int_equal(ipc_fd_count(row->type, 7), ipc_row_fds(row, 7));
 	}
 }
 
@@ -193,6 +240,9 @@ int main(void)
 		TEST(tail_of_broken_elements_is_refused),
 		TEST(message_of_the_other_side_is_refused),
 		TEST(every_wrong_count_of_descriptors_is_refused),
+		TEST(one_descriptor_for_each_element_is_neither_more_nor_fewer),
+		TEST(a_message_of_connections_arrives_without_them_and_no_other_does),
+		TEST(more_elements_than_descriptors_can_be_are_refused),
 		TEST(unknown_types_are_refused),
 		TEST(tail_that_is_too_long_is_not_encoded),
 		TEST(every_type_has_its_own_number_and_name),
