@@ -5,31 +5,63 @@
 #include "common/log.h"
 #include "daemon/supervisor.h"
 
+/* The listener's name and the handler's text, as messages carry them. */
+struct text {
+	char bytes[CONFIG_NAME_MAX + HANDLER_TEXT_MAX];
+	size_t name_size;
+	size_t size;
+};
+
+static void fill(struct text *text, const struct config_listener *config)
+{
+	char *end = mempcpy(text->bytes, config->name, strlen(config->name));
+
+	text->name_size = (size_t)(end - text->bytes);
+	if (config->handler_text)
+		end = mempcpy(end, config->handler_text, config->handler_text_size);
+	text->size = (size_t)(end - text->bytes);
+}
+
 static int send_handle(struct child *c, const struct listener *l, size_t index)
 {
-	const struct config_listener *config = l->config;
-	char text[CONFIG_NAME_MAX + HANDLER_TEXT_MAX];
-	char *end = mempcpy(text, config->name, strlen(config->name));
+	struct text text;
+
+	fill(&text, l->config);
 	struct ipc_serve message = {
 		.listener = l->id,
 		.handle = (uint32_t)index,
-		.handler = config->handler,
-		.name_size = (uint32_t)strlen(config->name),
+		.handler = l->config->handler,
+		.name_size = (uint32_t)text.name_size,
 	};
-
-	if (config->handler_text)
-		end = mempcpy(end, config->handler_text, config->handler_text_size);
-	return child_send(c, IPC_SERVE, &message, text, (size_t)(end - text),
+	return child_send(c, IPC_SERVE, &message, text.bytes, text.size,
 			  &l->handles[index].bound.fd);
+}
+
+static int announce(struct child *c, const struct listener *l)
+{
+	struct text text;
+
+	fill(&text, l->config);
+	struct ipc_adopt message = {
+		.listener = l->id,
+		.handler = l->config->handler,
+		.name_size = (uint32_t)text.name_size,
+	};
+	return child_send(c, IPC_ADOPT, &message, text.bytes, text.size, NULL);
 }
 
 int assign_shared(struct supervisor *s, struct child *c)
 {
 	int error = 0;
 
-	for (size_t i = 0; error == 0 && i < s->n_listeners; i++)
-		if (!listener_has_owners(&s->listeners[i]))
-			error = send_handle(c, &s->listeners[i], 0);
+	for (size_t i = 0; error == 0 && i < s->n_listeners; i++) {
+		const struct listener *l = &s->listeners[i];
+
+		if (distribute_hands_off(l->config->distribute))
+			error = announce(c, l);
+		else if (!listener_has_owners(l))
+			error = send_handle(c, l, 0);
+	}
 	return error;
 }
 

@@ -1,7 +1,8 @@
 /* Which worker accepts on which listener: on a shared one all of them, on an exclusive one a single
  * worker at a time, and another when that one ends. Of a reuse-port one each worker has the socket
  * of its slot, and in a slot without a worker that is ready another one stands in. A socket that
- * nobody accepts on keeps its queue in the kernel.
+ * nobody accepts on keeps its queue in the kernel. Of one whose connections are handed off all of
+ * them know, and none accepts.
  *
  * Errors: a worker that takes no message is killed, and logged; its end is told like any other.
  * Source: exclusive of server.listen() in the specification. */

@@ -37,6 +37,8 @@ static void on_exit_status(struct ev_loop *loop, ev_child *watcher, int events)
 	struct child *child = CONTAINER_OF(watcher, struct child, exit);
 
 	ev_child_stop(loop, watcher);
+	/* The signal of its end may overtake its last words. */
+	channel_finish(&child->channel);
 	ev_timer_stop(loop, &child->deadline);
 	channel_close(&child->channel);
 	child->status = watcher->rstatus;
@@ -69,6 +71,7 @@ int child_new(struct ev_loop *loop, unsigned int slot, size_t n_listeners,
 	child->ctx = ctx;
 	child->state = CHILD_BACKING_OFF;
 	child->channel.fd = -1;
+	handoff_init(&child->handoff);
 	ev_init(&child->exit, on_exit_status);
 	ev_init(&child->deadline, on_deadline);
 	*ret = child;
@@ -84,6 +87,7 @@ void child_free(struct child *child)
 	ev_child_stop(child->loop, &child->exit);
 	ev_timer_stop(child->loop, &child->deadline);
 	channel_close(&child->channel);
+	handoff_done(&child->handoff);
 	free(child->connections);
 	free(child);
 }
@@ -213,7 +217,6 @@ int child_send(struct child *child, enum ipc_type type, const void *body, const 
 
 void child_kill(struct child *child)
 {
-	channel_close(&child->channel);
 	/* Until it is reaped the number is its own, so no other process can be hit. */
 	if (ev_is_active(&child->exit))
 		kill(child->pid, SIGKILL);

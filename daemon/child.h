@@ -3,8 +3,8 @@
  *
  * Owns:   process, channel and watchers. ops and ctx are borrowed.
  * Errors: functions return 0 or -errno.
- * Order:  on_lost and on_exit come once per process, in either order. No callback frees the child
- *         but on_exit and on_deadline.
+ * Order:  all messages of a process come before its on_lost, and that before its on_exit; each of
+ *         those comes once. No callback frees the child but on_exit and on_deadline.
  * Source: fork(2), execveat(2), close_range(2), capabilities(7); ev(3), "ev_child". */
 #ifndef USHER_DAEMON_CHILD_H
 #define USHER_DAEMON_CHILD_H
@@ -16,6 +16,7 @@
 #include <sys/types.h>
 
 #include "common/ipc/channel.h"
+#include "daemon/handoff.h"
 
 /* The states of a worker, and their names for people and JSON. */
 #define CHILD_STATE_TABLE(X)                                                                      \
@@ -67,6 +68,7 @@ struct child {
 	unsigned int restarts;     /* of its slot */
 	unsigned int quick_deaths; /* in a row */
 	uint32_t *connections;     /* last told, by listener */
+	struct handoff handoff;    /* what is on its way to it */
 
 	/* to read */
 	unsigned int slot;
@@ -98,7 +100,7 @@ int child_spawn(struct child *child, unsigned int id, const struct child_program
 int child_send(struct child *child, enum ipc_type type, const void *body, const void *tail,
 	       size_t tail_count, const int *fds);
 
-/* Closes the channel and sends SIGKILL. */
+/* Sends SIGKILL. What it has said before, and that it ended, is still told. */
 void child_kill(struct child *child);
 
 /* on_deadline comes after timeout_ms, unless another deadline takes its place; 0: none. */

@@ -128,6 +128,7 @@ static void ask(struct count_query *query, struct child *child)
 		.connections = query->connections + query->n_answers * counter->n_listeners,
 	};
 	memcpy(answer->row.connections, child->connections, size);
+	handoff_count(&child->handoff, answer->row.connections);
 
 	/* A channel that takes no question makes a row of the last known figures. */
 	if (child_send(child, IPC_COUNT, &question, NULL, 0, NULL) == -EPIPE)

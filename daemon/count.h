@@ -1,7 +1,7 @@
 /* getConnections over all workers: a question to each, one result.
  *
  * A worker that dies meanwhile counts nothing, one that does not answer in time counts what it
- * said last, and its row says so.
+ * said last and what has been handed to it since, and its row says so.
  *
  * Owns:   the questions under way. ctx is borrowed until done is called.
  * Errors: functions return 0 or -errno.

@@ -4,21 +4,29 @@
 
 #include "common/macros.h"
 
-static const char *const names[DISTRIBUTE_END] = {
-#define X(name, text) [DISTRIBUTE_##name] = (text),
+static const struct {
+	const char *name;
+	bool hands_off;
+} ways[DISTRIBUTE_END] = {
+#define X(way, name, hands_off) [DISTRIBUTE_##way] = {name, hands_off},
 	DISTRIBUTE_TABLE(X)
 #undef X
 };
 
 const char *distribute_name(unsigned int way)
 {
-	return names[way];
+	return ways[way].name;
+}
+
+bool distribute_hands_off(enum distribute way)
+{
+	return ways[way].hands_off;
 }
 
 int distribute_find(const char *name, enum distribute *ret)
 {
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		if (strcmp(names[i], name) != 0)
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		if (strcmp(ways[i].name, name) != 0)
 			continue;
 		*ret = (enum distribute)i;
 		return 0;

@@ -5,12 +5,16 @@
 #ifndef USHER_DAEMON_DISTRIBUTE_H
 #define USHER_DAEMON_DISTRIBUTE_H
 
-#define DISTRIBUTE_TABLE(X)                                               \
-	X(SHARED, "shared")         /* every worker, on the one socket */ \
-	X(REUSE_PORT, "reuse-port") /* every worker, on a socket of its slot's own */
+#include <stdbool.h>
+
+/*        way          in YAML        the supervisor accepts and hands off */
+#define DISTRIBUTE_TABLE(X)                 \
+	X(SHARED, "shared", false)          \
+	X(ROUND_ROBIN, "round-robin", true) \
+	X(REUSE_PORT, "reuse-port", false)
 
 enum distribute {
-#define X(name, text) DISTRIBUTE_##name,
+#define X(way, name, hands_off) DISTRIBUTE_##way,
 	DISTRIBUTE_TABLE(X)
 #undef X
 		DISTRIBUTE_END
@@ -18,6 +22,9 @@ enum distribute {
 
 /* The name of a way below DISTRIBUTE_END. */
 const char *distribute_name(unsigned int way);
+
+/* Whether the supervisor accepts, and chooses a worker for each connection. */
+bool distribute_hands_off(enum distribute way);
 
 /* Returns 0 or -ENOENT. */
 int distribute_find(const char *name, enum distribute *ret);

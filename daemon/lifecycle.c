@@ -25,11 +25,18 @@ static enum child_state kill_it(struct supervisor *s, struct child *c)
 	return CHILD_STOPPING;
 }
 
+/* What breaks the rules is not listened to any more. */
+static enum child_state cut_off(struct supervisor *s, struct child *c)
+{
+	channel_close(&c->channel);
+	return kill_it(s, c);
+}
+
 static enum child_state out_of_order(struct supervisor *s, struct child *c)
 {
 	log_error("%s sent a message out of order while %s; killing it", child_name(c),
 		  child_state_name(c->state));
-	return kill_it(s, c);
+	return cut_off(s, c);
 }
 
 static enum child_state greet(struct supervisor *s, struct child *c)
@@ -137,10 +144,18 @@ static const char *describe_end(const struct child *c)
 	return text;
 }
 
-static enum child_state leave_slot(struct child *c)
+/* Nothing is left of it but its slot; what was on its way to it goes to others. */
+static void forget_process(struct supervisor *s, struct child *c)
+{
+	c->pid = 0;
+	memset(c->connections, 0, s->n_listeners * sizeof(*c->connections));
+	dispatch_bury(&s->dispatcher, c);
+}
+
+static enum child_state leave_slot(struct supervisor *s, struct child *c)
 {
 	log_info("%s %s", child_name(c), describe_end(c));
-	c->pid = 0;
+	forget_process(s, c);
 	return CHILD_DEAD;
 }
 
@@ -150,7 +165,7 @@ static enum child_state bury(struct supervisor *s, struct child *c)
 	unsigned int delay_ms;
 
 	if (c->retiring || s->state == SUPERVISOR_STOPPING)
-		return leave_slot(c);
+		return leave_slot(s, c);
 
 	c->restarts++;
 	c->quick_deaths = died_quickly(c) ? c->quick_deaths + 1 : 0;
@@ -161,8 +176,7 @@ static enum child_state bury(struct supervisor *s, struct child *c)
 		log_warning("%s %s, the %u. quick death in a row; next start in %u ms",
 			    child_name(c), describe_end(c), c->quick_deaths, delay_ms);
 
-	c->pid = 0;
-	memset(c->connections, 0, s->n_listeners * sizeof(*c->connections));
+	forget_process(s, c);
 	if (delay_ms == 0) {
 		supervisor_start_worker(s, c);
 		return c->state;
@@ -190,7 +204,7 @@ static transition_fn *const transitions[CHILD_STATES][EVENTS] = {
 			[EVENT_READY] = become_ready,
 			[EVENT_DRAINING] = drains_by_itself,
 			[EVENT_CLOSED] = await_exit,
-			[EVENT_BROKE] = kill_it,
+			[EVENT_BROKE] = cut_off,
 			[EVENT_EXITED] = bury,
 			[EVENT_DEADLINE] = too_late,
 			[EVENT_RETIRE] = drain,
@@ -202,7 +216,7 @@ static transition_fn *const transitions[CHILD_STATES][EVENTS] = {
 			[EVENT_READY] = out_of_order,
 			[EVENT_DRAINING] = drains_by_itself,
 			[EVENT_CLOSED] = await_exit,
-			[EVENT_BROKE] = kill_it,
+			[EVENT_BROKE] = cut_off,
 			[EVENT_EXITED] = bury,
 			[EVENT_RETIRE] = drain,
 			[EVENT_KILL] = kill_it,
@@ -212,7 +226,7 @@ static transition_fn *const transitions[CHILD_STATES][EVENTS] = {
 			/* HELLO and READY may have been on their way when it was told to drain. */
 			[EVENT_DRAINING] = stopped_accepting,
 			[EVENT_CLOSED] = await_exit,
-			[EVENT_BROKE] = kill_it,
+			[EVENT_BROKE] = cut_off,
 			[EVENT_EXITED] = bury,
 			[EVENT_DEADLINE] = too_late,
 			[EVENT_KILL] = kill_it,
@@ -251,6 +265,7 @@ void lifecycle_handle(struct supervisor *s, struct child *c, enum lifecycle_even
 		assign_owned(s);
 	}
 
+	dispatch_update(&s->dispatcher);
 	supervisor_tell_state(s);
 	if (s->state == SUPERVISOR_STOPPING && TAILQ_EMPTY(&s->children))
 		ev_break(s->loop, EVBREAK_ALL);
@@ -290,13 +305,31 @@ static void on_counted(struct supervisor *s, struct child *c, struct ipc_message
 	lifecycle_handle(s, c, EVENT_BROKE);
 }
 
+/* Of PROGRESS and REFUSED. */
+static void check_answer(struct supervisor *s, struct child *c, int error)
+{
+	if (error == 0)
+		return;
+	log_error("%s answered for a connection that it was never handed; killing it",
+		  child_name(c));
+	lifecycle_handle(s, c, EVENT_BROKE);
+}
+
+static void on_progress(struct supervisor *s, struct child *c, struct ipc_message *message)
+{
+	check_answer(s, c, dispatch_progress(&s->dispatcher, c, message));
+}
+
+static void on_refused(struct supervisor *s, struct child *c, struct ipc_message *message)
+{
+	check_answer(s, c, dispatch_refused(&s->dispatcher, c, message));
+}
+
 typedef void message_fn(struct supervisor *s, struct child *c, struct ipc_message *message);
 
 static message_fn *const message_handlers[IPC_TYPE_END] = {
-	[IPC_HELLO] = on_hello,
-	[IPC_READY] = on_ready,
-	[IPC_COUNTED] = on_counted,
-	[IPC_DRAINING] = on_draining,
+	[IPC_HELLO] = on_hello,       [IPC_READY] = on_ready,       [IPC_COUNTED] = on_counted,
+	[IPC_DRAINING] = on_draining, [IPC_PROGRESS] = on_progress, [IPC_REFUSED] = on_refused,
 };
 
 static void on_message(struct child *c, struct ipc_message *message, void *ctx)

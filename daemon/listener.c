@@ -232,12 +232,10 @@ static int open_first(struct listener *l)
 	return error;
 }
 
-/* What is not as usual, for the log. */
+/* Who accepts, for the log. */
 static const char *manner(const struct config_listener *config)
 {
-	if (config->exclusive)
-		return ", exclusive";
-	return config->distribute == DISTRIBUTE_REUSE_PORT ? ", reuse-port" : "";
+	return config->exclusive ? "exclusive" : distribute_name(config->distribute);
 }
 
 int listener_open(const struct config_listener *config, uint32_t id, unsigned int slots,
@@ -258,7 +256,7 @@ int listener_open(const struct config_listener *config, uint32_t id, unsigned in
 	ret->family = ret->handles[0].bound.addr.sa.sa_family;
 	addr_format(&ret->handles[0].bound.addr, ret->address, sizeof(ret->address));
 	listener_hint(ret, hint, sizeof(hint));
-	log_info("listener \"%s\" (%s%s) listens on %s; try: %s", config->name,
+	log_info("listener \"%s\" (%s, %s) listens on %s; try: %s", config->name,
 		 handler_name(config->handler), manner(config), ret->address, hint);
 	return 0;
 }

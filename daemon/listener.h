@@ -9,6 +9,7 @@
 #ifndef USHER_DAEMON_LISTENER_H
 #define USHER_DAEMON_LISTENER_H
 
+#include <ev.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,6 +34,10 @@ struct listener {
 	size_t n_handles;
 	int family;                          /* AF_UNIX, AF_INET or AF_INET6 */
 	char address[LISTENER_ADDRESS_SIZE]; /* the real one: a port 0 is resolved */
+
+	/* of one whose connections are handed off: dispatch's and policy's */
+	ev_io acceptor;
+	unsigned int last_slot; /* whose turn it was */
 };
 
 /* config is borrowed. With reuse-port slots sockets are opened, else one. An address that another

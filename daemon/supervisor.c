@@ -136,6 +136,7 @@ void supervisor_stop(struct supervisor *s)
 	s->state = SUPERVISOR_STOPPING;
 	check_told(notify_send("STOPPING=1"));
 
+	dispatch_stop(&s->dispatcher);
 	/* The workers empty the queues through their own handles, and nobody can join them. */
 	for (size_t i = 0; i < s->n_listeners; i++)
 		listener_close(&s->listeners[i]);
@@ -258,9 +259,9 @@ int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct con
 	ev_timer_init(&s->watchdog, on_watchdog, interval, interval);
 
 	s->listeners = calloc(config->n_listeners, sizeof(*s->listeners));
-	if (!s->listeners)
-		return -ENOMEM;
-	return open_listeners(s);
+	int error = s->listeners ? open_listeners(s) : -ENOMEM;
+	dispatch_init(&s->dispatcher, loop, &s->children, s->listeners, s->n_listeners);
+	return error;
 }
 
 void supervisor_start(struct supervisor *s)
@@ -278,6 +279,7 @@ void supervisor_done(struct supervisor *s)
 	ev_timer_stop(s->loop, &s->watchdog);
 	ev_timer_stop(s->loop, &s->retry);
 	counter_done(&s->counter);
+	dispatch_done(&s->dispatcher);
 	while ((c = TAILQ_FIRST(&s->children))) {
 		TAILQ_REMOVE(&s->children, c, link);
 		child_free(c);

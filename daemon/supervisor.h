@@ -1,7 +1,8 @@
 /* The supervisor: keeps every listening socket, and a worker in every slot. What happens to a
- * worker is lifecycle's to decide, who accepts where is assign's.
+ * worker is lifecycle's to decide, who accepts where is assign's, who gets a connection that is
+ * accepted here is dispatch's.
  *
- * The supervisor reads no client's byte and allocates nothing for a client.
+ * The supervisor reads no client's byte, and what it holds of clients is bounded.
  *
  * Owns:   listeners, workers and watchers. config and the program are borrowed.
  * Errors: functions return 0 or -errno; what goes wrong later is logged and survived.
@@ -12,6 +13,7 @@
 #include "daemon/child.h"
 #include "daemon/config.h"
 #include "daemon/count.h"
+#include "daemon/dispatch.h"
 #include "daemon/listener.h"
 
 enum supervisor_state {
@@ -36,6 +38,7 @@ struct supervisor {
 	unsigned int last_worker;
 
 	struct counter counter;
+	struct dispatcher dispatcher;
 	ev_timer watchdog;
 	ev_timer retry; /* of READY */
 };

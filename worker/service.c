@@ -57,6 +57,8 @@ static int start(struct service *service, int fd)
 {
 	int error;
 
+	if (fd == -1)
+		return server_open_unbound(service->server);
 	wakeup_mark(fd);
 	error = net_server_listen_fd(service->server, fd, 0, NULL, NULL);
 	if (error < 0) {
@@ -88,6 +90,7 @@ int service_new(struct ev_loop *loop, const struct service_options *options, int
 		return -ENOMEM;
 	service->listener = options->listener;
 	service->handle = options->handle;
+	service->tell_connections = options->tell_connections;
 	service->handler = handlers[options->handler];
 	service->on_idle = on_idle;
 	service->ctx = ctx;

@@ -1,5 +1,5 @@
-/* One socket of a listener as a worker serves it: a server on the handle that came, and the handler
- * that gets its connections.
+/* One socket of a listener, or one whose connections come accepted, as a worker serves it: a server
+ * and the handler that gets its connections.
  *
  * Owns:   the server, its connections and the handler's text.
  * Order:  on_idle comes once, after service_stop(), when the last connection has ended. */
@@ -22,6 +22,8 @@ struct service {
 	uint32_t handle;          /* and for the socket among the listener's */
 	int fd;                   /* the server's; -1 once it is closed */
 	bool stopped;
+	bool tell_connections; /* the supervisor wants to know when their number changes */
+	uint32_t told;         /* the number that it knows */
 	struct net_server *server;
 	const struct handler *handler;
 	struct handler_text text;
@@ -33,12 +35,13 @@ struct service {
 struct service_options {
 	uint32_t listener;
 	uint32_t handle;
+	bool tell_connections;
 	uint32_t handler; /* enum handler_kind, unchecked */
 	struct handler_text text;
 };
 
-/* Serves on fd, a listening socket, which becomes the service's on success. -EINVAL: there is no
- * such handler. */
+/* Serves on fd, a listening socket, which becomes the service's on success; with -1 connections
+ * come by server_adopt(). -EINVAL: there is no such handler. */
 int service_new(struct ev_loop *loop, const struct service_options *options, int fd,
 		service_idle_fn *on_idle, void *ctx, struct service **ret);
 

@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "common/macros.h"
+#include "common/net/server.h"
 #include "worker/service.h"
 
 /* Rows in one COUNTED message; more listeners make more messages. */
@@ -66,32 +67,56 @@ static void insert_service(struct worker *w, struct service *service)
 	LIST_INSERT_HEAD(&w->services, service, link);
 }
 
+/* fd is -1 for a listener whose connections come accepted; 0 or -errno. */
+static int add_service(struct worker *w, struct service_options *options, const char *text,
+		       size_t size, size_t name_size, int fd)
+{
+	struct service *service;
+
+	if (name_size > size || find_service(w, options->listener, options->handle))
+		return -EPROTO;
+	options->text = (struct handler_text){text + name_size, size - name_size};
+
+	int error = service_new(w->loop, options, fd, on_idle, w, &service);
+	if (error < 0)
+		return error;
+	insert_service(w, service);
+	w->tells |= options->tell_connections;
+	if (w->draining)
+		service_stop(service, false);
+	return 0;
+}
+
 static void on_serve(struct worker *w, struct ipc_message *message)
 {
 	const struct ipc_serve *body = message->body;
-	const char *text = message->tail;
-	struct service *service;
-
-	if (body->name_size > message->tail_count ||
-	    find_service(w, body->listener, body->handle)) {
-		fail(w, "a listener that came", -EPROTO);
-		return;
-	}
 	struct service_options options = {
 		.listener = body->listener,
 		.handle = body->handle,
 		.handler = body->handler,
-		.text = {text + body->name_size, message->tail_count - body->name_size},
 	};
-	int error = service_new(w->loop, &options, message->fds[0], on_idle, w, &service);
-	if (error < 0) {
+	int error = add_service(w, &options, message->tail, message->tail_count, body->name_size,
+				message->fds[0]);
+
+	if (error < 0)
 		fail(w, "a listener that came", error);
-		return;
-	}
-	message->fds[0] = -1;
-	insert_service(w, service);
-	if (w->draining)
-		service_stop(service, false);
+	else
+		message->fds[0] = -1;
+}
+
+static void on_adopt(struct worker *w, struct ipc_message *message)
+{
+	const struct ipc_adopt *body = message->body;
+	struct service_options options = {
+		.listener = body->listener,
+		.tell_connections = body->tell_connections,
+		.handler = body->handler,
+	};
+	int error = add_service(w, &options, message->tail, message->tail_count, body->name_size,
+				-1);
+
+	if (error < 0)
+		fail(w, "a listener that came", error);
 }
 
 static void on_release(struct worker *w, struct ipc_message *message)
@@ -114,9 +139,13 @@ static void on_start(struct worker *w, struct ipc_message *message)
 		send_or_fail(w, IPC_READY, NULL, NULL, 0);
 }
 
-static uint32_t connections_of(const struct service *service)
+static uint32_t connections_of(struct worker *w, const struct service *service)
 {
-	return (uint32_t)net_server_connections(service->server);
+	uint32_t count = (uint32_t)net_server_connections(service->server);
+
+	return service->fd == -1 && !service->stopped
+		       ? count + inbox_count(&w->inbox, service->listener)
+		       : count;
 }
 
 static void on_count(struct worker *w, struct ipc_message *message)
@@ -129,7 +158,7 @@ static void on_count(struct worker *w, struct ipc_message *message)
 
 	LIST_FOREACH (service, &w->services, link) {
 		if (n_rows > 0 && rows[n_rows - 1].listener == service->listener) {
-			rows[n_rows - 1].connections += connections_of(service);
+			rows[n_rows - 1].connections += connections_of(w, service);
 			continue;
 		}
 		if (n_rows == ARRAY_LEN(rows)) {
@@ -138,11 +167,99 @@ static void on_count(struct worker *w, struct ipc_message *message)
 		}
 		rows[n_rows++] = (struct ipc_counted_row){
 			.listener = service->listener,
-			.connections = connections_of(service),
+			.connections = connections_of(w, service),
 		};
 	}
 	answer.last = 1;
 	send_or_fail(w, IPC_COUNTED, &answer, rows, n_rows);
+}
+
+/* --- connections that come accepted ---------------------------------------------------------- */
+
+/* Why none of a listener's can be taken; 0: they can. */
+static int reason_to_refuse(struct worker *w, const struct ipc_message *message)
+{
+	const struct ipc_handoff *body = message->body;
+	const struct service *service = find_service(w, body->listener, 0);
+
+	if (w->draining || !service || service->fd != -1)
+		return ESHUTDOWN;
+	return message->lost ? EMFILE : 0;
+}
+
+static void on_handoff(struct worker *w, struct ipc_message *message)
+{
+	int error = inbox_put(&w->inbox, message, reason_to_refuse(w, message), inbox_now_ms());
+
+	if (error < 0)
+		fail(w, "connections that came", error);
+}
+
+/* Notes the numbers of connections that the supervisor does not know yet. */
+static size_t fill_rows(struct worker *w, struct ipc_counted_row rows[COUNTED_ROWS_MAX])
+{
+	struct service *service;
+	size_t n_rows = 0;
+
+	LIST_FOREACH (service, &w->services, link) {
+		uint32_t count;
+
+		if (!service->tell_connections || n_rows == COUNTED_ROWS_MAX)
+			continue;
+		count = connections_of(w, service);
+		if (count == service->told)
+			continue;
+		service->told = count;
+		rows[n_rows++] = (struct ipc_counted_row){service->listener, count};
+	}
+	return n_rows;
+}
+
+static void answer(struct worker *w)
+{
+	struct ipc_counted_row rows[COUNTED_ROWS_MAX];
+	struct ipc_progress progress;
+	bool waits = inbox_waits(&w->inbox);
+
+	inbox_answer(&w->inbox, w->draining ? ESHUTDOWN : 0, inbox_now_ms(), &progress);
+	size_t n_rows = w->tells ? fill_rows(w, rows) : 0;
+	if (!waits && n_rows == 0)
+		return;
+	if (w->inbox.n_refused > 0)
+		send_or_fail(w, IPC_REFUSED, NULL, w->inbox.refused, w->inbox.n_refused);
+	w->inbox.n_refused = 0;
+	send_or_fail(w, IPC_PROGRESS, &progress, rows, n_rows);
+}
+
+static void admit(struct worker *w)
+{
+	struct arrival arrival;
+
+	while (inbox_take(&w->inbox, inbox_now_ms(), &arrival)) {
+		struct service *service = find_service(w, arrival.listener, 0);
+
+		int error = -ESHUTDOWN;
+
+		if (service)
+			error = server_adopt(service->server, arrival.fd, &arrival.peer);
+		else
+			close_fd(arrival.fd);
+		if (error < 0)
+			log_warning("listener %u: a connection is lost: %s", arrival.listener,
+				    net_error_message(error));
+	}
+}
+
+/* Once in each turn of the loop: first the answer, and only when it has left, the connections. */
+static void on_settle(struct ev_loop *loop, ev_prepare *watcher, int events)
+{
+	struct worker *w = CONTAINER_OF(watcher, struct worker, settle);
+
+	if (w->channel.queued_messages > 0)
+		return;
+	answer(w);
+	if (w->channel.queued_messages == 0)
+		admit(w);
 }
 
 /* --- the end -------------------------------------------------------------------------------- */
@@ -167,6 +284,9 @@ void worker_drain(struct worker *w, unsigned int timeout_ms, bool empty_queue)
 
 	if (w->draining)
 		return;
+	/* What came before is ours. */
+	answer(w);
+	admit(w);
 	w->draining = true;
 
 	LIST_FOREACH (service, &w->services, link)
@@ -188,8 +308,9 @@ static void on_drain(struct worker *w, struct ipc_message *message)
 typedef void message_fn(struct worker *w, struct ipc_message *message);
 
 static message_fn *const message_handlers[IPC_TYPE_END] = {
-	[IPC_WELCOME] = on_welcome, [IPC_SERVE] = on_serve, [IPC_RELEASE] = on_release,
-	[IPC_START] = on_start,     [IPC_COUNT] = on_count, [IPC_DRAIN] = on_drain,
+	[IPC_WELCOME] = on_welcome, [IPC_SERVE] = on_serve,     [IPC_RELEASE] = on_release,
+	[IPC_START] = on_start,     [IPC_COUNT] = on_count,     [IPC_DRAIN] = on_drain,
+	[IPC_ADOPT] = on_adopt,     [IPC_HANDOFF] = on_handoff,
 };
 
 static void on_message(struct channel *channel, struct ipc_message *message, void *ctx)
@@ -223,6 +344,8 @@ int worker_init(struct worker *w, struct ev_loop *loop, int channel_fd)
 	*w = (struct worker){.loop = loop, .status = EX_OK};
 	LIST_INIT(&w->services);
 	ev_init(&w->deadline, on_deadline);
+	ev_prepare_init(&w->settle, on_settle);
+	ev_prepare_start(loop, &w->settle);
 
 	error = channel_open(&w->channel, loop, channel_fd, IPC_WORKER, &channel_ops, w);
 	if (error < 0)
@@ -235,6 +358,8 @@ void worker_done(struct worker *w)
 	struct service *service;
 
 	ev_timer_stop(w->loop, &w->deadline);
+	ev_prepare_stop(w->loop, &w->settle);
+	inbox_done(&w->inbox);
 	while ((service = LIST_FIRST(&w->services))) {
 		LIST_REMOVE(service, link);
 		service_free(service);

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 
 #include "common/ipc/channel.h"
+#include "worker/inbox.h"
 
 LIST_HEAD(service_list, service);
 
@@ -21,6 +22,9 @@ struct worker {
 	struct ev_loop *loop;
 	struct channel channel;
 	struct service_list services;
+	struct inbox inbox;
+	ev_prepare settle; /* answers what came, before the loop sleeps */
+	bool tells;        /* a service tells its number of connections */
 	struct ipc_welcome welcome;
 	bool draining;
 	int status; /* the exit code */

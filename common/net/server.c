@@ -96,6 +96,15 @@ static void on_call_turn(struct defer *defer)
 	call_free(call);
 }
 
+int server_open_unbound(struct net_server *server)
+{
+	if (server->open)
+		return NET_ERR_SERVER_ALREADY_LISTEN;
+	server->period++;
+	server->open = true;
+	return 0;
+}
+
 /* --- close ----------------------------------------------------------------------------------- */
 
 static void answer_closers(struct net_server *server)

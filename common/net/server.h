@@ -57,6 +57,10 @@ struct net_server {
 
 /* --- for a worker ---------------------------------------------------------------------------- */
 
+/* Opens server without a socket of its own: its connections come by server_adopt(). It is closed
+ * like any other. Returns 0 or NET_ERR_SERVER_ALREADY_LISTEN. */
+int server_open_unbound(struct net_server *server);
+
 /* Makes fd, an accepted connection of peer, a connection of server, as if it had been accepted
  * here. Owns fd in any case. Returns 0, -EBUSY at max_connections, NET_ERR_IP_BLOCKED, -ENOTCONN
  * (no on_connection), -ENOMEM. Must not be called inside a call of the user's. */

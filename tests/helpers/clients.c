@@ -21,18 +21,42 @@
 
 #define TEXT_MAX 4096
 
-static int try_connect(const struct sockaddr *address, socklen_t size)
+/* from: NULL for any address. */
+static int try_connect_from(const struct sockaddr_in *from, const struct sockaddr *address,
+			    socklen_t size)
 {
 	const struct timeval limit = {.tv_sec = WAIT_MS / 1000};
 	AUTO_CLOSE int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd == -1)
 		return -errno;
+	if (from && bind(fd, (const struct sockaddr *)from, sizeof(*from)) == -1)
+		return -errno;
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == -1 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == -1 ||
 	    connect(fd, address, size) == -1)
 		return -errno;
 	return take_fd(&fd);
+}
+
+static int try_connect(const struct sockaddr *address, socklen_t size)
+{
+	return try_connect_from(NULL, address, size);
+}
+
+int connect_tcp_from(uint32_t address, int port)
+{
+	const struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = {htonl(address)}};
+	const struct sockaddr_in to = {
+		.sin_family = AF_INET,
+		.sin_addr = {htonl(INADDR_LOOPBACK)},
+		.sin_port = htons((uint16_t)port),
+	};
+	int fd = try_connect_from(&from, (const struct sockaddr *)&to, sizeof(to));
+
+	if (fd < 0)
+		fail_msg("connect from %#x to port %d: %s", address, port, strerror(-fd));
+	return fd;
 }
 
 int try_connect_tcp(const char *host, int port)

@@ -6,10 +6,14 @@
 #define USHER_TESTS_HELPERS_CLIENTS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* host is an IPv4 or IPv6 address. */
 int try_connect_tcp(const char *host, int port);
 int connect_tcp(const char *host, int port);
+
+/* The same to 127.0.0.1 from an address of 127.0.0.0/8, as a number. */
+int connect_tcp_from(uint32_t address, int port);
 
 /* A path, or "@name" for an abstract name. */
 int try_connect_unix(const char *path);

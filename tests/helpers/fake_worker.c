@@ -1,6 +1,7 @@
 /* A worker that breaks the rules of the channel, for tests of usherd. FAKE_WORKER in the
  * environment is FOLDER/SHAPE and says how. The first one that is started misbehaves, leaves its
  * pid in FOLDER/SHAPE.pid, and then ignores SIGTERM for ever; all others become usher-worker. */
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -171,6 +172,34 @@ static void flood(void)
 	}
 }
 
+/* Answers for connections that there were not. */
+static void unsent_progress(void)
+{
+	say_hello(IPC_VERSION);
+	await_welcome();
+	say(IPC_PROGRESS, &(struct ipc_progress){.taken = 1});
+}
+
+static void unsent_refusal(void)
+{
+	const struct ipc_refused_row row = {.number = 1, .reason = EMFILE};
+
+	say_hello(IPC_VERSION);
+	await_welcome();
+	send_bytes(packet, encode(IPC_REFUSED, NULL, &row, 1));
+}
+
+/* Counts for a listener that there is not. */
+static void unknown_progress(void)
+{
+	const struct ipc_counted_row row = {.listener = 4000000000u, .connections = 1};
+	const struct ipc_progress progress = {.taken = 0};
+
+	say_hello(IPC_VERSION);
+	await_welcome();
+	send_bytes(packet, encode(IPC_PROGRESS, &progress, &row, 1));
+}
+
 static void silent(void)
 {
 }
@@ -191,6 +220,9 @@ static const struct {
 	{"stray-descriptor", stray_descriptor},
 	{"unasked-count", unasked_count},
 	{"flood", flood},
+	{"unsent-progress", unsent_progress},
+	{"unsent-refusal", unsent_refusal},
+	{"unknown-progress", unknown_progress},
 	{"silent", silent},
 };
 

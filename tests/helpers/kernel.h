@@ -19,6 +19,9 @@ long kernel_unix_connections(const char *path);
 /* The state of a process as proc(5) has it: 'R', 'S', 'T' (stopped), 'Z'; 0 if there is none. */
 char kernel_process_state(pid_t pid);
 
+/* The processor time that a process has used. */
+long kernel_cpu_ms(pid_t pid);
+
 /* Kills a process with SIGKILL and waits until it has ended; it need not be a child. */
 void kernel_kill(pid_t pid);
 

@@ -136,6 +136,21 @@ static void a_count_that_nobody_asked_for_ends_its_worker(void **state)
 	expect_end_of_fake(*state, "unasked-count", "does not exist");
 }
 
+static void an_answer_for_what_was_not_handed_off_ends_its_worker(void **state)
+{
+	expect_end_of_fake(*state, "unsent-progress", "never handed");
+}
+
+static void a_refusal_of_what_was_not_handed_off_ends_its_worker(void **state)
+{
+	expect_end_of_fake(*state, "unsent-refusal", "never handed");
+}
+
+static void progress_of_an_unknown_listener_ends_its_worker(void **state)
+{
+	expect_end_of_fake(*state, "unknown-progress", "never handed");
+}
+
 static void a_worker_that_says_nothing_is_ended_at_the_deadline(void **state)
 {
 	expect_end_of_fake(*state, "silent", "past its deadline");
@@ -155,6 +170,9 @@ int main(void)
 		USHER_TEST(a_second_hello_ends_its_worker),
 		USHER_TEST(a_stray_descriptor_ends_its_worker_and_is_closed),
 		USHER_TEST(a_count_that_nobody_asked_for_ends_its_worker),
+		USHER_TEST(an_answer_for_what_was_not_handed_off_ends_its_worker),
+		USHER_TEST(a_refusal_of_what_was_not_handed_off_ends_its_worker),
+		USHER_TEST(progress_of_an_unknown_listener_ends_its_worker),
 		USHER_TEST(a_worker_that_says_nothing_is_ended_at_the_deadline),
 	};
 

@@ -264,7 +264,7 @@ static void killing_it_is_told_as_its_end(void **state)
 	run(f);
 	assert_true(WIFSIGNALED(f->status));
 	assert_int_equal(WTERMSIG(f->status), SIGKILL);
-	assert_int_equal(f->lost, 0);
+	assert_int_equal(f->lost, 1);
 }
 
 static void a_deadline_replaces_the_one_before(void **state)

@@ -1,0 +1,90 @@
+/* The connections that are on their way to one worker: handed off, and not yet answered.
+ *
+ * Nothing is lost: our copy of a connection is kept until the worker says that it has it. What it
+ * refuses, leaves unanswered for too long, or had not answered when it died, is given back.
+ *
+ * Owns:   each transit and its descriptor, from handoff_add() until it is answered or given back;
+ *         then it is the caller's. listener is borrowed.
+ * Errors: 0 or -errno; -EPROTO when a worker answers what it was never sent.
+ * Source: close(2) ends a connection only when no process and no queue has it any more, so each
+ *         copy must be closed by somebody. */
+#ifndef USHER_DAEMON_HANDOFF_H
+#define USHER_DAEMON_HANDOFF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "common/ipc/channel.h"
+#include "common/net/addr.h"
+
+struct listener;
+
+/* An accepted connection of which no worker has said yet that it has it. */
+struct transit {
+	TAILQ_ENTRY(transit) link;
+	int fd;
+	struct listener *listener;
+	struct addr peer;
+	uint32_t number;     /* handoff's: within one worker */
+	int64_t deadline_ms; /* handoff's: when another worker gets it; 0 until it is sent */
+};
+
+TAILQ_HEAD(transit_list, transit);
+
+/* Closes the connection and frees the transit. */
+void transit_free(struct transit *transit);
+
+/* late and full are for reading; the other fields are the module's own. */
+struct handoff {
+	struct transit_list transits; /* in the order of their numbers */
+	uint32_t last;                /* number that was given away */
+	uint32_t sent;
+	uint32_t taken;
+	bool late; /* has let one wait for too long, and answered none since */
+	bool full; /* can take none for now; cleared by handoff_retry() */
+};
+
+/* Milliseconds of CLOCK_MONOTONIC, which the workers see as well. */
+int64_t handoff_now_ms(void);
+
+void handoff_init(struct handoff *handoff);
+
+/* Closes what is on its way. */
+void handoff_done(struct handoff *handoff);
+
+/* Whether the worker may be given another one. */
+bool handoff_has_room(const struct handoff *handoff);
+
+/* Notes a connection for the next handoff_send(). */
+void handoff_add(struct handoff *handoff, struct transit *transit);
+
+/* Sends what was noted, in as few messages as it takes. On failure what did not go is in ret, and
+ * the worker is full. To a channel that has ended everything goes, and is given back with the
+ * rest. */
+int handoff_send(struct handoff *handoff, struct channel *channel, int64_t now_ms,
+		 struct transit_list *ret);
+
+/* The worker has all up to a number: our copies are closed. */
+int handoff_taken(struct handoff *handoff, uint32_t number);
+
+/* The worker does not want one: it is in *ret, unless it has gone elsewhere already (NULL). */
+int handoff_refused(struct handoff *handoff, uint32_t number, int reason, struct transit **ret);
+
+/* Moves to ret what has waited for too long; the worker is late then. */
+void handoff_expire(struct handoff *handoff, int64_t now_ms, struct transit_list *ret);
+
+/* Moves everything to ret and starts anew: the process is dead. */
+void handoff_end(struct handoff *handoff, struct transit_list *ret);
+
+/* The worker is no longer full. */
+void handoff_retry(struct handoff *handoff);
+
+/* Adds what is on its way to counts by listener. */
+void handoff_count(const struct handoff *handoff, uint32_t *counts);
+
+/* When the first of them has waited for too long; 0: there is none. */
+int64_t handoff_deadline_ms(const struct handoff *handoff);
+
+#endif

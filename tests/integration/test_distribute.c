@@ -1,0 +1,428 @@
+/* Connections that usherd accepts and hands off: each reaches a worker that serves it, whatever
+ * happens to the others. Every test runs once for each way to distribute. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <cmocka.h>
+
+#include "tests/helpers/ask.h"
+#include "tests/helpers/kernel.h"
+#include "tests/helpers/wait.h"
+
+#define WATCHDOG_SECONDS 280
+
+/* More than two workers take without an answer. */
+#define MANY 700
+
+static const char *const modes[] = {"round-robin"};
+
+/* The one under test. */
+static const char *mode;
+
+static int start(struct usher *u, unsigned int workers)
+{
+	usher_configure(u,
+			"workers: %u\n"
+			"%s"
+			"drain_timeout: 5s\n"
+			"listeners:\n"
+			"  - {name: it, host: 127.0.0.1, port: 0, backlog: 2000, distribute: %s,\n"
+			"     handler: echo}\n",
+			workers, geteuid() == 0 ? "user: root\n" : "", mode);
+	usher_start(u);
+	return ask_port(u, "it");
+}
+
+/* Adds a client that has an address of its own, so that source-hash spreads them as well. */
+static void connect_one(struct usher *u, int port)
+{
+	struct clients *c = &u->clients;
+	int *fds = realloc(c->fds, (c->count + 1) * sizeof(*fds));
+
+	assert_non_null(fds);
+	c->fds = fds;
+	c->fds[c->count] = connect_tcp_from(0x7f000002 + (uint32_t)c->count, port);
+	c->count++;
+}
+
+static void connect_many(struct usher *u, int port, size_t count)
+{
+	while (count-- > 0)
+		connect_one(u, port);
+}
+
+/* The numbers of connections of the workers that run. */
+static size_t shares(const struct usher *u, long counts[USHER_WORKERS_MAX])
+{
+	json_t *answer = ask_connections(u);
+	size_t i, n = 0;
+	json_t *row;
+
+	json_array_foreach (json_object_get(answer, "workers"), i, row) {
+		assert_true(n < USHER_WORKERS_MAX);
+		counts[n++] = (long)json_integer_value(json_object_get(row, "connections"));
+	}
+	json_decref(answer);
+	return n;
+}
+
+static void expect_served_and_counted(struct usher *u, int port)
+{
+	clients_expect_echo(&u->clients);
+	ask_expect_connections(u, port, (long)u->clients.count);
+}
+
+static void every_kind_of_address_is_served(void **state)
+{
+	struct usher *u = *state;
+
+	if (strcmp(mode, "source-hash") == 0) {
+		print_message("skipped: Unix sockets have no source\n");
+		skip();
+	}
+	usher_configure(u,
+			"workers: 3\n"
+			"listeners:\n"
+			"  - {name: six, host: \"::1\", port: 0, distribute: %s, handler: echo}\n"
+			"  - {name: both, port: 0, distribute: %s, handler: echo}\n"
+			"  - {name: file, path: %s, distribute: %s, handler: echo}\n"
+			"  - {name: none, path: \"@%s\", distribute: %s, handler: {reply: hi}}\n",
+			mode, mode, usher_path(u, "file"), mode, usher_path(u, "none"), mode);
+	usher_start(u);
+	for (int i = 0; i < 6; i++) {
+		AUTO_CLOSE int six = connect_tcp("::1", ask_port(u, "six"));
+		AUTO_CLOSE int both_six = connect_tcp("::1", ask_port(u, "both"));
+		AUTO_CLOSE int both_four = connect_tcp("127.0.0.1", ask_port(u, "both"));
+		AUTO_CLOSE int file = connect_unix(usher_path(u, "file"));
+		AUTO_CLOSE int none = connect_unix(ask_address(u, "none"));
+
+		client_expect_echo(six);
+		client_expect_echo(both_six);
+		client_expect_echo(both_four);
+		client_expect_echo(file);
+		client_expect(none, "hi");
+		client_expect_end(none);
+	}
+}
+
+static void every_worker_gets_some_and_all_are_counted(void **state)
+{
+	struct usher *u = *state;
+	long counts[USHER_WORKERS_MAX];
+	int port = start(u, 4);
+
+	connect_many(u, port, 100);
+	expect_served_and_counted(u, port);
+	assert_int_equal(shares(u, counts), 4);
+	for (int i = 0; i < 4; i++)
+		assert_true(counts[i] > 0);
+
+	clients_close(&u->clients, 60);
+	expect_served_and_counted(u, port);
+}
+
+/* DF-1: what was handed to a worker that dies before it takes it is served by another. */
+static void what_a_dead_worker_has_not_taken_goes_to_others(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int port = start(u, 4);
+
+	assert_int_equal(ask_workers(u, "ready", pids), 4);
+	kernel_stop(pids[0]);
+	kernel_stop(pids[2]);
+	connect_many(u, port, 80);
+	kernel_kill(pids[0]);
+	kernel_kill(pids[2]);
+	expect_served_and_counted(u, port);
+	assert_true(ask_until_workers(u, "ready", 4));
+}
+
+/* What it has taken dies with it, and only that: nobody is served twice. */
+static void what_a_dead_worker_has_taken_ends(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	long counts[USHER_WORKERS_MAX];
+	int port = start(u, 4);
+
+	connect_many(u, port, 100);
+	expect_served_and_counted(u, port);
+	assert_int_equal(ask_workers(u, "ready", pids), 4);
+	assert_int_equal(shares(u, counts), 4);
+	kernel_kill(pids[1]);
+	assert_true(ask_until_replaced(u, pids[1], 4));
+	ask_expect_connections(u, port, 100 - counts[1]);
+	assert_int_equal(clients_ended(&u->clients), counts[1]);
+}
+
+static bool all_are_served(void *ctx)
+{
+	const struct clients *c = ctx;
+
+	for (size_t i = 0; i < c->count; i++)
+		if (!wait_readable(c->fds[i], 0))
+			return false;
+	return true;
+}
+
+/* LS-11 */
+static void a_stopped_worker_is_passed_by_until_it_goes_on(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int port = start(u, 3);
+
+	assert_int_equal(ask_workers(u, "ready", pids), 3);
+	kernel_stop(pids[1]);
+	connect_many(u, port, 60);
+	for (size_t i = 0; i < u->clients.count; i++)
+		client_send(u->clients.fds[i], "x");
+	assert_true(poll_until(all_are_served, &u->clients, WAIT_MS));
+	for (size_t i = 0; i < u->clients.count; i++)
+		client_expect(u->clients.fds[i], "x");
+	assert_true(usher_logs(u, "does not take its connections"));
+
+	/* Now it costs nobody any time. */
+	int64_t began = now_ms();
+	connect_many(u, port, 30);
+	for (size_t i = 60; i < u->clients.count; i++)
+		client_expect_echo(u->clients.fds[i]);
+	assert_true(now_ms() - began < 900);
+
+	/* It finds all of them too late, and takes none of them a second time. */
+	assert_int_equal(kill(pids[1], SIGCONT), 0);
+	assert_true(usher_logs(u, "takes its connections again"));
+	expect_served_and_counted(u, port);
+	connect_many(u, port, 60);
+	expect_served_and_counted(u, port);
+}
+
+/* DF-6: the answer comes in time, and counts what is on its way to the stopped worker. */
+static void counting_does_not_wait_for_a_stopped_worker(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int port = start(u, 2);
+
+	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	kernel_stop(pids[0]);
+	connect_many(u, port, 40);
+	expect_served_and_counted(u, port);
+	assert_int_equal(kill(pids[0], SIGCONT), 0);
+	expect_served_and_counted(u, port);
+}
+
+static void with_no_worker_able_connections_wait(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int port = start(u, 2);
+
+	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	for (int i = 0; i < 2; i++)
+		kernel_stop(pids[i]);
+	connect_many(u, port, MANY);
+	/* usherd has taken what it may hand off, and leaves the others to the kernel. */
+	assert_true(kernel_fd_count(u->process.pid) < u->daemon_fds + 2 * 256 + 8);
+	for (int i = 0; i < 2; i++)
+		kernel_kill(pids[i]);
+	expect_served_and_counted(u, port);
+}
+
+static void all_workers_may_stop_and_go_on(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int port = start(u, 2);
+
+	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	for (int i = 0; i < 2; i++)
+		kernel_stop(pids[i]);
+	connect_many(u, port, MANY);
+	/* Long enough for each to be found late. */
+	assert_true(usher_logs(u, "does not take its connections"));
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(kill(pids[i], SIGCONT), 0);
+	expect_served_and_counted(u, port);
+}
+
+static rlim_t lowest_free_fd(pid_t pid)
+{
+	struct stat st;
+	char path[64];
+	rlim_t fd = 0;
+
+	do
+		snprintf(path, sizeof(path), "/proc/%d/fd/%lu", (int)pid, (unsigned long)fd++);
+	while (lstat(path, &st) == 0);
+	return fd - 1;
+}
+
+/* None: it can open no more than it has. */
+static void limit_fds(pid_t pid, bool none)
+{
+	struct rlimit limit;
+
+	assert_int_equal(prlimit(pid, RLIMIT_NOFILE, NULL, &limit), 0);
+	limit.rlim_cur = none ? lowest_free_fd(pid) : limit.rlim_max;
+	assert_int_equal(prlimit(pid, RLIMIT_NOFILE, &limit, NULL), 0);
+}
+
+/* IP-4: descriptors that the kernel could not give to the worker come back. */
+static void a_worker_without_descriptors_refuses_and_another_serves(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int port = start(u, 3);
+
+	assert_int_equal(ask_workers(u, "ready", pids), 3);
+	limit_fds(pids[0], true);
+	connect_many(u, port, 90);
+	expect_served_and_counted(u, port);
+	assert_true(usher_logs(u, "Too many open files"));
+	assert_int_equal(kernel_process_state(pids[0]), 'S');
+}
+
+/* DF-3: what nobody can take does not go round in circles. */
+static void workers_without_descriptors_keep_nobody_busy(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int port = start(u, 2);
+
+	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	for (int i = 0; i < 2; i++)
+		limit_fds(pids[i], true);
+	connect_many(u, port, 20);
+	long before = kernel_cpu_ms(u->process.pid);
+	assert_false(wait_readable(u->clients.fds[0], 1000));
+	assert_true(kernel_cpu_ms(u->process.pid) - before <= 100);
+	for (int i = 0; i < 2; i++)
+		limit_fds(pids[i], false);
+	expect_served_and_counted(u, port);
+}
+
+/* DF-7 */
+static void a_worker_that_drains_leaves_nobody_behind(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int port = start(u, 3);
+
+	assert_int_equal(ask_workers(u, "ready", pids), 3);
+	kernel_stop(pids[0]);
+	connect_many(u, port, 60);
+	/* It finds the signal before or after the connections. */
+	assert_int_equal(kill(pids[0], SIGTERM), 0);
+	assert_int_equal(kill(pids[0], SIGCONT), 0);
+	connect_many(u, port, 60);
+	clients_expect_echo(&u->clients);
+}
+
+static void scaling_loses_nobody(void **state)
+{
+	struct usher *u = *state;
+	int port = start(u, 4);
+
+	usher_holds_other_fds(u);
+	for (int i = 0; i < 5; i++) {
+		connect_many(u, port, 10);
+		assert_int_equal(ask_ctl(u, NULL, NULL, "scale", i % 2 ? "4" : "1", NULL), 0);
+		connect_many(u, port, 10);
+		/* Those that drain end what they have in time, so all answer now. */
+		for (size_t n = u->clients.count - 20; n < u->clients.count; n++)
+			client_expect_echo(u->clients.fds[n]);
+	}
+}
+
+static void what_waits_at_the_stop_is_served(void **state)
+{
+	struct usher *u = *state;
+	int port = start(u, 2);
+
+	kernel_stop(u->process.pid);
+	connect_many(u, port, 200);
+	for (size_t i = 0; i < u->clients.count; i++)
+		client_send(u->clients.fds[i], "last");
+	usher_signal(u, SIGTERM);
+	usher_signal(u, SIGCONT);
+	for (size_t i = 0; i < u->clients.count; i++)
+		client_expect(u->clients.fds[i], "last");
+	clients_close(&u->clients, u->clients.count);
+	assert_int_equal(usher_ended(u), 0);
+}
+
+static void workers_outlive_a_killed_usherd_with_what_they_have(void **state)
+{
+	struct usher *u = *state;
+	int port = start(u, 2);
+
+	connect_many(u, port, 40);
+	expect_served_and_counted(u, port);
+	usher_signal(u, SIGKILL);
+	assert_int_equal(usher_ended(u), 128 + SIGKILL);
+	clients_expect_echo(&u->clients);
+	clients_close(&u->clients, u->clients.count);
+}
+
+/* --- what only one of them promises ----------------------------------------------------------- */
+
+static void deals_out_in_turn(void **state)
+{
+	struct usher *u = *state;
+	long counts[USHER_WORKERS_MAX];
+	int port;
+
+	mode = "round-robin";
+	port = start(u, 4);
+	connect_many(u, port, 200);
+	expect_served_and_counted(u, port);
+	assert_int_equal(shares(u, counts), 4);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(counts[i], 50);
+}
+
+int main(void)
+{
+	const struct CMUnitTest of_each[] = {
+		USHER_TEST(every_kind_of_address_is_served),
+		USHER_TEST(every_worker_gets_some_and_all_are_counted),
+		USHER_TEST(what_a_dead_worker_has_not_taken_goes_to_others),
+		USHER_TEST(what_a_dead_worker_has_taken_ends),
+		USHER_TEST(a_stopped_worker_is_passed_by_until_it_goes_on),
+		USHER_TEST(counting_does_not_wait_for_a_stopped_worker),
+		USHER_TEST(with_no_worker_able_connections_wait),
+		USHER_TEST(all_workers_may_stop_and_go_on),
+		USHER_TEST(a_worker_without_descriptors_refuses_and_another_serves),
+		USHER_TEST(workers_without_descriptors_keep_nobody_busy),
+		USHER_TEST(a_worker_that_drains_leaves_nobody_behind),
+		USHER_TEST(scaling_loses_nobody),
+		USHER_TEST(what_waits_at_the_stop_is_served),
+		USHER_TEST(workers_outlive_a_killed_usherd_with_what_they_have),
+	};
+	const struct CMUnitTest of_one[] = {
+		USHER_TEST(deals_out_in_turn),
+	};
+	int failed = 0;
+
+	watchdog(WATCHDOG_SECONDS);
+	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+		mode = modes[i];
+		failed += cmocka_run_group_tests_name(mode, of_each, NULL, NULL);
+	}
+	failed += cmocka_run_group_tests_name("promises", of_one, NULL, NULL);
+	return failed;
+}

@@ -1,0 +1,143 @@
+/* Which worker gets a connection, over workers that are not there. */
+#include "daemon/policy.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/macros.h"
+#include "daemon/listener.h"
+
+#define WORKERS 8
+
+struct fixture {
+	struct config_listener config;
+	struct listener listener;
+	struct child_list list;
+	struct child children[WORKERS]; /* in slots 1 to 8, all able */
+	uint32_t connections[WORKERS];
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	f->listener.config = &f->config;
+	TAILQ_INIT(&f->list);
+	/* The order of the list is not that of the slots. */
+	for (unsigned int i = 0; i < WORKERS; i++) {
+		struct child *c = &f->children[i];
+
+		c->slot = i + 1;
+		c->state = CHILD_READY;
+		c->connections = &f->connections[i];
+		handoff_init(&c->handoff);
+		if (i % 2)
+			TAILQ_INSERT_HEAD(&f->list, c, link);
+		else
+			TAILQ_INSERT_TAIL(&f->list, c, link);
+	}
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	free(*state);
+	return 0;
+}
+
+static void address(uint32_t number, uint16_t port, struct addr *ret)
+{
+	*ret = (struct addr){.len = sizeof(ret->in)};
+	ret->in.sin_family = AF_INET;
+	ret->in.sin_addr.s_addr = htonl(number);
+	ret->in.sin_port = htons(port);
+}
+
+/* The slot that is chosen; 0: none. */
+static unsigned int choose(struct fixture *f, uint32_t number, uint16_t port)
+{
+	struct addr peer;
+	const struct child *c;
+
+	address(number, port, &peer);
+	c = policy_choose(&f->listener, &f->list, &peer);
+	return c ? c->slot : 0;
+}
+
+static void expect_none(struct fixture *f)
+{
+	for (unsigned int way = 0; way < DISTRIBUTE_END; way++) {
+		if (!distribute_hands_off(way))
+			continue;
+		f->config.distribute = way;
+		assert_int_equal(choose(f, 1, 1), 0);
+	}
+}
+
+static void nobody_is_chosen_who_is_not_able(void **state)
+{
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < WORKERS; i++)
+		f->children[i].state = i % 2 ? CHILD_DRAINING : CHILD_STARTING;
+	f->children[0].state = CHILD_READY;
+	f->children[0].handoff.late = true;
+	f->children[1].state = CHILD_READY;
+	f->children[1].handoff.full = true;
+	f->children[2].state = CHILD_READY;
+	f->children[2].handoff.last = IPC_IN_FLIGHT_MAX;
+	f->children[3].state = CHILD_READY;
+	f->children[3].channel.fd = -1;
+	expect_none(f);
+
+	f->children[2].handoff.taken = 1;
+	f->config.distribute = DISTRIBUTE_ROUND_ROBIN;
+	assert_int_equal(choose(f, 1, 1), 3);
+}
+
+/* LS-10 */
+static void round_robin_goes_by_slots_and_around(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.distribute = DISTRIBUTE_ROUND_ROBIN;
+	for (unsigned int i = 0; i < 3 * WORKERS; i++)
+		assert_int_equal(choose(f, 1, 1), i % WORKERS + 1);
+}
+
+static void round_robin_passes_by_who_is_not_able(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.distribute = DISTRIBUTE_ROUND_ROBIN;
+	f->children[0].handoff.full = f->children[7].handoff.full = true;
+	f->children[3].state = CHILD_BACKING_OFF;
+	for (int i = 0; i < 2; i++) {
+		const unsigned int expected[] = {2, 3, 5, 6, 7};
+
+		for (size_t j = 0; j < ARRAY_LEN(expected); j++)
+			assert_int_equal(choose(f, 1, 1), expected[j]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+		TEST(nobody_is_chosen_who_is_not_able),
+		TEST(round_robin_goes_by_slots_and_around),
+		TEST(round_robin_passes_by_who_is_not_able),
+#undef TEST
+	};
+
+	alarm(60);
+	return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
+}
