@@ -46,6 +46,7 @@ static int announce(struct child *c, const struct listener *l)
 		.listener = l->id,
 		.handler = l->config->handler,
 		.name_size = (uint32_t)text.name_size,
+		.tell_connections = l->config->distribute == DISTRIBUTE_LEAST_CONNECTIONS,
 	};
 	return child_send(c, IPC_ADOPT, &message, text.bytes, text.size, NULL);
 }

@@ -8,9 +8,10 @@
 #include <stdbool.h>
 
 /*        way          in YAML        the supervisor accepts and hands off */
-#define DISTRIBUTE_TABLE(X)                 \
-	X(SHARED, "shared", false)          \
-	X(ROUND_ROBIN, "round-robin", true) \
+#define DISTRIBUTE_TABLE(X)                             \
+	X(SHARED, "shared", false)                      \
+	X(ROUND_ROBIN, "round-robin", true)             \
+	X(LEAST_CONNECTIONS, "least-connections", true) \
 	X(REUSE_PORT, "reuse-port", false)
 
 enum distribute {

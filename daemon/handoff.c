@@ -44,9 +44,14 @@ void handoff_done(struct handoff *h)
 }
 
 /* By number: what is late has gone elsewhere, but still waits in front of the worker. */
+uint32_t handoff_unanswered(const struct handoff *h)
+{
+	return h->last - h->taken;
+}
+
 bool handoff_has_room(const struct handoff *h)
 {
-	return !h->late && !h->full && h->last - h->taken < IPC_IN_FLIGHT_MAX;
+	return !h->late && !h->full && handoff_unanswered(h) < IPC_IN_FLIGHT_MAX;
 }
 
 void handoff_add(struct handoff *h, struct transit *t)

@@ -57,6 +57,9 @@ void handoff_done(struct handoff *handoff);
 /* Whether the worker may be given another one. */
 bool handoff_has_room(const struct handoff *handoff);
 
+/* How many it has not answered; those that went elsewhere since are among them. */
+uint32_t handoff_unanswered(const struct handoff *handoff);
+
 /* Notes a connection for the next handoff_send(). */
 void handoff_add(struct handoff *handoff, struct transit *transit);
 

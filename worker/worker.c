@@ -157,18 +157,16 @@ static void on_count(struct worker *w, struct ipc_message *message)
 	size_t n_rows = 0;
 
 	LIST_FOREACH (service, &w->services, link) {
+		service->told = connections_of(w, service);
 		if (n_rows > 0 && rows[n_rows - 1].listener == service->listener) {
-			rows[n_rows - 1].connections += connections_of(w, service);
+			rows[n_rows - 1].connections += service->told;
 			continue;
 		}
 		if (n_rows == ARRAY_LEN(rows)) {
 			send_or_fail(w, IPC_COUNTED, &answer, rows, n_rows);
 			n_rows = 0;
 		}
-		rows[n_rows++] = (struct ipc_counted_row){
-			.listener = service->listener,
-			.connections = connections_of(w, service),
-		};
+		rows[n_rows++] = (struct ipc_counted_row){service->listener, service->told};
 	}
 	answer.last = 1;
 	send_or_fail(w, IPC_COUNTED, &answer, rows, n_rows);

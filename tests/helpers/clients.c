@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -171,18 +172,33 @@ void clients_close(struct clients *c, size_t count)
 		close(c->fds[--c->count]);
 }
 
+static bool has_ended(int fd)
+{
+	char byte;
+	ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return n == 0 || (n == -1 && errno != EAGAIN);
+}
+
 size_t clients_ended(const struct clients *c)
 {
 	size_t ended = 0;
-	char byte;
 
-	for (size_t i = 0; i < c->count; i++) {
-		ssize_t n = recv(c->fds[i], &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-
-		if (n == 0 || (n == -1 && errno != EAGAIN))
-			ended++;
-	}
+	for (size_t i = 0; i < c->count; i++)
+		ended += has_ended(c->fds[i]);
 	return ended;
+}
+
+void clients_forget_ended(struct clients *c)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < c->count; i++)
+		if (has_ended(c->fds[i]))
+			close(c->fds[i]);
+		else
+			c->fds[kept++] = c->fds[i];
+	c->count = kept;
 }
 
 void clients_done(struct clients *c)

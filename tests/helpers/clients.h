@@ -39,6 +39,8 @@ void clients_expect_echo(const struct clients *c);
 void clients_close(struct clients *c, size_t count);
 /* How many of them the other end has closed; takes no data from the others. */
 size_t clients_ended(const struct clients *c);
+/* Closes those. */
+void clients_forget_ended(struct clients *c);
 void clients_done(struct clients *c);
 
 #endif

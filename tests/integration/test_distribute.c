@@ -26,7 +26,7 @@
 /* More than two workers take without an answer. */
 #define MANY 700
 
-static const char *const modes[] = {"round-robin"};
+static const char *const modes[] = {"round-robin", "least-connections"};
 
 /* The one under test. */
 static const char *mode;
@@ -380,19 +380,50 @@ static void workers_outlive_a_killed_usherd_with_what_they_have(void **state)
 
 /* --- what only one of them promises ----------------------------------------------------------- */
 
+static void expect_even(struct usher *u, int port, long each)
+{
+	long counts[USHER_WORKERS_MAX];
+
+	expect_served_and_counted(u, port);
+	assert_int_equal(shares(u, counts), 4);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(counts[i], each);
+}
+
 static void deals_out_in_turn(void **state)
 {
 	struct usher *u = *state;
-	long counts[USHER_WORKERS_MAX];
 	int port;
 
 	mode = "round-robin";
 	port = start(u, 4);
 	connect_many(u, port, 200);
-	expect_served_and_counted(u, port);
-	assert_int_equal(shares(u, counts), 4);
-	for (int i = 0; i < 4; i++)
-		assert_int_equal(counts[i], 50);
+	expect_even(u, port, 50);
+}
+
+/* Those of one worker end, and it alone gets the next ones. */
+static void fills_up_who_has_fewest(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int port;
+
+	mode = "least-connections";
+	port = start(u, 4);
+	connect_many(u, port, 200);
+	expect_even(u, port, 50);
+	assert_int_equal(ask_workers(u, "ready", pids), 4);
+	kernel_kill(pids[2]);
+	assert_true(ask_until_replaced(u, pids[2], 4));
+	clients_forget_ended(&u->clients);
+	assert_int_equal(u->clients.count, 150);
+	connect_many(u, port, 50);
+	expect_even(u, port, 50);
+
+	clients_close(&u->clients, 50);
+	ask_expect_connections(u, port, 150);
+	connect_many(u, port, 50);
+	expect_even(u, port, 50);
 }
 
 int main(void)
@@ -415,6 +446,7 @@ int main(void)
 	};
 	const struct CMUnitTest of_one[] = {
 		USHER_TEST(deals_out_in_turn),
+		USHER_TEST(fills_up_who_has_fewest),
 	};
 	int failed = 0;
 

@@ -128,6 +128,36 @@ static void round_robin_passes_by_who_is_not_able(void **state)
 	}
 }
 
+static void least_connections_prefers_who_has_fewest(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.distribute = DISTRIBUTE_LEAST_CONNECTIONS;
+	for (uint32_t i = 0; i < WORKERS; i++)
+		f->connections[i] = 10 + i;
+	f->connections[5] = 3;
+	assert_int_equal(choose(f, 1, 1), 6);
+	assert_int_equal(choose(f, 1, 1), 6);
+
+	/* What is on its way counts as well. */
+	f->children[5].handoff.last = 8;
+	assert_int_equal(choose(f, 1, 1), 1);
+	f->children[0].handoff.full = true;
+	assert_int_equal(choose(f, 1, 1), 2);
+}
+
+static void least_connections_goes_in_turn_among_equals(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.distribute = DISTRIBUTE_LEAST_CONNECTIONS;
+	f->connections[2] = 1;
+	for (int i = 0; i < 2; i++)
+		for (unsigned int slot = 1; slot <= WORKERS; slot++)
+			if (slot != 3)
+				assert_int_equal(choose(f, 1, 1), slot);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +165,8 @@ int main(void)
 		TEST(nobody_is_chosen_who_is_not_able),
 		TEST(round_robin_goes_by_slots_and_around),
 		TEST(round_robin_passes_by_who_is_not_able),
+		TEST(least_connections_prefers_who_has_fewest),
+		TEST(least_connections_goes_in_turn_among_equals),
 #undef TEST
 	};
 
