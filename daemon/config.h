@@ -49,6 +49,7 @@ struct config_listener {
 	int backlog;
 	bool exclusive;
 	enum distribute distribute;
+	bool hash_port; /* for source-hash: of the address and the port */
 	bool ipv6_only;
 	bool has_mode; /* else the mode is what the umask leaves */
 	mode_t mode;

@@ -1,5 +1,7 @@
 #include "daemon/config_distribute.h"
 
+#include <string.h>
+
 #include "daemon/config.h"
 #include "daemon/suggest.h"
 
@@ -30,33 +32,48 @@ int config_read_distribute(struct config_reader *reader, const struct config_key
 	return distribute_find(name, &listener->distribute) ? refuse_name(reader, value, name) : 0;
 }
 
-/* Why there can be no second socket beside the listener's; NULL: there can. */
-static const char *why_alone(enum config_listener_kind kind)
+int config_read_hash(struct config_reader *reader, const struct config_key *key,
+		     const yaml_node_t *value, void *target)
 {
-	static const char *const reasons[] = {
-		[CONFIG_PATH] = "a Unix socket has no second one beside it",
-		[CONFIG_ABSTRACT] = "a Unix socket has no second one beside it",
-		[CONFIG_FD] = "a socket that is passed is one, and usherd opens no others",
-		[CONFIG_SYSTEMD] = "a socket that is passed is one, and usherd opens no others",
-	};
+	struct config_listener *listener = target;
+	const char *name = config_scalar(value);
 
-	return kind == CONFIG_HOST_PORT ? NULL : reasons[kind];
+	listener->hash_port = name && strcmp(name, "address-port") == 0;
+	if (listener->hash_port || (name && strcmp(name, "address") == 0))
+		return 0;
+	return config_refuse(reader, key->name, value, "\"address\" or \"address-port\"");
+}
+
+/* Why a way does not go with a kind of address; NULL: it does. */
+static const char *why_not(enum distribute way, enum config_listener_kind kind)
+{
+	bool is_unix = kind == CONFIG_PATH || kind == CONFIG_ABSTRACT;
+
+	if (way == DISTRIBUTE_SOURCE_HASH && is_unix)
+		return "the clients of a Unix socket have no address";
+	if (way != DISTRIBUTE_REUSE_PORT || kind == CONFIG_HOST_PORT)
+		return NULL;
+	return is_unix ? "a Unix socket has no second one beside it"
+		       : "a socket that is passed is one, and usherd opens no others";
 }
 
 int config_check_distribute(struct config_reader *reader, const struct config_listener *listener,
-			    const yaml_node_t *distribute, const yaml_node_t *exclusive)
+			    const struct config_distribute_nodes *nodes)
 {
+	enum distribute way = listener->distribute;
+	const char *why = why_not(way, listener->kind);
 	int result = 0;
 
-	if (!distribute)
-		return 0;
-	if (listener->exclusive && listener->distribute != DISTRIBUTE_SHARED)
-		result = config_complain(reader, exclusive,
+	if (nodes->exclusive && listener->exclusive && way != DISTRIBUTE_SHARED)
+		result = config_complain(reader, nodes->exclusive,
 					 "\"exclusive\" and \"distribute: %s\" exclude each other",
-					 distribute_name(listener->distribute));
-	if (listener->distribute == DISTRIBUTE_REUSE_PORT && why_alone(listener->kind))
-		result = config_complain(reader, distribute,
-					 "\"distribute: reuse-port\" goes only with \"port\": %s",
-					 why_alone(listener->kind));
+					 distribute_name(way));
+	if (nodes->distribute && why)
+		result = config_complain(reader, nodes->distribute,
+					 "\"distribute: %s\" is impossible here: %s",
+					 distribute_name(way), why);
+	if (nodes->hash && way != DISTRIBUTE_SOURCE_HASH)
+		result = config_complain(reader, nodes->hash,
+					 "\"hash\" goes only with \"distribute: source-hash\"");
 	return result;
 }

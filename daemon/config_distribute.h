@@ -1,4 +1,4 @@
-/* Who accepts: the key "distribute" of a listener, and what it goes with.
+/* Who accepts: the keys "distribute" and "hash" of a listener, and what they go with.
  *
  * Errors: as config_value_fn. */
 #ifndef USHER_DAEMON_CONFIG_DISTRIBUTE_H
@@ -10,10 +10,17 @@ struct config_listener;
 
 /* target is a struct config_listener. */
 config_value_fn config_read_distribute;
+config_value_fn config_read_hash;
 
-/* Whether the way fits the rest of the listener; the nodes are those of the keys, NULL where one
- * was not given. */
+/* The keys, NULL where one was not given. */
+struct config_distribute_nodes {
+	const yaml_node_t *distribute;
+	const yaml_node_t *hash;
+	const yaml_node_t *exclusive;
+};
+
+/* Whether the way fits the rest of the listener. */
 int config_check_distribute(struct config_reader *reader, const struct config_listener *listener,
-			    const yaml_node_t *distribute, const yaml_node_t *exclusive);
+			    const struct config_distribute_nodes *nodes);
 
 #endif

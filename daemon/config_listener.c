@@ -57,7 +57,8 @@ enum key {
 	KEY_OWNER,
 	KEY_HANDLER,
 	KEY_EXCLUSIVE,
-	KEY_DISTRIBUTE
+	KEY_DISTRIBUTE,
+	KEY_HASH
 };
 
 #define MEMBER(field) .offset = offsetof(struct config_listener, field)
@@ -75,6 +76,7 @@ static const struct config_key keys[] = {
 	[KEY_HANDLER] = {.name = "handler", .read = config_read_handler},
 	[KEY_EXCLUSIVE] = {.name = "exclusive", .read = config_read_bool, MEMBER(exclusive)},
 	[KEY_DISTRIBUTE] = {.name = "distribute", .read = config_read_distribute},
+	[KEY_HASH] = {.name = "hash", .read = config_read_hash},
 	{.name = "backlog", .read = config_read_int, MEMBER(backlog), .min = 1, .max = INT_MAX},
 
 	/* those of later versions */
@@ -185,10 +187,14 @@ static int check_keys(struct config_reader *reader, const struct config_listener
 	if (err)
 		return err;
 
-	err = check_companions(reader, listener, given);
-	if (!err)
-		err = config_check_distribute(reader, listener, given[KEY_DISTRIBUTE],
-					      given[KEY_EXCLUSIVE]);
+	const struct config_distribute_nodes nodes = {
+		.distribute = given[KEY_DISTRIBUTE],
+		.hash = given[KEY_HASH],
+		.exclusive = given[KEY_EXCLUSIVE],
+	};
+	int companions_err = check_companions(reader, listener, given);
+	err = config_check_distribute(reader, listener, &nodes);
+	err = err ? err : companions_err;
 	return err ? err : result;
 }
 

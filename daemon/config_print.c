@@ -155,6 +155,17 @@ static void put_mode(struct printer *printer, const struct config_listener *list
 	put_text(printer, "mode", mode);
 }
 
+static void put_distribute(struct printer *printer, const struct config_listener *listener)
+{
+	put_plain(printer, "distribute");
+	put_plain(printer, distribute_name(listener->distribute));
+	if (listener->distribute != DISTRIBUTE_SOURCE_HASH)
+		return;
+
+	put_plain(printer, "hash");
+	put_plain(printer, listener->hash_port ? "address-port" : "address");
+}
+
 static void put_handler(struct printer *printer, const struct config_listener *listener)
 {
 	put_plain(printer, "handler");
@@ -179,8 +190,7 @@ static void put_listener(struct printer *printer, const struct config_listener *
 	put_owner(printer, listener);
 	put_number(printer, "backlog", listener->backlog);
 	put_flag(printer, "exclusive", listener->exclusive);
-	put_plain(printer, "distribute");
-	put_plain(printer, distribute_name(listener->distribute));
+	put_distribute(printer, listener);
 	put_handler(printer, listener);
 	end_map(printer);
 }

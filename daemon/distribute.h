@@ -12,6 +12,7 @@
 	X(SHARED, "shared", false)                      \
 	X(ROUND_ROBIN, "round-robin", true)             \
 	X(LEAST_CONNECTIONS, "least-connections", true) \
+	X(SOURCE_HASH, "source-hash", true)             \
 	X(REUSE_PORT, "reuse-port", false)
 
 enum distribute {

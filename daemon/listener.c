@@ -232,6 +232,16 @@ static int open_first(struct listener *l)
 	return error;
 }
 
+/* What a passed socket is shows here only. */
+static int check_family(struct listener *l)
+{
+	l->family = l->handles[0].bound.addr.sa.sa_family;
+	if (l->family != AF_UNIX || l->config->distribute != DISTRIBUTE_SOURCE_HASH)
+		return 0;
+	complain(l->config, "the clients of a Unix socket have no address for source-hash");
+	return -EAFNOSUPPORT;
+}
+
 /* Who accepts, for the log. */
 static const char *manner(const struct config_listener *config)
 {
@@ -247,13 +257,14 @@ int listener_open(const struct config_listener *config, uint32_t id, unsigned in
 	*ret = (struct listener){.id = id, .config = config};
 	error = open_first(ret);
 	if (error == 0)
+		error = check_family(ret);
+	if (error == 0)
 		error = listener_grow(ret, slots);
 	if (error < 0) {
 		listener_close(ret);
 		return error;
 	}
 
-	ret->family = ret->handles[0].bound.addr.sa.sa_family;
 	addr_format(&ret->handles[0].bound.addr, ret->address, sizeof(ret->address));
 	listener_hint(ret, hint, sizeof(hint));
 	log_info("listener \"%s\" (%s, %s) listens on %s; try: %s", config->name,

@@ -1,6 +1,8 @@
 /* Which worker gets a connection: one function for each way to distribute by hand-off.
  *
- * Owns: nothing; a listener remembers whose turn it was. */
+ * Owns:   nothing; a listener remembers whose turn it was.
+ * Source: Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates", for choosing
+ * by the highest lot; the hash is FNV-1a, made even by the last step of SplitMix64. */
 #ifndef USHER_DAEMON_POLICY_H
 #define USHER_DAEMON_POLICY_H
 

@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/un.h>
+#include <sysexits.h>
 
 #include <cmocka.h>
 
@@ -26,7 +28,7 @@
 /* More than two workers take without an answer. */
 #define MANY 700
 
-static const char *const modes[] = {"round-robin", "least-connections"};
+static const char *const modes[] = {"round-robin", "least-connections", "source-hash"};
 
 /* The one under test. */
 static const char *mode;
@@ -84,36 +86,25 @@ static void expect_served_and_counted(struct usher *u, int port)
 	ask_expect_connections(u, port, (long)u->clients.count);
 }
 
-static void every_kind_of_address_is_served(void **state)
+static void ipv6_and_both_families_are_served(void **state)
 {
 	struct usher *u = *state;
 
-	if (strcmp(mode, "source-hash") == 0) {
-		print_message("skipped: Unix sockets have no source\n");
-		skip();
-	}
 	usher_configure(u,
 			"workers: 3\n"
 			"listeners:\n"
 			"  - {name: six, host: \"::1\", port: 0, distribute: %s, handler: echo}\n"
-			"  - {name: both, port: 0, distribute: %s, handler: echo}\n"
-			"  - {name: file, path: %s, distribute: %s, handler: echo}\n"
-			"  - {name: none, path: \"@%s\", distribute: %s, handler: {reply: hi}}\n",
-			mode, mode, usher_path(u, "file"), mode, usher_path(u, "none"), mode);
+			"  - {name: both, port: 0, distribute: %s, handler: echo}\n",
+			mode, mode);
 	usher_start(u);
 	for (int i = 0; i < 6; i++) {
 		AUTO_CLOSE int six = connect_tcp("::1", ask_port(u, "six"));
 		AUTO_CLOSE int both_six = connect_tcp("::1", ask_port(u, "both"));
 		AUTO_CLOSE int both_four = connect_tcp("127.0.0.1", ask_port(u, "both"));
-		AUTO_CLOSE int file = connect_unix(usher_path(u, "file"));
-		AUTO_CLOSE int none = connect_unix(ask_address(u, "none"));
 
 		client_expect_echo(six);
 		client_expect_echo(both_six);
 		client_expect_echo(both_four);
-		client_expect_echo(file);
-		client_expect(none, "hi");
-		client_expect_end(none);
 	}
 }
 
@@ -380,6 +371,28 @@ static void workers_outlive_a_killed_usherd_with_what_they_have(void **state)
 
 /* --- what only one of them promises ----------------------------------------------------------- */
 
+static void unix_sockets_are_served(void **state)
+{
+	struct usher *u = *state;
+
+	usher_configure(u,
+			"workers: 3\n"
+			"listeners:\n"
+			"  - {name: file, path: %s, distribute: round-robin, handler: echo}\n"
+			"  - {name: none, path: \"@%s\", distribute: least-connections,\n"
+			"     handler: {reply: hi}}\n",
+			usher_path(u, "file"), usher_path(u, "none"));
+	usher_start(u);
+	for (int i = 0; i < 6; i++) {
+		AUTO_CLOSE int file = connect_unix(usher_path(u, "file"));
+		AUTO_CLOSE int none = connect_unix(ask_address(u, "none"));
+
+		client_expect_echo(file);
+		client_expect(none, "hi");
+		client_expect_end(none);
+	}
+}
+
 static void expect_even(struct usher *u, int port, long each)
 {
 	long counts[USHER_WORKERS_MAX];
@@ -426,10 +439,76 @@ static void fills_up_who_has_fewest(void **state)
 	expect_even(u, port, 50);
 }
 
+static void keeps_a_client_with_its_worker(void **state)
+{
+	struct usher *u = *state;
+	long counts[USHER_WORKERS_MAX];
+	pid_t pids[USHER_WORKERS_MAX];
+	size_t having = 0;
+	int port;
+
+	mode = "source-hash";
+	port = start(u, 4);
+	clients_connect(&u->clients, port, 60); /* all of one address */
+	expect_served_and_counted(u, port);
+	assert_int_equal(shares(u, counts), 4);
+	for (int i = 0; i < 4; i++)
+		having += counts[i] == 60;
+	assert_int_equal(having, 1);
+
+	/* Without it they go to one other, and with its successor back to its slot. */
+	assert_int_equal(ask_workers(u, "ready", pids), 4);
+	size_t mine = counts[0] ? 0 : counts[1] ? 1 : counts[2] ? 2 : 3;
+	kernel_kill(pids[mine]);
+	assert_true(ask_until_replaced(u, pids[mine], 4));
+	clients_forget_ended(&u->clients);
+	assert_int_equal(u->clients.count, 0);
+	clients_connect(&u->clients, port, 60);
+	expect_served_and_counted(u, port);
+	assert_int_equal(shares(u, counts), 4);
+	assert_int_equal(counts[mine], 60);
+}
+
+static void may_hash_the_port_as_well(void **state)
+{
+	struct usher *u = *state;
+	long counts[USHER_WORKERS_MAX];
+
+	usher_configure(u, "workers: 4\n"
+			   "listeners:\n"
+			   "  - {name: it, host: 127.0.0.1, port: 0, distribute: source-hash,\n"
+			   "     hash: address-port, handler: echo}\n");
+	usher_start(u);
+	int port = ask_port(u, "it");
+	clients_connect(&u->clients, port, 200);
+	expect_served_and_counted(u, port);
+	assert_int_equal(shares(u, counts), 4);
+	for (int i = 0; i < 4; i++)
+		assert_in_range(counts[i], 10, 100);
+}
+
+static void needs_clients_that_have_an_address(void **state)
+{
+	struct usher *u = *state;
+	const struct sockaddr_un address = {.sun_family = AF_UNIX};
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	/* A name of the kernel's choice. */
+	assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof(sa_family_t)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	usher_configure(u,
+			"listeners: [{name: it, fd: 3, distribute: source-hash, handler: echo}]\n");
+	u->fds = &fd;
+	u->n_fds = 1;
+	usher_launch(u);
+	assert_int_equal(usher_ended(u), EX_OSERR);
+	assert_true(usher_logs(u, "have no address for source-hash"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest of_each[] = {
-		USHER_TEST(every_kind_of_address_is_served),
+		USHER_TEST(ipv6_and_both_families_are_served),
 		USHER_TEST(every_worker_gets_some_and_all_are_counted),
 		USHER_TEST(what_a_dead_worker_has_not_taken_goes_to_others),
 		USHER_TEST(what_a_dead_worker_has_taken_ends),
@@ -445,8 +524,12 @@ int main(void)
 		USHER_TEST(workers_outlive_a_killed_usherd_with_what_they_have),
 	};
 	const struct CMUnitTest of_one[] = {
+		USHER_TEST(unix_sockets_are_served),
 		USHER_TEST(deals_out_in_turn),
 		USHER_TEST(fills_up_who_has_fewest),
+		USHER_TEST(keeps_a_client_with_its_worker),
+		USHER_TEST(may_hash_the_port_as_well),
+		USHER_TEST(needs_clients_that_have_an_address),
 	};
 	int failed = 0;
 

@@ -33,6 +33,7 @@ static void assert_same_listener(const struct config_listener *a, const struct c
 	assert_int_equal(a->backlog, b->backlog);
 	assert_int_equal(a->exclusive, b->exclusive);
 	assert_int_equal(a->distribute, b->distribute);
+	assert_int_equal(a->hash_port, b->hash_port);
 	assert_int_equal(a->ipv6_only, b->ipv6_only);
 	assert_int_equal(a->has_mode, b->has_mode);
 	assert_int_equal(a->mode, b->mode);

@@ -158,6 +158,99 @@ static void least_connections_goes_in_turn_among_equals(void **state)
 				assert_int_equal(choose(f, 1, 1), slot);
 }
 
+#define CLIENTS 20000
+
+static void source_hash_keeps_a_client_with_its_worker(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.distribute = DISTRIBUTE_SOURCE_HASH;
+	for (uint32_t i = 0; i < 100; i++) {
+		unsigned int slot = choose(f, i, 1);
+
+		for (uint16_t port = 2; port < 20; port++)
+			assert_int_equal(choose(f, i, port), slot);
+	}
+}
+
+static void source_hash_spreads_clients(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int counts[WORKERS + 1] = {0};
+
+	f->config.distribute = DISTRIBUTE_SOURCE_HASH;
+	for (uint32_t i = 0; i < CLIENTS; i++)
+		counts[choose(f, 0x0a000000 + i, 1)]++;
+	assert_int_equal(counts[0], 0);
+	for (size_t slot = 1; slot <= WORKERS; slot++)
+		assert_in_range(counts[slot], CLIENTS / WORKERS * 9 / 10,
+				CLIENTS / WORKERS * 11 / 10);
+}
+
+/* From eight workers to seven an eighth of the clients move, and no others. */
+static void source_hash_moves_only_the_clients_of_a_worker_that_goes(void **state)
+{
+	static unsigned int before[CLIENTS];
+	struct fixture *f = *state;
+	unsigned int moved = 0;
+
+	f->config.distribute = DISTRIBUTE_SOURCE_HASH;
+	for (uint32_t i = 0; i < CLIENTS; i++)
+		before[i] = choose(f, i, 1);
+	f->children[7].state = CHILD_DRAINING;
+	for (uint32_t i = 0; i < CLIENTS; i++) {
+		unsigned int after = choose(f, i, 1);
+
+		assert_int_not_equal(after, 8);
+		if (before[i] != 8)
+			assert_int_equal(after, before[i]);
+		moved += after != before[i];
+	}
+	assert_in_range(moved, CLIENTS / WORKERS * 9 / 10, CLIENTS / WORKERS * 11 / 10);
+
+	f->children[7].state = CHILD_READY;
+	for (uint32_t i = 0; i < CLIENTS; i++)
+		assert_int_equal(choose(f, i, 1), before[i]);
+}
+
+static void source_hash_of_the_port_spreads_one_client(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int counts[WORKERS + 1] = {0};
+
+	f->config.distribute = DISTRIBUTE_SOURCE_HASH;
+	f->config.hash_port = true;
+	for (uint16_t port = 1; port <= 8000; port++)
+		counts[choose(f, 0x7f000001, port)]++;
+	for (size_t slot = 1; slot <= WORKERS; slot++)
+		assert_in_range(counts[slot], 850, 1150);
+}
+
+static void source_hash_sees_a_mapped_address_as_ipv4(void **state)
+{
+	struct fixture *f = *state;
+	struct addr peer = {.len = sizeof(peer.in6)};
+	size_t others = 0;
+
+	f->config.distribute = DISTRIBUTE_SOURCE_HASH;
+	peer.in6.sin6_family = AF_INET6;
+	for (uint32_t i = 0; i < 100; i++) {
+		uint32_t four = htonl(0xc0a80000 + i);
+
+		memset(&peer.in6.sin6_addr, 0, sizeof(peer.in6.sin6_addr));
+		memset(&peer.in6.sin6_addr.s6_addr[10], 0xff, 2);
+		memcpy(&peer.in6.sin6_addr.s6_addr[12], &four, 4);
+		assert_int_equal(policy_choose(&f->listener, &f->list, &peer)->slot,
+				 choose(f, 0xc0a80000 + i, 1));
+
+		/* A real IPv6 address with the same end is somebody else. */
+		peer.in6.sin6_addr.s6_addr[0] = 0x20;
+		others += policy_choose(&f->listener, &f->list, &peer)->slot !=
+			  choose(f, 0xc0a80000 + i, 1);
+	}
+	assert_true(others > 50);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +260,11 @@ int main(void)
 		TEST(round_robin_passes_by_who_is_not_able),
 		TEST(least_connections_prefers_who_has_fewest),
 		TEST(least_connections_goes_in_turn_among_equals),
+		TEST(source_hash_keeps_a_client_with_its_worker),
+		TEST(source_hash_spreads_clients),
+		TEST(source_hash_moves_only_the_clients_of_a_worker_that_goes),
+		TEST(source_hash_of_the_port_spreads_one_client),
+		TEST(source_hash_sees_a_mapped_address_as_ipv4),
 #undef TEST
 	};
 
