@@ -1,8 +1,7 @@
 #!/bin/sh
 # Runs the tests of a build folder, each program under a time limit, and ends with one line:
 # N passed, N failed, N skipped. What a program said is shown when it failed, and kept in
-# BUILD/results. Unit tests run as many at once as there are processors, the others one after the
-# other.
+# BUILD/results.
 #
 #   tests/run.sh [--valgrind] BUILD [NAME...]
 #
@@ -32,7 +31,6 @@ results=$USHER_BUILD/results${wrapper:+/valgrind}
 mkdir -p "$results"
 trap 'exit 143' TERM
 trap 'exit 130' INT
-export wrapper results
 names=$*
 passed=0 failed=0 skipped=0
 
@@ -46,17 +44,6 @@ wanted() {
 	done
 }
 
-# Runs each program on standard input, $1 at once. What one said is in $results under the name of its
-# folder and its own ("unit-test_x"), its exit status beside that.
-run() {
-	# shellcheck disable=SC2016 # for the inner shell
-	xargs -r -P "$1" -I '{}' sh -c '
-		folder=${1%/*}
-		said=$results/${folder##*/}-${1##*/}
-		timeout -k 10 "$PROGRAM_SECONDS" $wrapper "$1" </dev/null >"$said" 2>&1
-		echo $? >"$said.status"' sh '{}'
-}
-
 lines() {
 	grep -c "$1" "$said"
 }
@@ -66,11 +53,14 @@ summed_up() {
 	sed -n "s/^\[ *$1 *\] \([0-9][0-9]*\) test.*/\1/p" "$said" | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-report() {
+# What a program says is in $results under the name of its folder and its own ("unit-test_x").
+run() {
 	program=$1
 	folder=${program%/*}
 	said=$results/${folder##*/}-${program##*/}
-	status=$(cat "$said.status")
+	# shellcheck disable=SC2086 # the wrapper is a list of words
+	timeout -k 10 "$PROGRAM_SECONDS" $wrapper "$program" </dev/null >"$said" 2>&1
+	status=$?
 
 	case $program in
 	*.sh)
@@ -99,16 +89,13 @@ report() {
 	fi
 }
 
-units=$(wanted "$USHER_BUILD"/tests/unit/test_*)
-echo "$units" | run "$(nproc)"
-for program in $units; do
-	report "$program"
+# One after the other: a port that one test has just let go must not be taken by another.
+for program in $(wanted "$USHER_BUILD"/tests/unit/test_*); do
+	run "$program"
 done
-
 if [ -z "$wrapper" ]; then
 	for program in $(wanted tests/integration/test_*.sh "$USHER_BUILD"/tests/integration/test_*); do
-		echo "$program" | run 1
-		report "$program"
+		run "$program"
 	done
 fi
 
