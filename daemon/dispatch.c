@@ -139,36 +139,6 @@ static void drop_parked(struct dispatcher *d)
 
 /* --- accepting ------------------------------------------------------------------------------ */
 
-static void set_accepting(struct dispatcher *d, bool accepting)
-{
-	if (d->accepting == accepting)
-		return;
-	d->accepting = accepting;
-	for (size_t i = 0; i < d->n_listeners; i++) {
-		struct listener *l = &d->listeners[i];
-
-		if (!is_handed_off(l))
-			continue;
-		if (accepting)
-			ev_io_start(d->loop, &l->acceptor);
-		else
-			ev_io_stop(d->loop, &l->acceptor);
-	}
-}
-
-void dispatch_update(struct dispatcher *d)
-{
-	/* Who cannot be sent to is not able any more, so this ends. */
-	while (!TAILQ_EMPTY(&d->parked) && somebody_is_able(d)) {
-		give_parked(d);
-		send_noted(d);
-	}
-	if (d->stopped)
-		drop_parked(d);
-	set_accepting(d, !d->stopped && !d->short_of && TAILQ_EMPTY(&d->parked) &&
-				 somebody_is_able(d));
-}
-
 /* What a failed accept4() means: whether another may be tried at once. */
 static bool is_about_one_connection(int error)
 {
@@ -222,12 +192,79 @@ static bool accept_one(struct dispatcher *d, struct listener *l)
 	return false;
 }
 
-static void accept_some(struct dispatcher *d, struct listener *l, size_t limit)
+/* Returns whether the queue was found empty, or cannot be emptied for now. */
+static bool accept_some(struct dispatcher *d, struct listener *l, size_t limit)
 {
-	for (size_t i = 0; i < limit && somebody_is_able(d); i++)
-		if (!accept_one(d, l))
-			break;
+	bool empty = false;
+
+	for (size_t i = 0; !empty && i < limit && somebody_is_able(d); i++)
+		empty = !accept_one(d, l);
 	send_noted(d);
+	return empty;
+}
+
+static void set_accepting(struct dispatcher *d, bool accepting)
+{
+	if (d->accepting == accepting)
+		return;
+	d->accepting = accepting;
+	for (size_t i = 0; i < d->n_listeners; i++) {
+		struct listener *l = &d->listeners[i];
+
+		if (!is_handed_off(l))
+			continue;
+		if (accepting)
+			ev_io_start(d->loop, &l->acceptor);
+		else
+			ev_io_stop(d->loop, &l->acceptor);
+	}
+}
+
+/* --- the end of accepting -------------------------------------------------------------------- */
+
+/* Returns whether nothing waits any more, in the kernel or here. */
+static bool empty_queues(struct dispatcher *d)
+{
+	bool empty = true;
+
+	for (size_t i = 0; i < d->n_listeners; i++) {
+		struct listener *l = &d->listeners[i];
+
+		if (is_handed_off(l) && !accept_some(d, l, SIZE_MAX))
+			empty = false;
+	}
+	return empty && !d->short_of && TAILQ_EMPTY(&d->parked);
+}
+
+static void end_soon(struct dispatcher *d)
+{
+	ev_timer_stop(d->loop, &d->end);
+	ev_timer_set(&d->end, 0, 0);
+	ev_timer_start(d->loop, &d->end);
+}
+
+static void on_end(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	struct dispatcher *d = CONTAINER_OF(watcher, struct dispatcher, end);
+
+	d->emptying = false;
+	d->stopped = true;
+	d->on_stopped(d->ctx);
+}
+
+void dispatch_update(struct dispatcher *d)
+{
+	/* Who cannot be sent to is not able any more, so this ends. */
+	while (!TAILQ_EMPTY(&d->parked) && somebody_is_able(d)) {
+		give_parked(d);
+		send_noted(d);
+	}
+	if (d->stopped)
+		drop_parked(d);
+	set_accepting(d, !d->stopped && !d->emptying && !d->short_of && TAILQ_EMPTY(&d->parked) &&
+				 somebody_is_able(d));
+	if (d->emptying && empty_queues(d))
+		end_soon(d);
 }
 
 static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
@@ -333,6 +370,7 @@ void dispatch_init(struct dispatcher *d, struct ev_loop *loop, const struct chil
 	TAILQ_INIT(&d->parked);
 	ev_init(&d->pause, on_pause_over);
 	ev_init(&d->lease, on_lease);
+	ev_init(&d->end, on_end);
 	/* An answer that is there already counts: it is read first. */
 	ev_set_priority(&d->lease, EV_MINPRI);
 	for (size_t i = 0; i < n_listeners; i++) {
@@ -345,15 +383,20 @@ void dispatch_init(struct dispatcher *d, struct ev_loop *loop, const struct chil
 	}
 }
 
-void dispatch_stop(struct dispatcher *d)
+bool dispatch_stop(struct dispatcher *d, dispatch_stopped_fn *on_stopped, void *ctx)
 {
-	if (d->stopped)
-		return;
 	set_accepting(d, false);
-	for (size_t i = 0; i < d->n_listeners; i++)
-		if (is_handed_off(&d->listeners[i]))
-			accept_some(d, &d->listeners[i], SIZE_MAX);
-	d->stopped = true;
+	if (empty_queues(d)) {
+		d->stopped = true;
+		return true;
+	}
+	d->emptying = true;
+	d->on_stopped = on_stopped;
+	d->ctx = ctx;
+	ev_now_update(d->loop);
+	ev_timer_set(&d->end, DISPATCH_EMPTYING_MS / 1000.0, 0);
+	ev_timer_start(d->loop, &d->end);
+	return false;
 }
 
 void dispatch_done(struct dispatcher *d)
@@ -361,5 +404,6 @@ void dispatch_done(struct dispatcher *d)
 	set_accepting(d, false);
 	ev_timer_stop(d->loop, &d->lease);
 	ev_timer_stop(d->loop, &d->pause);
+	ev_timer_stop(d->loop, &d->end);
 	drop_parked(d);
 }

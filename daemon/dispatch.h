@@ -16,6 +16,11 @@
 #include "daemon/child.h"
 #include "daemon/listener.h"
 
+/* How long emptying the kernel's queues may take at the end. */
+#define DISPATCH_EMPTYING_MS 1000
+
+typedef void dispatch_stopped_fn(void *ctx);
+
 /* All fields are the module's own. */
 struct dispatcher {
 	struct ev_loop *loop;
@@ -27,7 +32,11 @@ struct dispatcher {
 	ev_timer pause; /* until what was short may be there again */
 	bool short_of;  /* we cannot accept for now */
 	bool accepting; /* the listeners are watched */
+	bool emptying;  /* the kernel's queues, before the end */
 	bool stopped;
+	ev_timer end; /* of emptying */
+	dispatch_stopped_fn *on_stopped;
+	void *ctx;
 	ev_tstamp complained_at;
 };
 
@@ -48,9 +57,10 @@ int dispatch_refused(struct dispatcher *dispatcher, struct child *child,
 /* The worker's process is dead, and all that it said has been heard. */
 void dispatch_bury(struct dispatcher *dispatcher, struct child *child);
 
-/* Hands off what waits in the kernel's queues, as far as the workers take it, and accepts no
- * more. */
-void dispatch_stop(struct dispatcher *dispatcher);
+/* Hands off what waits in the kernel's queues, for as long as that may take, and accepts no more;
+ * on_stopped is called from the loop after that. Returns whether that is so already, and it is not
+ * called. */
+bool dispatch_stop(struct dispatcher *dispatcher, dispatch_stopped_fn *on_stopped, void *ctx);
 
 /* Closes what is parked. */
 void dispatch_done(struct dispatcher *dispatcher);

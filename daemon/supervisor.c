@@ -123,6 +123,18 @@ static void handle_all(struct supervisor *s, enum lifecycle_event event)
 	}
 }
 
+/* The workers empty the queues through their own handles, and nobody can join them. */
+static void drain_workers(void *ctx)
+{
+	struct supervisor *s = ctx;
+
+	for (size_t i = 0; i < s->n_listeners; i++)
+		listener_close(&s->listeners[i]);
+	if (TAILQ_EMPTY(&s->children))
+		ev_break(s->loop, EVBREAK_ALL);
+	handle_all(s, EVENT_RETIRE);
+}
+
 void supervisor_stop(struct supervisor *s)
 {
 	if (s->state == SUPERVISOR_STOPPING) {
@@ -136,13 +148,8 @@ void supervisor_stop(struct supervisor *s)
 	s->state = SUPERVISOR_STOPPING;
 	check_told(notify_send("STOPPING=1"));
 
-	dispatch_stop(&s->dispatcher);
-	/* The workers empty the queues through their own handles, and nobody can join them. */
-	for (size_t i = 0; i < s->n_listeners; i++)
-		listener_close(&s->listeners[i]);
-	if (TAILQ_EMPTY(&s->children))
-		ev_break(s->loop, EVBREAK_ALL);
-	handle_all(s, EVENT_RETIRE);
+	if (dispatch_stop(&s->dispatcher, drain_workers, s))
+		drain_workers(s);
 }
 
 static struct child *highest_slot(const struct supervisor *s)

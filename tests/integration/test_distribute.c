@@ -342,10 +342,10 @@ static void scaling_loses_nobody(void **state)
 static void what_waits_at_the_stop_is_served(void **state)
 {
 	struct usher *u = *state;
-	int port = start(u, 2);
+	int port = start(u, 1);
 
 	kernel_stop(u->process.pid);
-	connect_many(u, port, 200);
+	connect_many(u, port, MANY);
 	for (size_t i = 0; i < u->clients.count; i++)
 		client_send(u->clients.fds[i], "last");
 	usher_signal(u, SIGTERM);
@@ -354,6 +354,24 @@ static void what_waits_at_the_stop_is_served(void **state)
 		client_expect(u->clients.fds[i], "last");
 	clients_close(&u->clients, u->clients.count);
 	assert_int_equal(usher_ended(u), 0);
+}
+
+/* Nobody will take what waits, and the end does not wait for it. */
+static void a_stop_without_a_worker_that_takes_anything_ends(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int port = start(u, 1);
+
+	assert_int_equal(ask_workers(u, "ready", pids), 1);
+	kernel_stop(pids[0]);
+	connect_many(u, port, MANY);
+	usher_signal(u, SIGTERM);
+	assert_true(usher_logs(u, "stopping"));
+	usher_signal(u, SIGTERM);
+	assert_int_equal(usher_ended(u), 0);
+	for (size_t i = 0; i < u->clients.count; i++)
+		client_expect_end(u->clients.fds[i]);
 }
 
 static void workers_outlive_a_killed_usherd_with_what_they_have(void **state)
@@ -521,6 +539,7 @@ int main(void)
 		USHER_TEST(a_worker_that_drains_leaves_nobody_behind),
 		USHER_TEST(scaling_loses_nobody),
 		USHER_TEST(what_waits_at_the_stop_is_served),
+		USHER_TEST(a_stop_without_a_worker_that_takes_anything_ends),
 		USHER_TEST(workers_outlive_a_killed_usherd_with_what_they_have),
 	};
 	const struct CMUnitTest of_one[] = {
