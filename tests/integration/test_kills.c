@@ -41,8 +41,8 @@
 /* Between the two things that a client says, at most. */
 #define THINKS_MS 60
 
-/* Enough that none is killed so soon again that its slot would back off. */
-#define WORKERS 24
+/* Enough that none has lived shortly when its turn comes: its slot would back off. */
+#define WORKERS 60
 
 static const char *const modes[] = {"shared", "round-robin", "least-connections", "source-hash",
 				    "reuse-port"};
@@ -226,12 +226,12 @@ static void mark_all(struct storm *s)
 		s->clients[i].held = true;
 }
 
+/* The oldest: the kernel names children in the order of their start. */
 static pid_t choose_victim(const struct storm *s)
 {
 	pid_t pids[2 * WORKERS];
-	size_t n = kernel_children(s->usher->process.pid, pids, ARRAY_LEN(pids));
 
-	return n == 0 ? 0 : pids[(size_t)rand() % (n < ARRAY_LEN(pids) ? n : ARRAY_LEN(pids))];
+	return kernel_children(s->usher->process.pid, pids, ARRAY_LEN(pids)) > 0 ? pids[0] : 0;
 }
 
 static void kill_victim(struct storm *s)
