@@ -128,6 +128,7 @@ static void drain_workers(void *ctx)
 {
 	struct supervisor *s = ctx;
 
+	nudge_stop(&s->nudge);
 	for (size_t i = 0; i < s->n_listeners; i++)
 		listener_close(&s->listeners[i]);
 	if (TAILQ_EMPTY(&s->children))
@@ -268,7 +269,9 @@ int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct con
 	s->listeners = calloc(config->n_listeners, sizeof(*s->listeners));
 	int error = s->listeners ? open_listeners(s) : -ENOMEM;
 	dispatch_init(&s->dispatcher, loop, &s->children, s->listeners, s->n_listeners);
-	return error;
+	if (error < 0)
+		return error;
+	return nudge_start(&s->nudge, loop, &s->children, s->listeners, s->n_listeners);
 }
 
 void supervisor_start(struct supervisor *s)
@@ -286,6 +289,7 @@ void supervisor_done(struct supervisor *s)
 	ev_timer_stop(s->loop, &s->watchdog);
 	ev_timer_stop(s->loop, &s->retry);
 	counter_done(&s->counter);
+	nudge_stop(&s->nudge);
 	dispatch_done(&s->dispatcher);
 	while ((c = TAILQ_FIRST(&s->children))) {
 		TAILQ_REMOVE(&s->children, c, link);

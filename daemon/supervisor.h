@@ -15,6 +15,7 @@
 #include "daemon/count.h"
 #include "daemon/dispatch.h"
 #include "daemon/listener.h"
+#include "daemon/nudge.h"
 
 enum supervisor_state {
 	SUPERVISOR_STARTING, /* not every worker has been ready yet */
@@ -38,6 +39,7 @@ struct supervisor {
 	unsigned int last_worker;
 
 	struct counter counter;
+	struct nudge nudge;
 	struct dispatcher dispatcher;
 	ev_timer watchdog;
 	ev_timer retry; /* of READY */

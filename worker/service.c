@@ -122,6 +122,12 @@ void service_free(struct service *service)
 	free(service);
 }
 
+void service_nudge(struct service *service)
+{
+	if (service->fd != -1)
+		wakeup_requeue(service->fd);
+}
+
 void service_stop(struct service *service, bool empty_queue)
 {
 	int error;

@@ -48,6 +48,9 @@ int service_new(struct ev_loop *loop, const struct service_options *options, int
 /* NULL is fine. Ends what connections there are. */
 void service_free(struct service *service);
 
+/* Looks whether somebody waits, though nobody woke us for him. */
+void service_nudge(struct service *service);
+
 /* Takes no further connections; with empty_queue those that wait already are the last ones. */
 void service_stop(struct service *service, bool empty_queue);
 

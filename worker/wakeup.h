@@ -23,7 +23,8 @@ void wakeup_mark(int fd);
 /* Must be called before fd is closed. */
 void wakeup_unmark(int fd);
 
-/* Lets the others come first. Does nothing when fd is not marked or not watched. */
+/* Lets the others come first, and wakes this process if something waits in the queue already. Does
+ * nothing when fd is not marked or not watched. */
 void wakeup_requeue(int fd);
 
 #endif

@@ -128,6 +128,15 @@ static void on_release(struct worker *w, struct ipc_message *message)
 		service_stop(service, false);
 }
 
+static void on_nudge(struct worker *w, struct ipc_message *message)
+{
+	const struct ipc_nudge *body = message->body;
+	struct service *service = find_service(w, body->listener, 0);
+
+	if (service)
+		service_nudge(service);
+}
+
 static void on_welcome(struct worker *w, struct ipc_message *message)
 {
 	memcpy(&w->welcome, message->body, sizeof(w->welcome));
@@ -306,9 +315,9 @@ static void on_drain(struct worker *w, struct ipc_message *message)
 typedef void message_fn(struct worker *w, struct ipc_message *message);
 
 static message_fn *const message_handlers[IPC_TYPE_END] = {
-	[IPC_WELCOME] = on_welcome, [IPC_SERVE] = on_serve,     [IPC_RELEASE] = on_release,
-	[IPC_START] = on_start,     [IPC_COUNT] = on_count,     [IPC_DRAIN] = on_drain,
-	[IPC_ADOPT] = on_adopt,     [IPC_HANDOFF] = on_handoff,
+	[IPC_NUDGE] = on_nudge,     [IPC_WELCOME] = on_welcome, [IPC_SERVE] = on_serve,
+	[IPC_RELEASE] = on_release, [IPC_START] = on_start,     [IPC_COUNT] = on_count,
+	[IPC_DRAIN] = on_drain,     [IPC_ADOPT] = on_adopt,     [IPC_HANDOFF] = on_handoff,
 };
 
 static void on_message(struct channel *channel, struct ipc_message *message, void *ctx)

@@ -97,6 +97,11 @@ struct ipc_refused_row {
 	uint32_t reason; /* an errno */
 };
 
+/* Something waits in the queue of a shared listener: whoever was woken for it has not come. */
+struct ipc_nudge {
+	uint32_t listener;
+};
+
 struct ipc_count {
 	uint32_t request;
 };
@@ -139,7 +144,8 @@ struct ipc_drain {
 	X(ADOPT,    11,   SUPERVISOR, ipc_adopt,    ipc_text,        0) \
 	X(HANDOFF,  12,   SUPERVISOR, ipc_handoff,  ipc_peer,        IPC_FDS_EACH) \
 	X(PROGRESS, 13,   WORKER,     ipc_progress, ipc_counted_row, 0) \
-	X(REFUSED,  14,   WORKER,     ipc_none,     ipc_refused_row, 0)
+	X(REFUSED,  14,   WORKER,     ipc_none,     ipc_refused_row, 0) \
+	X(NUDGE,    15,   SUPERVISOR, ipc_nudge,    ipc_none,        0)
 /* clang-format on */
 
 /* One byte of a tail that is text; it need not end with a NUL. */

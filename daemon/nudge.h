@@ -1,0 +1,44 @@
+/* Sees to it that no connection waits for a worker that was woken for it and never came.
+ *
+ * For a connection on a shared socket the kernel wakes one worker alone. If that one is stopped or
+ * dies before it accepts, the others sleep on until the next connection. So the supervisor looks
+ * from time to time whether a queue stays full, and has the workers look, too.
+ *
+ * Owns:   a timer. Listeners and children are borrowed.
+ * Errors: nudge_start() returns 0 or -ENOMEM. A worker that cannot be told is left out.
+ * Source: epoll_ctl(2), EPOLLEXCLUSIVE. */
+#ifndef USHER_DAEMON_NUDGE_H
+#define USHER_DAEMON_NUDGE_H
+
+#include <poll.h>
+
+#include "daemon/child.h"
+#include "daemon/listener.h"
+
+/* A connection waits at most for twice this. */
+#define NUDGE_INTERVAL_S 0.5
+
+/* A shared listener. */
+struct nudge_queue {
+	uint32_t listener;
+	bool waited; /* something was in its queue the last time */
+};
+
+/* All fields are the module's own. */
+struct nudge {
+	struct ev_loop *loop;
+	const struct child_list *children;
+	ev_timer timer;
+	struct pollfd *entries;     /* one for each of the queues */
+	struct nudge_queue *queues; /* count of them */
+	size_t count;
+};
+
+int nudge_start(struct nudge *nudge, struct ev_loop *loop, const struct child_list *children,
+		const struct listener *listeners, size_t n_listeners);
+
+/* Before the listeners are closed. Stopping twice, or what was never started but zeroed, is fine.
+ */
+void nudge_stop(struct nudge *nudge);
+
+#endif

@@ -1,0 +1,195 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdalign.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "common/fdpass.h"
+#include "common/macros.h"
+#include "daemon/nudge.h"
+
+/* One shared listener and one worker, whose end of the channel is here. */
+struct fixture {
+	struct ev_loop *loop;
+	struct child_list children;
+	struct child *child;
+	int theirs;
+	struct config_listener config;
+	struct handle handle;
+	struct listener listener;
+	struct nudge nudge;
+	int client;
+};
+
+static void on_lost(struct channel *channel, int error, const char *why, void *ctx)
+{
+}
+
+static const struct channel_ops channel_ops = {.on_lost = on_lost};
+static const struct child_ops child_ops;
+
+static int setup(void **state)
+{
+	const struct bind_options options = {.has_port = true, .host = "127.0.0.1"};
+	struct fixture *f = calloc(1, sizeof(*f));
+	const char *which;
+	int pair[2];
+
+	f->loop = ev_loop_new(EVFLAG_AUTO);
+	f->client = -1;
+	TAILQ_INIT(&f->children);
+	assert_int_equal(child_new(f->loop, 1, 1, &child_ops, NULL, &f->child), 0);
+	assert_int_equal(channel_pair(pair), 0);
+	assert_int_equal(channel_open(&f->child->channel, f->loop, pair[0], IPC_SUPERVISOR,
+				      &channel_ops, NULL),
+			 0);
+	f->theirs = pair[1];
+	f->child->state = CHILD_READY;
+	TAILQ_INSERT_TAIL(&f->children, f->child, link);
+
+	assert_int_equal(bind_open(&options, &f->handle.bound, &which), 0);
+	f->listener = (struct listener){
+		.id = 7, .config = &f->config, .handles = &f->handle, .n_handles = 1};
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	nudge_stop(&f->nudge);
+	close_fd(f->client);
+	close_fd(f->theirs);
+	bound_close(&f->handle.bound);
+	child_free(f->child);
+	ev_loop_destroy(f->loop);
+	free(f);
+	return 0;
+}
+
+static void start(struct fixture *f)
+{
+	assert_int_equal(nudge_start(&f->nudge, f->loop, &f->children, &f->listener, 1), 0);
+}
+
+static void connect_client(struct fixture *f)
+{
+	const struct addr *addr = &f->handle.bound.addr;
+
+	f->client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(f->client, &addr->sa, addr->len), 0);
+}
+
+static void on_enough(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	ev_break(loop, EVBREAK_ALL);
+}
+
+/* Runs the loop for so many of the nudge's intervals, and half of one. */
+static void run_intervals(struct fixture *f, int count)
+{
+	ev_timer enough;
+
+	ev_now_update(f->loop);
+	ev_timer_init(&enough, on_enough, (count + 0.5) * NUDGE_INTERVAL_S, 0);
+	ev_timer_start(f->loop, &enough);
+	ev_run(f->loop, 0);
+	ev_timer_stop(f->loop, &enough);
+}
+
+/* Whether the worker was told, and of which listener. */
+static bool was_told(struct fixture *f)
+{
+	alignas(uint32_t) char packet[IPC_PACKET_MAX];
+	struct ipc_message message;
+	const char *why;
+	size_t n_fds;
+	ssize_t size = fdpass_recv(f->theirs, packet, sizeof(packet), NULL, 0, &n_fds);
+
+	if (size == -EAGAIN)
+		return false;
+	assert_true(size > 0);
+	assert_int_equal(ipc_decode(IPC_SUPERVISOR, packet, (size_t)size, 0, &message, &why), 0);
+	assert_int_equal(message.type, IPC_NUDGE);
+	assert_int_equal(((const struct ipc_nudge *)message.body)->listener, 7);
+	return true;
+}
+
+static void who_waits_for_two_looks_has_the_workers_look(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	connect_client(f);
+	run_intervals(f, 1);
+	assert_false(was_told(f));
+	run_intervals(f, 1);
+	assert_true(was_told(f));
+}
+
+static void an_empty_queue_wakes_nobody(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	run_intervals(f, 3);
+	assert_false(was_told(f));
+}
+
+static void only_workers_that_are_ready_are_told(void **state)
+{
+	struct fixture *f = *state;
+
+	f->child->state = CHILD_DRAINING;
+	start(f);
+	connect_client(f);
+	run_intervals(f, 3);
+	assert_false(was_told(f));
+}
+
+static void only_shared_listeners_are_looked_at(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.exclusive = true;
+	start(f);
+	connect_client(f);
+	assert_false(ev_is_active(&f->nudge.timer));
+	nudge_stop(&f->nudge);
+
+	f->config.exclusive = false;
+	f->config.distribute = DISTRIBUTE_ROUND_ROBIN;
+	start(f);
+	assert_false(ev_is_active(&f->nudge.timer));
+}
+
+static void stopping_twice_is_fine(void **state)
+{
+	struct fixture *f = *state;
+
+	nudge_stop(&f->nudge);
+	start(f);
+	nudge_stop(&f->nudge);
+	nudge_stop(&f->nudge);
+	assert_false(ev_run(f->loop, EVRUN_NOWAIT) && ev_is_active(&f->nudge.timer));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(who_waits_for_two_looks_has_the_workers_look),
+		TEST(an_empty_queue_wakes_nobody),
+		TEST(only_workers_that_are_ready_are_told),
+		TEST(only_shared_listeners_are_looked_at),
+		TEST(stopping_twice_is_fine),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
