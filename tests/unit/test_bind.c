@@ -250,6 +250,7 @@ static void an_existing_file_is_in_use_whatever_it_is(void **state)
 	assert_int_equal(open_at(&options, &bound), -ENOENT);
 }
 
+/* SL-16: a stale one is in use, too, unless the caller says otherwise. */
 static void a_stale_socket_is_replaced_only_on_demand(void **state)
 {
 	struct place *place = *state;

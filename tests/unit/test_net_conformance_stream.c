@@ -53,6 +53,27 @@ static void a_failed_connect_is_the_error_of_what_waited(void **state)
 	assert_string_equal(stage->story.text, "C.error:ENOENT C.done:ENOENT C.close:error ");
 }
 
+/* WR-3, WR-11: what waits is a copy, goes out in order, and is answered in order. */
+static void what_waits_is_a_copy_in_order(void **state)
+{
+	struct stage *stage = *state;
+	char data[] = "first";
+
+	stage_connected(stage);
+	stage->guests[0].story = &stage->story;
+	net_socket_cork(stage->client.socket);
+	net_socket_write(stage->client.socket, data, 5, actor_done, &stage->client);
+	memcpy(data, "other", 5);
+	net_socket_write(stage->client.socket, data, 5, actor_done, &stage->guests[0]);
+	memset(data, 'x', 5);
+	net_socket_uncork(stage->client.socket);
+	story_run_until(&stage->story, "S.data:10");
+	story_run_ready(&stage->story);
+	stage->guests[0].socket = NULL;
+	assert_memory_equal(stage->guest.data, "firstother", 10);
+	assert_true(story_in_order(&stage->story, "C.done:0", "G.done:0"));
+}
+
 static int write_corked(struct net_socket *socket, size_t size)
 {
 	int r;
@@ -230,6 +251,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		on_stage(an_end_that_waited_for_a_connection_is_told),
 		on_stage(a_failed_connect_is_the_error_of_what_waited),
+		on_stage(what_waits_is_a_copy_in_order),
 		on_stage(the_next_queue_needs_a_drain_of_its_own),
 		on_stage(early_writes_go_out_first),
 		on_stage(data_comes_in_pieces),
