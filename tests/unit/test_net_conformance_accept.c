@@ -147,10 +147,11 @@ static void paused_on_connect_the_kernel_is_not_asked_to_watch(void **state)
 
 	stage_open(stage, &options);
 	fd = plain_connect(&stage->host);
-	plain_send(fd, "hello");
 	story_run_until(&stage->story, "H.connection");
 	story_run_ready(&stage->story);
+	/* Before there is data: libev forgets what it no longer watches when that has an event. */
 	assert_false(is_polled(stage->guest.socket->io.fd));
+	plain_send(fd, "hello");
 	net_socket_resume(stage->guest.socket);
 	story_run_until(&stage->story, "S.data:5");
 	assert_true(is_polled(stage->guest.socket->io.fd));
