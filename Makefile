@@ -32,6 +32,7 @@ valgrind_PACKAGES = $(check_PACKAGES) valgrind
 fuzz_PACKAGES     = clang libclang-rt-dev llvm
 bench_PACKAGES    = jq iproute2 haproxy nginx libnginx-mod-stream gnuplot-nox \
 	$(if $(shell command -v node),,nodejs)
+bench-net_PACKAGES = strace
 lint_PACKAGES     = $(check_PACKAGES) clang clang-format clang-tidy cppcheck mandoc shellcheck
 
 # --- flags ------------------------------------------------------------------------------------
@@ -70,7 +71,7 @@ PUBLIC      = $(wildcard common/net/net.h common/cluster/cluster.h)
 COMMON_SRC  = $(wildcard common/*.c common/*/*.c)
 DAEMON_SRC  = $(filter-out $(MAINS),$(wildcard daemon/*.c))
 WORKER_SRC  = $(filter-out $(MAINS),$(wildcard worker/*.c worker/*/*.c))
-FAKES       = $(wildcard tests/helpers/fake_*.c tests/interop/*.c)
+FAKES       = $(wildcard tests/helpers/fake_*.c tests/interop/*.c tests/bench/*.c)
 HELPER_SRC  = $(filter-out $(FAKES),$(wildcard tests/helpers/*.c))
 UNIT        = $(wildcard tests/unit/test_*.c)
 INTEGRATION = $(wildcard tests/integration/test_*.c)
@@ -140,6 +141,10 @@ bench: deps-bench ## measure usher beside its peers; BENCH_ROUNDS (5), BENCH_SEC
 	@$(AGAIN) programs $(call exe,$(LIMITS))
 	@tests/load/bench.sh $(BUILD)
 
+bench-net: deps-bench-net ## measure what a connection of the library costs
+	+@$(AGAIN) $(BUILD)/tests/bench/net_cost
+	@tests/bench/net_cost.sh $(BUILD)
+
 format: ## lay out the code as .clang-format says
 	clang-format -i $(C_FILES)
 
@@ -203,8 +208,8 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 	@sed -n '/^# Yours/,/^$$/s/^# //p' $(MAKEFILE_LIST)
 
-.PHONY: all programs library units tests run check conformance deps sanitize valgrind fuzz fuzz-build bench format \
-	lint public-headers install uninstall dist clean help always
+.PHONY: all programs library units tests run check conformance deps sanitize valgrind fuzz \
+	fuzz-build bench bench-net format lint public-headers install uninstall dist clean help always
 .DELETE_ON_ERROR:
 
 # --- how it is built --------------------------------------------------------------------------
