@@ -420,7 +420,7 @@ static void act_ask(struct judged_socket *socket)
 		REQUIRE(memchr(address.address, '\0', sizeof(address.address)));
 	if (net_socket_remote_address(s, &address) == 0)
 		REQUIRE(memchr(address.address, '\0', sizeof(address.address)));
-	REQUIRE(net_socket_data(s) == socket);
+	REQUIRE(net_socket_ctx(s) == socket);
 	REQUIRE(!net_socket_destroyed(s) || net_socket_ready_state(s) == NET_CLOSED);
 	REQUIRE(!net_socket_connecting(s) || net_socket_ready_state(s) == NET_OPENING);
 }
