@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "common/macros.h"
+#include "common/net/error.h"
 #include "daemon/policy.h"
 
 /* Connections taken from one listener in one wake-up. */
@@ -139,27 +140,6 @@ static void drop_parked(struct dispatcher *d)
 
 /* --- accepting ------------------------------------------------------------------------------ */
 
-/* What a failed accept4() means: whether another may be tried at once. */
-static bool is_about_one_connection(int error)
-{
-	switch (error) {
-	case EINTR:
-	case ECONNABORTED:
-	case EPERM:
-	case EPROTO:
-	case ENETDOWN:
-	case ENOPROTOOPT:
-	case EHOSTDOWN:
-	case ENONET:
-	case EHOSTUNREACH:
-	case EOPNOTSUPP:
-	case ENETUNREACH:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static void stop_short(struct dispatcher *d, int error)
 {
 	complain(d, "accept", -error);
@@ -185,7 +165,7 @@ static bool accept_one(struct dispatcher *d, struct listener *l)
 		return true;
 	}
 	free(t);
-	if (is_about_one_connection(errno))
+	if (error_is_of_one_connection(errno))
 		return true;
 	if (errno != EAGAIN)
 		stop_short(d, errno);

@@ -137,3 +137,23 @@ void error_fill(const struct error_source *source, char text[ERROR_TEXT_SIZE],
 	write_text(source, text);
 	ret->text = text;
 }
+
+bool error_is_of_one_connection(int error)
+{
+	switch (error) {
+	case EINTR:
+	case ECONNABORTED:
+	case EPERM:
+	case EPROTO:
+	case ENETDOWN:
+	case ENOPROTOOPT:
+	case EHOSTDOWN:
+	case ENONET:
+	case EHOSTUNREACH:
+	case EOPNOTSUPP:
+	case ENETUNREACH:
+		return true;
+	default:
+		return false;
+	}
+}

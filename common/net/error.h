@@ -1,10 +1,11 @@
 /* Error numbers and their texts.
  *
  * Errors: none of these functions fails.
- * Source: errno(3). */
+ * Source: errno(3); accept(2), "Error handling". */
 #ifndef USHER_COMMON_NET_ERROR_H
 #define USHER_COMMON_NET_ERROR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/net/addr.h"
@@ -26,5 +27,8 @@ struct error_source {
  * involved, is kept in text, and must live as long as *ret. */
 void error_fill(const struct error_source *source, char text[ERROR_TEXT_SIZE],
 		struct net_error *ret);
+
+/* Whether an errno of accept4(2) is about one connection, so that the next may be tried at once. */
+bool error_is_of_one_connection(int error);
 
 #endif

@@ -107,10 +107,7 @@ static void apply_options(struct net_server *server, struct net_socket *s)
 
 	s->allow_half_open = options->allow_half_open;
 	s->write_limit = options->write_limit;
-	if (options->high_water_mark != 0)
-		s->high_water_mark = options->high_water_mark == NET_HIGH_WATER_MARK_ZERO
-					     ? 0
-					     : options->high_water_mark;
+	socket_set_high_water_mark(s, options->high_water_mark);
 	if (options->pause_on_connect)
 		s->read_state = READ_PAUSED;
 
@@ -171,36 +168,15 @@ static void report(struct net_server *server, int error)
 /* Decides what a failed accept4() means: 0 to go on, 1 to wait for the next event. */
 static int accept_failed(struct net_server *server, int error)
 {
-	switch (error) {
-	case EAGAIN:
+	if (error == EAGAIN)
 		return 1;
-
-	/* About this one connection; see accept(2), "Error handling". */
-	case EINTR:
-	case ECONNABORTED:
-	case EPERM:
-	case EPROTO:
-	case ENETDOWN:
-	case ENOPROTOOPT:
-	case EHOSTDOWN:
-	case ENONET:
-	case EHOSTUNREACH:
-	case EOPNOTSUPP:
-	case ENETUNREACH:
+	if (error_is_of_one_connection(error))
 		return 0;
 
-	case EMFILE:
-	case ENFILE:
-	case ENOBUFS:
-	case ENOMEM:
-		pause_accepting(server);
-		return 1;
-
-	default:
-		pause_accepting(server);
+	pause_accepting(server);
+	if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
 		report(server, -error);
-		return 1;
-	}
+	return 1;
 }
 
 /* Returns 0 to go on, 1 to wait. */

@@ -135,6 +135,12 @@ static int wrap(struct net_socket *s, const struct net_socket_options *options)
 	return 0;
 }
 
+void socket_set_high_water_mark(struct net_socket *s, uint32_t mark)
+{
+	if (mark != 0)
+		s->high_water_mark = mark == NET_HIGH_WATER_MARK_ZERO ? 0 : mark;
+}
+
 static int apply_options(struct net_socket *s, const struct net_socket_options *options)
 {
 	if (!options)
@@ -142,10 +148,7 @@ static int apply_options(struct net_socket *s, const struct net_socket_options *
 
 	s->allow_half_open = options->allow_half_open;
 	s->write_limit = options->write_limit;
-	if (options->high_water_mark != 0)
-		s->high_water_mark = options->high_water_mark == NET_HIGH_WATER_MARK_ZERO
-					     ? 0
-					     : options->high_water_mark;
+	socket_set_high_water_mark(s, options->high_water_mark);
 	return options->has_fd ? wrap(s, options) : 0;
 }
 

@@ -126,6 +126,9 @@ int socket_create(struct net_context *context, struct net_socket **ret);
 /* Gives fd, a connected socket, to s, which does not watch it yet; peer may be NULL. */
 void socket_attach(struct net_socket *s, int fd, const struct addr *peer);
 
+/* mark is an option as the user gave it: 0 leaves the default. */
+void socket_set_high_water_mark(struct net_socket *s, uint32_t mark);
+
 /* Destroys s; error 0 is none. The first call wins. */
 void socket_fail(struct net_socket *s, int error, enum socket_call call);
 
