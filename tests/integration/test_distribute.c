@@ -262,6 +262,46 @@ static rlim_t lowest_free_fd(pid_t pid)
 	return fd - 1;
 }
 
+/* How many descriptors are in the epoll sets of a process. */
+static size_t watched_fds(pid_t pid)
+{
+	char path[64], line[256];
+	size_t count = 0;
+
+	for (int fd = 0; fd < 1000; fd++) {
+		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)pid, fd);
+		FILE *file = fopen(path, "re");
+
+		while (file && fgets(line, sizeof(line), file))
+			count += strncmp(line, "tfd:", 4) == 0;
+		if (file)
+			fclose(file);
+	}
+	return count;
+}
+
+/* KF-1: closing a watched descriptor that lives on elsewhere leaves it in the set. */
+static void what_is_handed_off_is_never_watched(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int port = start(u, 2);
+	size_t before = watched_fds(u->process.pid);
+
+	assert_true(before > 0);
+	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	for (int i = 0; i < 2; i++)
+		kernel_stop(pids[i]);
+	connect_many(u, port, 100);
+	assert_true(usher_logs(u, "does not take its connections"));
+	assert_true(kernel_fd_count(u->process.pid) >= u->daemon_fds + 100);
+	assert_true(watched_fds(u->process.pid) <= before + 2); /* and usherctl's */
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(kill(pids[i], SIGCONT), 0);
+	expect_served_and_counted(u, port);
+	assert_true(watched_fds(u->process.pid) <= before + 2);
+}
+
 /* None: it can open no more than it has. */
 static void limit_fds(pid_t pid, bool none)
 {
@@ -534,6 +574,7 @@ int main(void)
 		USHER_TEST(counting_does_not_wait_for_a_stopped_worker),
 		USHER_TEST(with_no_worker_able_connections_wait),
 		USHER_TEST(all_workers_may_stop_and_go_on),
+		USHER_TEST(what_is_handed_off_is_never_watched),
 		USHER_TEST(a_worker_without_descriptors_refuses_and_another_serves),
 		USHER_TEST(workers_without_descriptors_keep_nobody_busy),
 		USHER_TEST(a_worker_that_drains_leaves_nobody_behind),

@@ -379,6 +379,27 @@ static void descriptor_lost_at_the_limit_ends_the_channel(void **state)
 	assert_int_equal(run_with_fd_limit(0, lose_descriptor, w), 0);
 }
 
+/* More than one wake-up would receive. */
+static void an_end_that_is_finished_has_told_all_that_came_and_its_loss(void **state)
+{
+	struct world *w = *state;
+	size_t sent = 0;
+
+	while (sent < 2 * PER_WAKEUP)
+		assert_true(world_send_hello(w, sent++, 0));
+	channel_finish(&w->supervisor.channel);
+	world_assert_numbers(&w->supervisor, sent);
+	assert_int_equal(w->supervisor.lost_count, 0);
+
+	assert_true(world_send_hello(w, sent++, 0));
+	close_fd(take_fd(&w->theirs));
+	channel_finish(&w->supervisor.channel);
+	world_assert_numbers(&w->supervisor, sent);
+	assert_int_equal(w->supervisor.lost_count, 1);
+	channel_finish(&w->supervisor.channel);
+	assert_int_equal(w->supervisor.lost_count, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -401,6 +422,7 @@ int main(void)
 		TEST(descriptor_where_none_belongs_is_refused_and_closed),
 		TEST(missing_descriptor_is_refused),
 		TEST(descriptor_lost_at_the_limit_ends_the_channel),
+		TEST(an_end_that_is_finished_has_told_all_that_came_and_its_loss),
 #undef TEST
 	};
 

@@ -1,5 +1,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@
 
 #include "daemon/child.h"
 #include "tests/helpers/fds.h"
+#include "tests/helpers/kernel.h"
 #include "tests/helpers/wait.h"
 
 #define NOBODY 65534
@@ -31,11 +33,20 @@ struct fixture {
 	const char *user; /* of the program; NULL: ours */
 	size_t fds;       /* open before the test */
 
+	int heard; /* messages */
+	int heard_at_exit;
 	int exits;
 	int status;
 	int lost;
 	int deadlines;
 };
+
+static void on_message(struct child *child, struct ipc_message *message, void *ctx)
+{
+	struct fixture *f = ctx;
+
+	f->heard++;
+}
 
 static void on_lost(struct child *child, int error, const char *why, void *ctx)
 {
@@ -49,6 +60,7 @@ static void on_exit_status(struct child *child, void *ctx)
 	struct fixture *f = ctx;
 
 	f->exits++;
+	f->heard_at_exit = f->heard;
 	f->status = child->status;
 	ev_break(f->loop, EVBREAK_ALL);
 }
@@ -62,6 +74,7 @@ static void on_deadline(struct child *child, void *ctx)
 }
 
 static const struct child_ops ops = {
+	.on_message = on_message,
 	.on_lost = on_lost,
 	.on_exit = on_exit_status,
 	.on_deadline = on_deadline,
@@ -255,6 +268,26 @@ static void closing_the_channel_is_told_before_the_end(void **state)
 	assert_int_equal(f->lost + f->exits, f->lost ? 2 : 1);
 }
 
+static bool is_dead(void *ctx)
+{
+	return kernel_process_state(*(pid_t *)ctx) == 'Z';
+}
+
+/* More than one wake-up receives, and the signal of the end is there as well. */
+static void its_last_words_are_heard_before_its_end(void **state)
+{
+	struct fixture *f = *state;
+
+	spawn(f, "for i in $(seq 150); do\n"
+		 "printf '\\001\\000\\000\\000\\003\\000\\000\\000' >&3\n"
+		 "done");
+	assert_true(poll_until(is_dead, &f->child->pid, WAIT_MS));
+	run(f);
+	assert_int_equal(f->heard_at_exit, 150);
+	assert_int_equal(f->heard, 150);
+	assert_int_equal(f->lost, 1);
+}
+
 static void killing_it_is_told_as_its_end(void **state)
 {
 	struct fixture *f = *state;
@@ -315,6 +348,7 @@ int main(void)
 		TEST(it_can_gain_no_privileges),
 		TEST(it_runs_as_the_given_user_without_our_groups_and_powers),
 		TEST(closing_the_channel_is_told_before_the_end),
+		TEST(its_last_words_are_heard_before_its_end),
 		TEST(killing_it_is_told_as_its_end),
 		TEST(a_deadline_replaces_the_one_before),
 		TEST(messages_cannot_be_sent_without_a_process),

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -137,6 +138,7 @@ static void sending_leaves_the_descriptor_with_the_caller(void **state)
 	assert_int_not_equal(fcntl(fd, F_GETFD), -1);
 }
 
+/* KF-4 */
 static void would_block_sends_neither_bytes_nor_descriptors(void **state)
 {
 	struct pair *p = *state;
@@ -300,6 +302,43 @@ static void descriptors_lost_at_the_limit_are_an_error_and_the_others_closed(voi
 	assert_int_equal(open_fd_count(), p->open_before);
 }
 
+static int receive_five_lossily(void *arg)
+{
+	struct pair *p = arg;
+	size_t before = open_fd_count(), n_fds = 99;
+	bool lost = false;
+	int came[5];
+	char data[8];
+
+	if (fdpass_recv_lossy(p->theirs, data, sizeof(data), came, 5, &n_fds, &lost) != 4)
+		return 1;
+	return lost && n_fds == 0 && memcmp(data, "text", 4) == 0 && open_fd_count() == before ? 0
+											       : 2;
+}
+
+/* IP-4 */
+static void a_message_may_be_received_without_its_lost_descriptors(void **state)
+{
+	struct pair *p = *state;
+	bool lost = true;
+	size_t n_fds = 0;
+	int came[5];
+	char data[8];
+
+	for (size_t more = 1; more < 5; more++) {
+		assert_int_equal(send_copies(p->ours, "text", 5), 4);
+		assert_int_equal(run_with_fd_limit(more, receive_five_lossily, p), 0);
+	}
+	assert_int_equal(send_copies(p->ours, "text", 5), 4);
+	assert_int_equal(fdpass_recv_lossy(p->theirs, data, sizeof(data), came, 5, &n_fds, &lost),
+			 4);
+	assert_false(lost);
+	assert_int_equal(n_fds, 5);
+	for (size_t i = 0; i < 5; i++)
+		close_fd(came[i]);
+	assert_int_equal(open_fd_count(), p->open_before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +355,7 @@ int main(void)
 		TEST(too_long_message_is_refused_and_its_descriptors_closed),
 		TEST(more_descriptors_than_fit_are_refused_and_closed),
 		TEST(descriptors_lost_at_the_limit_are_an_error_and_the_others_closed),
+		TEST(a_message_may_be_received_without_its_lost_descriptors),
 #undef TEST
 	};
 

@@ -107,6 +107,7 @@ static size_t ours(const struct fixture *f)
 	return open_fd_count() - f->fds;
 }
 
+/* AC-8 */
 static void many_travel_in_one_message_with_their_addresses(void **state)
 {
 	struct fixture *f = *state;
@@ -263,6 +264,7 @@ static void numbers_wrap_around(void **state)
 	assert_int_equal(handoff_taken(&f->handoff, 4), -EPROTO);
 }
 
+/* KF-4: whatever the kernel has against it. */
 static void what_cannot_be_sent_comes_back(void **state)
 {
 	struct fixture *f = *state;

@@ -410,6 +410,32 @@ static void close_of_what_is_not_open_is_told_to_its_completion_only(void **stat
 	assert_string_equal(net_error_message(stage->host.status), "Server is not running.");
 }
 
+/* SC-3: a server whose connections come from elsewhere closes like any other. */
+static void a_server_without_a_socket_adopts_and_closes_after_its_last_connection(void **state)
+{
+	struct stage *stage = *state;
+	struct addr peer = {.len = 0};
+	int pair[2];
+
+	assert_int_equal(net_create_server(stage->story.loop, NULL, &host_ops, &stage->host,
+					   &stage->host.server),
+			 0);
+	assert_int_equal(server_open_unbound(stage->host.server), 0);
+	assert_int_equal(server_open_unbound(stage->host.server), NET_ERR_SERVER_ALREADY_LISTEN);
+	assert_false(net_server_listening(stage->host.server));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair),
+			 0);
+	assert_int_equal(server_adopt(stage->host.server, pair[1], &peer), 0);
+	assert_int_equal(net_server_connections(stage->host.server), 1);
+
+	net_server_close(stage->host.server, host_done, &stage->host);
+	story_run_ready(&stage->story);
+	assert_false(story_has(&stage->story, "H.close"));
+	close_fd(pair[0]);
+	story_run_until(&stage->story, "H.close");
+	assert_true(story_has(&stage->story, "H.done:0"));
+}
+
 /* SC-4, DF-2 */
 static void closing_twice_is_one_close_event(void **state)
 {
@@ -618,6 +644,7 @@ int main(void)
 		on_stage(close_is_told_when_the_last_connection_is_gone),
 		on_stage(close_waits_for_connections_that_are_paused),
 		on_stage(close_of_what_is_not_open_is_told_to_its_completion_only),
+		on_stage(a_server_without_a_socket_adopts_and_closes_after_its_last_connection),
 		on_stage(closing_twice_is_one_close_event),
 		on_stage(listening_again_at_once_leaves_no_stale_close),
 		on_stage(the_file_is_gone_when_close_returns),

@@ -1,0 +1,367 @@
+/* A worker in this process, and its supervisor played by the test over a bare socket: what comes
+ * accepted is answered first and served then, and none is kept that may be another's. */
+#include "worker/worker.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdalign.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "common/fdpass.h"
+#include "common/macros.h"
+#include "common/net/server.h"
+#include "tests/helpers/clients.h"
+#include "tests/helpers/fds.h"
+#include "worker/inbox.h"
+#include "worker/service.h"
+
+#define LISTENER 3
+
+struct fixture {
+	struct ev_loop *loop;
+	struct worker worker;
+	int channel; /* the supervisor's end */
+	int listening;
+	int port;
+	uint32_t next; /* number of a connection */
+	size_t fds;
+	alignas(uint32_t) char packet[IPC_PACKET_MAX];
+};
+
+static int setup(void **state)
+{
+	const struct bind_options options = {.has_port = true, .host = "127.0.0.1"};
+	struct fixture *f = calloc(1, sizeof(*f));
+	const char *which;
+	struct bound bound;
+	int pair[2];
+
+	assert_non_null(f);
+	f->fds = open_fd_count();
+	f->loop = ev_loop_new(EVFLAG_AUTO);
+	assert_int_equal(channel_pair(pair), 0);
+	f->channel = pair[0];
+	f->next = 1;
+	assert_int_equal(worker_init(&f->worker, f->loop, pair[1]), 0);
+	assert_int_equal(bind_open(&options, &bound, &which), 0);
+	f->listening = bound.fd;
+	f->port = addr_port(&bound.addr);
+	*state = f;
+	return 0;
+}
+
+static void run_ready(struct fixture *f)
+{
+	for (int i = 0; i < 20; i++)
+		ev_run(f->loop, EVRUN_NOWAIT);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	worker_done(&f->worker);
+	run_ready(f);
+	close_fd(f->channel);
+	close_fd(f->listening);
+	ev_loop_destroy(f->loop);
+	bool leaked = open_fd_count() != f->fds;
+	free(f);
+	return leaked ? -1 : 0;
+}
+
+static void say(struct fixture *f, enum ipc_type type, const void *body, const void *tail,
+		size_t tail_count, const int *fds)
+{
+	int size = ipc_encode(type, body, tail, tail_count, f->packet);
+	struct iovec part = {f->packet, (size_t)size};
+
+	assert_int_equal(fdpass_send(f->channel, &part, 1, fds, ipc_fd_count(type, tail_count)),
+			 size);
+}
+
+/* The next message of a type; others before it are dropped. Returns whether there was one. */
+static bool hear(struct fixture *f, enum ipc_type type, struct ipc_message *ret)
+{
+	const char *why;
+	size_t n_fds;
+	ssize_t size;
+
+	while ((size = fdpass_recv(f->channel, f->packet, sizeof(f->packet), NULL, 0, &n_fds)) >
+	       0) {
+		assert_int_equal(ipc_decode(IPC_WORKER, f->packet, (size_t)size, 0, ret, &why), 0);
+		if (ret->type == type)
+			return true;
+	}
+	return false;
+}
+
+static void announce(struct fixture *f, enum handler_kind handler, bool tell)
+{
+	const struct ipc_adopt adopt = {
+		.listener = LISTENER,
+		.handler = handler,
+		.name_size = 2,
+		.tell_connections = tell,
+	};
+	const char text[] = "ithello";
+
+	say(f, IPC_ADOPT, &adopt, text, handler == HANDLER_REPLY ? 7 : 2, NULL);
+	run_ready(f);
+}
+
+/* Hands off an accepted connection; returns the client's end. valid_ms may be past. */
+static int hand_off(struct fixture *f, uint32_t listener, int64_t valid_ms, bool reset)
+{
+	int client = connect_tcp("127.0.0.1", f->port);
+	int64_t until = inbox_now_ms() + valid_ms;
+	struct ipc_handoff body = {
+		.listener = listener,
+		.first = f->next++,
+		.valid_until = {(uint32_t)until, (uint32_t)(until >> 32)},
+	};
+	struct ipc_peer peer = {.size = sizeof(struct sockaddr_in)};
+	struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons(4711)};
+	struct linger linger = {.l_onoff = 1};
+
+	from.sin_addr.s_addr = htonl(0x0a000001);
+	memcpy(peer.address, &from, sizeof(from));
+	AUTO_CLOSE int fd = accept4(f->listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	assert_true(fd >= 0);
+	if (reset) {
+		setsockopt(client, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+		close_fd(take_fd(&client));
+	}
+	say(f, IPC_HANDOFF, &body, &peer, 1, &fd);
+	return client;
+}
+
+static void expect_taken(struct fixture *f, uint32_t number)
+{
+	struct ipc_message message;
+
+	assert_true(hear(f, IPC_PROGRESS, &message));
+	assert_int_equal(((const struct ipc_progress *)message.body)->taken, number);
+}
+
+static void expect_refused(struct fixture *f, uint32_t number, int reason)
+{
+	const struct ipc_refused_row *rows;
+	struct ipc_message message;
+
+	assert_true(hear(f, IPC_REFUSED, &message));
+	assert_int_equal(message.tail_count, 1);
+	rows = message.tail;
+	assert_int_equal(rows->number, number);
+	assert_int_equal(rows->reason, reason);
+	expect_taken(f, number);
+}
+
+static bool has_data(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
+/* IP-4: whoever has not been answered may get the connection again, so nobody else may touch it. */
+static void nothing_is_done_with_a_connection_before_its_answer_has_left(void **state)
+{
+	struct fixture *f = *state;
+	const struct ipc_counted counted = {.last = 1};
+
+	announce(f, HANDLER_REPLY, false);
+	while (f->worker.channel.queued_messages == 0)
+		assert_int_equal(
+			channel_send(&f->worker.channel, IPC_COUNTED, &counted, NULL, 0, NULL), 0);
+	AUTO_CLOSE int client = hand_off(f, LISTENER, IPC_VALID_MS, false);
+	run_ready(f);
+	assert_false(has_data(client));
+
+	/* The channel has room again. */
+	struct ipc_message message;
+	while (hear(f, IPC_COUNTED, &message))
+		;
+	run_ready(f);
+	expect_taken(f, 1);
+	client_expect(client, "hello");
+}
+
+/* Runs right after the turn's new connections were made, and before one is read from. */
+struct look {
+	ev_prepare watcher;
+	struct fixture *fixture;
+	struct net_address remote;
+};
+
+static void on_look(struct ev_loop *loop, ev_prepare *watcher, int events)
+{
+	struct look *look = CONTAINER_OF(watcher, struct look, watcher);
+	const struct service *service = LIST_FIRST(&look->fixture->worker.services);
+	const struct net_socket *socket = LIST_FIRST(&service->server->sockets);
+
+	if (socket)
+		assert_int_equal(net_socket_remote_address(socket, &look->remote), 0);
+}
+
+/* AC-8: a peer that has reset is not known to the socket any more. */
+static void the_peer_is_the_one_that_the_supervisor_saw(void **state)
+{
+	struct fixture *f = *state;
+	struct look look = {.fixture = f};
+
+	announce(f, HANDLER_ECHO, false);
+	ev_prepare_init(&look.watcher, on_look);
+	ev_set_priority(&look.watcher, EV_MINPRI);
+	ev_prepare_start(f->loop, &look.watcher);
+	assert_int_equal(hand_off(f, LISTENER, IPC_VALID_MS, true), -1);
+	run_ready(f);
+	ev_prepare_stop(f->loop, &look.watcher);
+	assert_string_equal(look.remote.address, "10.0.0.1");
+	assert_int_equal(look.remote.port, 4711);
+}
+
+static void what_comes_too_late_or_for_nobody_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	announce(f, HANDLER_ECHO, false);
+	AUTO_CLOSE int late = hand_off(f, LISTENER, -1, false);
+	run_ready(f);
+	expect_refused(f, 1, ETIMEDOUT);
+	AUTO_CLOSE int unknown = hand_off(f, LISTENER + 1, IPC_VALID_MS, false);
+	run_ready(f);
+	expect_refused(f, 2, ESHUTDOWN);
+	client_expect_end(late);
+	client_expect_end(unknown);
+}
+
+/* DF-7 */
+static void a_drain_takes_what_came_before_and_refuses_what_comes_after(void **state)
+{
+	const struct ipc_drain drain = {.timeout_ms = 60000};
+	struct fixture *f = *state;
+
+	announce(f, HANDLER_ECHO, false);
+	AUTO_CLOSE int before = hand_off(f, LISTENER, IPC_VALID_MS, false);
+	say(f, IPC_DRAIN, &drain, NULL, 0, NULL);
+	AUTO_CLOSE int after = hand_off(f, LISTENER, IPC_VALID_MS, false);
+	run_ready(f);
+	expect_taken(f, 1);
+	expect_refused(f, 2, ESHUTDOWN);
+	client_expect_end(after);
+	client_send(before, "x");
+	run_ready(f);
+	client_expect(before, "x");
+}
+
+static void expect_told(struct fixture *f, uint32_t connections)
+{
+	const struct ipc_counted_row *rows;
+	struct ipc_message message;
+
+	assert_true(hear(f, IPC_PROGRESS, &message));
+	assert_int_equal(message.tail_count, 1);
+	rows = message.tail;
+	assert_int_equal(rows->listener, LISTENER);
+	assert_int_equal(rows->connections, connections);
+}
+
+static void the_number_of_connections_is_told_when_it_changes(void **state)
+{
+	struct fixture *f = *state;
+	struct ipc_message message;
+
+	announce(f, HANDLER_ECHO, true);
+	AUTO_CLOSE int one = hand_off(f, LISTENER, IPC_VALID_MS, false);
+	AUTO_CLOSE int two = hand_off(f, LISTENER, IPC_VALID_MS, false);
+	run_ready(f);
+	expect_told(f, 2);
+	assert_false(hear(f, IPC_PROGRESS, &message));
+	client_send(two, "x");
+	run_ready(f);
+	client_expect(two, "x");
+	assert_false(hear(f, IPC_PROGRESS, &message));
+	close_fd(take_fd(&one));
+	run_ready(f);
+	expect_told(f, 1);
+	assert_int_equal(f->worker.channel.queued_messages, 0);
+}
+
+/* What supervisors of the same version do not send. */
+static void a_gap_in_the_numbers_ends_the_worker(void **state)
+{
+	struct fixture *f = *state;
+
+	announce(f, HANDLER_ECHO, false);
+	f->next++;
+	AUTO_CLOSE int client = hand_off(f, LISTENER, IPC_VALID_MS, false);
+	run_ready(f);
+	assert_int_not_equal(f->worker.status, 0);
+	client_expect_end(client);
+}
+
+static void serve(struct fixture *f, uint32_t handle)
+{
+	const struct ipc_serve body = {
+		.listener = LISTENER, .handle = handle, .handler = HANDLER_ECHO, .name_size = 2};
+
+	say(f, IPC_SERVE, &body, "it", 2, &f->listening);
+	run_ready(f);
+}
+
+static void connect_and_echo(struct fixture *f, int *ret_fd)
+{
+	*ret_fd = connect_tcp("127.0.0.1", f->port);
+	client_send(*ret_fd, "x");
+	run_ready(f);
+	client_expect(*ret_fd, "x");
+}
+
+/* A stand-in gives a socket back while it still has connections from it, and gets it again. */
+static void a_socket_may_come_again_and_all_connections_count(void **state)
+{
+	const struct ipc_release release = {.listener = LISTENER, .handle = 1};
+	const struct ipc_count count = {.request = 9};
+	const struct ipc_counted_row *rows;
+	struct fixture *f = *state;
+	struct ipc_message message;
+	AUTO_CLOSE int first = -1;
+	AUTO_CLOSE int second = -1;
+
+	serve(f, 1);
+	connect_and_echo(f, &first);
+	say(f, IPC_RELEASE, &release, NULL, 0, NULL);
+	serve(f, 1);
+	connect_and_echo(f, &second);
+	say(f, IPC_COUNT, &count, NULL, 0, NULL);
+	run_ready(f);
+	assert_true(hear(f, IPC_COUNTED, &message));
+	assert_int_equal(message.tail_count, 1);
+	rows = message.tail;
+	assert_int_equal(rows->connections, 2);
+	assert_int_equal(f->worker.status, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+		TEST(nothing_is_done_with_a_connection_before_its_answer_has_left),
+		TEST(the_peer_is_the_one_that_the_supervisor_saw),
+		TEST(what_comes_too_late_or_for_nobody_is_refused),
+		TEST(a_drain_takes_what_came_before_and_refuses_what_comes_after),
+		TEST(the_number_of_connections_is_told_when_it_changes),
+		TEST(a_gap_in_the_numbers_ends_the_worker),
+		TEST(a_socket_may_come_again_and_all_connections_count),
+#undef TEST
+	};
+
+	alarm(60);
+	return cmocka_run_group_tests_name("worker", tests, NULL, NULL);
+}
