@@ -53,6 +53,18 @@ static void act(struct judged_socket *place)
 		place->judge->act(place->judge, place);
 }
 
+/* What was given to calls of this life, and is owed an answer, has it. */
+static void judge_answered(const struct judged_socket *place, bool connects_only)
+{
+	for (unsigned i = 0; i < place->judge->token_count; i++) {
+		const struct token *token = &place->judge->tokens[i];
+
+		if (token->socket == place && token->life == place->life && token->is_owed &&
+		    (!connects_only || token->kind == TOKEN_CONNECT))
+			REQUIRE(token->calls == 1);
+	}
+}
+
 static void on_lookup(struct net_socket *socket, int status, const struct net_address *address,
 		      const char *host, void *ctx)
 {
@@ -66,6 +78,7 @@ static void on_connect(struct net_socket *socket, void *ctx)
 
 	REQUIRE(!place->connect_told && place->read == 0);
 	REQUIRE(!net_socket_connecting(socket) && !net_socket_pending(socket));
+	judge_answered(place, true);
 	place->connect_told = true;
 	act(place);
 }
@@ -151,6 +164,7 @@ static void on_error(struct net_socket *socket, const struct net_error *error, v
 	REQUIRE(!place->error_told && net_socket_destroyed(socket));
 	REQUIRE(error->code < 0 && error->text && error->text[0] != '\0');
 	REQUIRE(error->error_count == 0 || error->errors);
+	judge_answered(place, true);
 	place->error_told = true;
 	act(place);
 }
@@ -164,23 +178,13 @@ static void judge_counters(const struct judged_socket *place)
 	REQUIRE(net_socket_buffer_size(place->socket) == 0);
 }
 
-static void judge_all_answered(const struct judged_socket *place)
-{
-	for (unsigned i = 0; i < place->judge->token_count; i++) {
-		const struct token *token = &place->judge->tokens[i];
-
-		if (token->socket == place && token->life == place->life && token->is_owed)
-			REQUIRE(token->calls == 1);
-	}
-}
-
 static void on_close(struct net_socket *socket, bool had_error, void *ctx)
 {
 	struct judged_socket *place = judge_event(socket, ctx);
 
 	REQUIRE(net_socket_destroyed(socket) && had_error == place->error_told);
 	judge_counters(place);
-	judge_all_answered(place);
+	judge_answered(place, false);
 	place->is_open = false;
 	place->is_closing = true;
 	act(place);
