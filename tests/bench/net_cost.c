@@ -56,7 +56,7 @@ SHOWN void *realloc(void *old, size_t size)
 static _Noreturn void die(const char *what)
 {
 	perror(what);
-	_exit(1);
+	exit(1);
 }
 
 /* --- the clients ----------------------------------------------------------------------------- */
