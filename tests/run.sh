@@ -53,7 +53,8 @@ summed_up() {
 	sed -n "s/^\[ *$1 *\] \([0-9][0-9]*\) test.*/\1/p" "$said" | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-# What a program says is in $results under the name of its folder and its own ("unit-test_x").
+# What a program says is in $results under the name of its folder and its own ("unit-test_x"), and
+# ends with a line "status N".
 run() {
 	program=$1
 	folder=${program%/*}
@@ -61,6 +62,7 @@ run() {
 	# shellcheck disable=SC2086 # the wrapper is a list of words
 	timeout -k 10 "$PROGRAM_SECONDS" $wrapper "$program" </dev/null >"$said" 2>&1
 	status=$?
+	echo "status $status" >>"$said"
 
 	case $program in
 	*.sh)
