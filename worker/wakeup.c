@@ -73,8 +73,16 @@ void wakeup_mark(int fd)
 
 void wakeup_unmark(int fd)
 {
-	if (find(fd))
-		marks[fd].marked = false;
+	struct mark *mark = find(fd);
+
+	if (!mark)
+		return;
+	mark->marked = false;
+	/* Others have the socket, so that closing it would leave it in the set: there it would go
+	 * on to be woken in the place of somebody who accepts. libev relies on the close. */
+	if (mark->set != -1)
+		kernel_epoll_ctl(mark->set, EPOLL_CTL_DEL, fd, NULL);
+	mark->set = -1;
 }
 
 void wakeup_requeue(int fd)

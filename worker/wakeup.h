@@ -20,7 +20,8 @@
  * the mark it wakes all, which costs time and nothing else. */
 void wakeup_mark(int fd);
 
-/* Must be called before fd is closed. */
+/* Must be called before fd is closed, and when nobody is to wait for it any more: it is no longer
+ * waited for. */
 void wakeup_unmark(int fd);
 
 /* Lets the others come first, and wakes this process if something waits in the queue already. Does

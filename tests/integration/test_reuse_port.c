@@ -131,6 +131,29 @@ static void a_stand_in_may_stand_in_again(void **state)
 	assert_int_equal(ask_total(u), (long)(u->clients.count - clients_ended(&u->clients)));
 }
 
+/* KF-1: who stood in has closed the socket, which lives on: it must not be woken in the place of the
+ * owner, for nobody would come until the next connection. */
+static void a_socket_that_was_given_back_wakes_its_owner(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+
+	usher_configure(u, "%s", config);
+	usher_start(u);
+	int port = ask_port(u, "own");
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(ask_workers(u, "ready", pids), 4);
+		kernel_kill(pids[i]);
+		assert_true(ask_until_replaced(u, pids[i], 4));
+		/* One after the other: none comes to the help of the one before. */
+		for (int j = 0; j < 20; j++) {
+			AUTO_CLOSE int fd = connect_tcp("127.0.0.1", port);
+
+			client_expect_echo(fd);
+		}
+	}
+}
+
 static void scaling_opens_sockets_and_leaves_none_unserved(void **state)
 {
 	struct usher *u = *state;
@@ -205,6 +228,7 @@ int main(void)
 		USHER_TEST(it_works_on_ipv6_and_on_both_families),
 		USHER_TEST(the_queue_of_a_dead_worker_is_served_by_another),
 		USHER_TEST(a_stand_in_may_stand_in_again),
+		USHER_TEST(a_socket_that_was_given_back_wakes_its_owner),
 		USHER_TEST(scaling_opens_sockets_and_leaves_none_unserved),
 		USHER_TEST(a_port_that_another_usherd_reuses_is_taken),
 		USHER_TEST(status_names_the_way),
