@@ -131,8 +131,8 @@ static void a_stand_in_may_stand_in_again(void **state)
 	assert_int_equal(ask_total(u), (long)(u->clients.count - clients_ended(&u->clients)));
 }
 
-/* KF-1: who stood in has closed the socket, which lives on: it must not be woken in the place of the
- * owner, for nobody would come until the next connection. */
+/* KF-1: who stood in has closed the socket, which lives on: it must not be woken in the place of
+ * the owner, for nobody would come until the next connection. */
 static void a_socket_that_was_given_back_wakes_its_owner(void **state)
 {
 	struct usher *u = *state;
