@@ -10,8 +10,7 @@
 /* Descriptors this process has open. */
 size_t open_fd_count(void);
 
-/* Raises this process's limit as far as it may. Returns whether count descriptors are allowed then.
- */
+/* Raises this process's limit as far as it goes. Returns whether that allows count descriptors. */
 bool allow_fds(size_t count);
 
 /* What a child does; what it returns (0 to 127) is its exit status. It must not use cmocka's
