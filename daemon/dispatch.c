@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/macros.h"
 #include "common/net/error.h"
@@ -72,7 +73,7 @@ static void watch_lease(struct dispatcher *d)
 
 	if (deadline == 0)
 		return;
-	int64_t left = deadline - handoff_now_ms();
+	int64_t left = deadline - clock_ms();
 	ev_now_update(d->loop);
 	ev_timer_set(&d->lease, left > 0 ? (double)left / 1000 : 0, 0);
 	ev_timer_start(d->loop, &d->lease);
@@ -113,7 +114,7 @@ static void send_noted(struct dispatcher *d)
 	struct child *c;
 
 	TAILQ_FOREACH (c, d->children, link) {
-		int error = handoff_send(&c->handoff, &c->channel, handoff_now_ms(), &d->parked);
+		int error = handoff_send(&c->handoff, &c->channel, clock_ms(), &d->parked);
 
 		if (error < 0) {
 			complain(d, "connections cannot be handed off", error);
@@ -308,7 +309,7 @@ void dispatch_bury(struct dispatcher *d, struct child *c)
 static void on_lease(struct ev_loop *loop, ev_timer *watcher, int events)
 {
 	struct dispatcher *d = CONTAINER_OF(watcher, struct dispatcher, lease);
-	int64_t now_ms = handoff_now_ms();
+	int64_t now_ms = clock_ms();
 	struct child *c;
 
 	TAILQ_FOREACH (c, d->children, link) {

@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/macros.h"
 #include "daemon/listener.h"
@@ -17,14 +16,6 @@ void transit_free(struct transit *t)
 {
 	close_fd(t->fd);
 	free(t);
-}
-
-int64_t handoff_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 void handoff_init(struct handoff *h)

@@ -46,9 +46,6 @@ struct handoff {
 	bool full; /* can take none for now; cleared by handoff_retry() */
 };
 
-/* Milliseconds of CLOCK_MONOTONIC, which the workers see as well. */
-int64_t handoff_now_ms(void);
-
 void handoff_init(struct handoff *handoff);
 
 /* Closes what is on its way. */

@@ -1,17 +1,8 @@
 #include "worker/inbox.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "common/macros.h"
-
-int64_t inbox_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static struct arrival *at(struct inbox *inbox, size_t index)
 {

@@ -37,9 +37,6 @@ struct inbox {
 	uint32_t answered;
 };
 
-/* Milliseconds of CLOCK_MONOTONIC. */
-int64_t inbox_now_ms(void);
-
 /* Takes a HANDOFF message over, or refuses all of it for a reason other than 0. */
 int inbox_put(struct inbox *inbox, struct ipc_message *message, int reason, int64_t now_ms);
 

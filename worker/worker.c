@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/macros.h"
 #include "common/net/server.h"
@@ -196,7 +197,7 @@ static int reason_to_refuse(struct worker *w, const struct ipc_message *message)
 
 static void on_handoff(struct worker *w, struct ipc_message *message)
 {
-	int error = inbox_put(&w->inbox, message, reason_to_refuse(w, message), inbox_now_ms());
+	int error = inbox_put(&w->inbox, message, reason_to_refuse(w, message), clock_ms());
 
 	if (error < 0)
 		fail(w, "connections that came", error);
@@ -228,7 +229,7 @@ static void answer(struct worker *w)
 	struct ipc_progress progress;
 	bool waits = inbox_waits(&w->inbox);
 
-	inbox_answer(&w->inbox, w->draining ? ESHUTDOWN : 0, inbox_now_ms(), &progress);
+	inbox_answer(&w->inbox, w->draining ? ESHUTDOWN : 0, clock_ms(), &progress);
 	size_t n_rows = w->tells ? fill_rows(w, rows) : 0;
 	if (!waits && n_rows == 0)
 		return;
@@ -242,7 +243,7 @@ static void admit(struct worker *w)
 {
 	struct arrival arrival;
 
-	while (inbox_take(&w->inbox, inbox_now_ms(), &arrival)) {
+	while (inbox_take(&w->inbox, clock_ms(), &arrival)) {
 		struct service *service = find_service(w, arrival.listener, 0);
 
 		int error = -ESHUTDOWN;

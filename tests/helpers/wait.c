@@ -7,14 +7,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+
 #define LOOK_AGAIN_NS 5000000
 
 int64_t now_ms(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return clock_ms();
 }
 
 int left_ms(int64_t deadline)

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "common/clock.h"
 #include "common/fdpass.h"
 #include "common/macros.h"
 #include "common/net/server.h"
@@ -119,7 +120,7 @@ static void announce(struct fixture *f, enum handler_kind handler, bool tell)
 static int hand_off(struct fixture *f, uint32_t listener, int64_t valid_ms, bool reset)
 {
 	int client = connect_tcp("127.0.0.1", f->port);
-	int64_t until = inbox_now_ms() + valid_ms;
+	int64_t until = clock_ms() + valid_ms;
 	struct ipc_handoff body = {
 		.listener = listener,
 		.first = f->next++,
