@@ -248,6 +248,23 @@ static const char *manner(const struct config_listener *config)
 	return config->exclusive ? "exclusive" : distribute_name(config->distribute);
 }
 
+/* Writes a command that connects to the listener, for people who want to try it. */
+static void write_hint(const struct listener *l, char *text, size_t size)
+{
+	const struct addr *a = &l->handles[0].bound.addr;
+
+	if (a->sa.sa_family == AF_INET6)
+		snprintf(text, size, "printf hi | nc -N %s %u",
+			 IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr) ? "localhost" : "::1",
+			 ntohs(a->in6.sin6_port));
+	else if (a->sa.sa_family == AF_INET)
+		snprintf(text, size, "printf hi | nc -N %s %u", "127.0.0.1", ntohs(a->in.sin_port));
+	else if (l->address[0] == '@')
+		snprintf(text, size, "printf hi | socat - ABSTRACT-CONNECT:%s", l->address + 1);
+	else
+		snprintf(text, size, "printf hi | nc -N -U %s", l->address);
+}
+
 int listener_open(const struct config_listener *config, uint32_t id, unsigned int slots,
 		  struct listener *ret)
 {
@@ -266,7 +283,7 @@ int listener_open(const struct config_listener *config, uint32_t id, unsigned in
 	}
 
 	addr_format(&ret->handles[0].bound.addr, ret->address, sizeof(ret->address));
-	listener_hint(ret, hint, sizeof(hint));
+	write_hint(ret, hint, sizeof(hint));
 	log_info("listener \"%s\" (%s, %s) listens on %s; try: %s", config->name,
 		 handler_name(config->handler), manner(config), ret->address, hint);
 	return 0;
@@ -291,20 +308,4 @@ const char *listener_kind(const struct listener *l)
 	if (l->family != AF_UNIX)
 		return "tcp";
 	return l->address[0] == '@' ? "abstract" : "unix";
-}
-
-void listener_hint(const struct listener *l, char *text, size_t size)
-{
-	const struct addr *a = &l->handles[0].bound.addr;
-
-	if (a->sa.sa_family == AF_INET6)
-		snprintf(text, size, "printf hi | nc -N %s %u",
-			 IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr) ? "localhost" : "::1",
-			 ntohs(a->in6.sin6_port));
-	else if (a->sa.sa_family == AF_INET)
-		snprintf(text, size, "printf hi | nc -N %s %u", "127.0.0.1", ntohs(a->in.sin_port));
-	else if (l->address[0] == '@')
-		snprintf(text, size, "printf hi | socat - ABSTRACT-CONNECT:%s", l->address + 1);
-	else
-		snprintf(text, size, "printf hi | nc -N -U %s", l->address);
 }

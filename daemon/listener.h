@@ -58,7 +58,4 @@ bool listener_has_owners(const struct listener *listener);
 /* "tcp", "unix" or "abstract". */
 const char *listener_kind(const struct listener *listener);
 
-/* Writes a command that connects to the listener, for people who want to try it. */
-void listener_hint(const struct listener *listener, char *text, size_t size);
-
 #endif

@@ -125,24 +125,6 @@ static void the_count_is_right_after_any_order_of_events(void **state)
 	client_expect_echo(last);
 }
 
-/* User and system time of a process in clock ticks. */
-static unsigned long ticks_of(pid_t pid)
-{
-	char path[64], line[512];
-	unsigned long user = 0, kernel = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	FILE *file = fopen(path, "re");
-	assert_non_null(file);
-	const char *text = fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
-	fclose(file);
-	assert_non_null(text);
-	assert_int_equal(sscanf(text, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-				&user, &kernel),
-			 2);
-	return user + kernel;
-}
-
 /* AC-7 */
 static void without_descriptors_connections_wait_and_nothing_spins(void **state)
 {
@@ -167,10 +149,9 @@ static void without_descriptors_connections_wait_and_nothing_spins(void **state)
 		client_send(u->clients.fds[i], "x");
 	for (int i = 0; i < ROOM - 1; i++)
 		client_expect(u->clients.fds[i], "x");
-	unsigned long before = ticks_of(pids[0]);
+	long before = kernel_cpu_ms(pids[0]);
 	assert_false(wait_readable(u->clients.fds[CLIENTS - 1], PAUSE_MS));
-	unsigned long used_ms = (ticks_of(pids[0]) - before) * 1000 /
-				(unsigned)sysconf(_SC_CLK_TCK);
+	long used_ms = kernel_cpu_ms(pids[0]) - before;
 	assert_in_range(used_ms, 0, PAUSE_MS / 10);
 
 	/* Who leaves makes room for who waits. */
