@@ -26,9 +26,13 @@ static int send_handle(struct child *c, const struct listener *l, size_t index)
 {
 	struct text text;
 
+	int error = taker_join(&c->taker, l->source.id);
+
+	if (error < 0)
+		return error;
 	fill(&text, l->config);
 	struct ipc_serve message = {
-		.listener = l->id,
+		.listener = l->source.id,
 		.handle = (uint32_t)index,
 		.handler = l->config->handler,
 		.name_size = (uint32_t)text.name_size,
@@ -41,9 +45,13 @@ static int announce(struct child *c, const struct listener *l)
 {
 	struct text text;
 
+	int error = taker_join(&c->taker, l->source.id);
+
+	if (error < 0)
+		return error;
 	fill(&text, l->config);
 	struct ipc_adopt message = {
-		.listener = l->id,
+		.listener = l->source.id,
 		.handler = l->config->handler,
 		.name_size = (uint32_t)text.name_size,
 		.tell_connections = l->config->distribute == DISTRIBUTE_LEAST_CONNECTIONS,
@@ -81,7 +89,7 @@ static size_t owned_by(const struct supervisor *s, const struct child *c)
 /* The slot whose worker comes before all others. */
 static unsigned int turn_of(const struct supervisor *s, const struct listener *l, size_t index)
 {
-	return l->config->exclusive ? l->id % s->workers + 1 : (unsigned int)index + 1;
+	return l->config->exclusive ? l->source.id % s->workers + 1 : (unsigned int)index + 1;
 }
 
 /* The ready worker whose turn it is, else the one that owns the fewest; NULL at first, while the
@@ -144,7 +152,7 @@ static void give(struct listener *l, size_t index, struct child *c)
 static void take_back(struct listener *l, size_t index)
 {
 	struct child *c = l->handles[index].owner;
-	struct ipc_release message = {.listener = l->id, .handle = (uint32_t)index};
+	struct ipc_release message = {.listener = l->source.id, .handle = (uint32_t)index};
 
 	check_sent(c, l, child_send(c, IPC_RELEASE, &message, NULL, 0, NULL));
 	l->handles[index].owner = NULL;

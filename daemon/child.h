@@ -1,11 +1,9 @@
-/* One worker: its process, the channel to it and one deadline. Mechanism only: the supervisor
+/* One worker of the supervisor: a process in a slot. Mechanism only: the supervisor
  * decides what state a child is in and what to do about it.
  *
  * Owns:   process, channel and watchers. ops and ctx are borrowed.
  * Errors: functions return 0 or -errno.
- * Order:  all messages of a process come before its on_lost, and that before its on_exit; each of
- *         those comes once. No callback frees the child but on_exit and on_deadline.
- * Source: fork(2), execveat(2), close_range(2), capabilities(7); ev(3), "ev_child". */
+ * Order:  as in common/cluster/process.h. */
 #ifndef USHER_DAEMON_CHILD_H
 #define USHER_DAEMON_CHILD_H
 
@@ -15,8 +13,8 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
-#include "common/ipc/channel.h"
-#include "daemon/handoff.h"
+#include "common/cluster/process.h"
+#include "common/cluster/taker.h"
 
 /* The states of a worker, and their names for people and JSON. */
 #define CHILD_STATE_TABLE(X)                                                                      \
@@ -34,24 +32,11 @@ enum child_state {
 		CHILD_STATES
 };
 
-/* What to execute, and as whom. The file is held open, so that every worker is of one build even
- * when the installation changes, and its folder need not be open to the user. */
-struct child_program {
-	const char *path;
-	int fd;
-	const char *user; /* NULL: as whoever we are */
-	uid_t uid;
-	gid_t gid;
-};
-
-/* path is borrowed; the user is left NULL. */
-int child_program_open(const char *path, struct child_program *ret);
-void child_program_close(struct child_program *program);
-
 struct child;
 
 struct child_ops {
 	void (*on_message)(struct child *child, struct ipc_message *message, void *ctx);
+	void (*on_failed)(struct child *child, enum ipc_step step, int error, void *ctx);
 	void (*on_lost)(struct child *child, int error, const char *why, void *ctx);
 	void (*on_exit)(struct child *child, void *ctx);
 	void (*on_deadline)(struct child *child, void *ctx);
@@ -62,39 +47,38 @@ TAILQ_HEAD(child_list, child);
 struct child {
 	/* the supervisor's */
 	TAILQ_ENTRY(child) link;
-	enum child_state state;
 	bool greeted;              /* its process has said HELLO */
 	bool retiring;             /* nobody takes its slot when it ends */
 	unsigned int restarts;     /* of its slot */
 	unsigned int quick_deaths; /* in a row */
-	uint32_t *connections;     /* last told, by listener */
-	struct handoff handoff;    /* what is on its way to it */
 
 	/* to read */
+	enum child_state state;
 	unsigned int slot;
 	unsigned int id; /* of the process: never used again */
-	pid_t pid;       /* 0: none */
-	int status;      /* of the last process, as waitpid(2) has it */
-	ev_tstamp started_at;
+	struct process process;
+	struct taker taker; /* what is on its way to it, and its connections by listener */
 
 	/* the module's */
-	struct ev_loop *loop;
 	const struct child_ops *ops;
 	void *ctx;
-	struct channel channel;
-	ev_child exit;
-	ev_timer deadline;
 };
 
-/* A child without a process, in state BACKING_OFF, with room for n_listeners counts. */
-int child_new(struct ev_loop *loop, unsigned int slot, size_t n_listeners,
-	      const struct child_ops *ops, void *ctx, struct child **ret);
+/* A child without a process, in state BACKING_OFF. */
+int child_new(struct ev_loop *loop, unsigned int slot, const struct child_ops *ops, void *ctx,
+	      struct child **ret);
 
 /* NULL is fine. A process that still runs is killed, and left to the loop to reap. */
 void child_free(struct child *child);
 
+/* A worker's program: its file is opened, and it can gain no privileges. */
+int child_program_open(const char *path, struct program *ret);
+
 /* Starts the program as worker id with nothing but its channel and the standard streams. */
-int child_spawn(struct child *child, unsigned int id, const struct child_program *program);
+int child_spawn(struct child *child, unsigned int id, const struct program *program);
+
+/* Its state, and with that whether it may be given connections. */
+void child_set_state(struct child *child, enum child_state state);
 
 /* Sends over the channel: see channel_send(). */
 int child_send(struct child *child, enum ipc_type type, const void *body, const void *tail,

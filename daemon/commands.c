@@ -22,11 +22,11 @@ static json_t *number_or_null(long long number)
 
 static json_t *worker_json(const struct child *c)
 {
-	double age_s = c->pid ? ev_time() - c->started_at : 0;
+	double age_s = c->process.pid ? ev_time() - c->process.started_at : 0;
 
 	return json_pack("{s:i, s:i, s:o, s:s, s:f, s:i}", "worker", c->id, "slot", c->slot, "pid",
-			 number_or_null(c->pid), "state", child_state_name(c->state), "age_s",
-			 age_s, "restarts", c->restarts);
+			 number_or_null(c->process.pid), "state", child_state_name(c->state),
+			 "age_s", age_s, "restarts", c->restarts);
 }
 
 /* Of an exclusive listener. */

@@ -118,17 +118,17 @@ static void ask(struct count_query *query, struct child *child)
 	struct counter *counter = query->counter;
 	struct ipc_count question = {query->request};
 	struct answer *answer = &query->answers[query->n_answers];
-	size_t size = counter->n_listeners * sizeof(*child->connections);
 
 	answer->row = (struct count_row){
 		.worker = child->id,
 		.slot = child->slot,
-		.pid = child->pid,
+		.pid = child->process.pid,
 		.state = child->state,
 		.connections = query->connections + query->n_answers * counter->n_listeners,
 	};
-	memcpy(answer->row.connections, child->connections, size);
-	handoff_count(&child->handoff, answer->row.connections);
+	for (size_t i = 0; i < counter->n_listeners; i++)
+		answer->row.connections[i] = taker_connections(&child->taker, (uint32_t)i);
+	handoff_count(&child->taker.handoff, answer->row.connections, counter->n_listeners);
 
 	/* A channel that takes no question makes a row of the last known figures. */
 	if (child_send(child, IPC_COUNT, &question, NULL, 0, NULL) == -EPIPE)
@@ -146,7 +146,7 @@ int count_start(struct counter *counter, count_fn *done, void *ctx)
 		return error;
 
 	TAILQ_FOREACH (child, counter->children, link)
-		if (child->pid > 0)
+		if (child->process.pid > 0)
 			ask(query, child);
 
 	LIST_INSERT_HEAD(&counter->queries, query, link);
@@ -174,7 +174,7 @@ int count_answer(struct counter *counter, struct child *child, const struct ipc_
 	for (size_t i = 0; i < message->tail_count; i++) {
 		if (rows[i].listener >= counter->n_listeners)
 			return -EPROTO;
-		child->connections[rows[i].listener] = rows[i].connections;
+		taker_set_connections(&child->taker, rows[i].listener, rows[i].connections);
 	}
 
 	LIST_FOREACH (query, &counter->queries, link) {

@@ -6,9 +6,9 @@
 
 static const struct {
 	const char *name;
-	bool hands_off;
+	enum policy policy;
 } ways[DISTRIBUTE_END] = {
-#define X(way, name, hands_off) [DISTRIBUTE_##way] = {name, hands_off},
+#define X(way, name, policy) [DISTRIBUTE_##way] = {name, policy},
 	DISTRIBUTE_TABLE(X)
 #undef X
 };
@@ -20,7 +20,12 @@ const char *distribute_name(unsigned int way)
 
 bool distribute_hands_off(enum distribute way)
 {
-	return ways[way].hands_off;
+	return ways[way].policy != POLICY_NONE;
+}
+
+enum policy distribute_policy(enum distribute way)
+{
+	return ways[way].policy;
 }
 
 int distribute_find(const char *name, enum distribute *ret)

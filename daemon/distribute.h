@@ -7,16 +7,18 @@
 
 #include <stdbool.h>
 
-/*        way          in YAML        the supervisor accepts and hands off */
-#define DISTRIBUTE_TABLE(X)                             \
-	X(SHARED, "shared", false)                      \
-	X(ROUND_ROBIN, "round-robin", true)             \
-	X(LEAST_CONNECTIONS, "least-connections", true) \
-	X(SOURCE_HASH, "source-hash", true)             \
-	X(REUSE_PORT, "reuse-port", false)
+#include "common/cluster/policy.h"
+
+/*        way          in YAML        how the supervisor, which accepts, chooses */
+#define DISTRIBUTE_TABLE(X)                                                 \
+	X(SHARED, "shared", POLICY_NONE)                                    \
+	X(ROUND_ROBIN, "round-robin", POLICY_ROUND_ROBIN)                   \
+	X(LEAST_CONNECTIONS, "least-connections", POLICY_LEAST_CONNECTIONS) \
+	X(SOURCE_HASH, "source-hash", POLICY_SOURCE_HASH)                   \
+	X(REUSE_PORT, "reuse-port", POLICY_NONE)
 
 enum distribute {
-#define X(way, name, hands_off) DISTRIBUTE_##way,
+#define X(way, name, policy) DISTRIBUTE_##way,
 	DISTRIBUTE_TABLE(X)
 #undef X
 		DISTRIBUTE_END
@@ -27,6 +29,9 @@ const char *distribute_name(unsigned int way);
 
 /* Whether the supervisor accepts, and chooses a worker for each connection. */
 bool distribute_hands_off(enum distribute way);
+
+/* How it chooses; POLICY_NONE when it does not accept. */
+enum policy distribute_policy(enum distribute way);
 
 /* Returns 0 or -ENOENT. */
 int distribute_find(const char *name, enum distribute *ret);

@@ -18,7 +18,7 @@ static bool can_become_others(void)
 	       data[CAP_TO_INDEX(CAP_SETGID)].effective & CAP_TO_MASK(CAP_SETGID);
 }
 
-static int pick_default(struct child_program *program)
+static int pick_default(struct program *program)
 {
 	static const char *const names[] = {"usher", "nobody"};
 
@@ -30,6 +30,7 @@ static int pick_default(struct child_program *program)
 		program->user = names[i];
 		program->uid = user->pw_uid;
 		program->gid = user->pw_gid;
+		program->has_uid = program->has_gid = true;
 		return 0;
 	}
 	log_error("there is no user \"usher\" nor \"nobody\" for the workers; name one with "
@@ -37,7 +38,7 @@ static int pick_default(struct child_program *program)
 	return -ENOENT;
 }
 
-int identity_choose(const struct config *config, struct child_program *program)
+int identity_choose(const struct config *config, struct program *program)
 {
 	if (!can_become_others()) {
 		if (config->user && config->uid != geteuid())
@@ -52,6 +53,7 @@ int identity_choose(const struct config *config, struct child_program *program)
 	program->user = config->user;
 	program->uid = config->uid;
 	program->gid = config->gid;
+	program->has_uid = program->has_gid = true;
 	if (program->uid == 0)
 		log_warning("workers run as root, as the configuration says");
 	return 0;

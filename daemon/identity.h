@@ -13,6 +13,6 @@
 
 /* Sets the user of program; its name is the configuration's or static. -ENOENT: there is no user to
  * pick. */
-int identity_choose(const struct config *config, struct child_program *program);
+int identity_choose(const struct config *config, struct program *program);
 
 #endif

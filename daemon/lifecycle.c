@@ -28,7 +28,7 @@ static enum child_state kill_it(struct supervisor *s, struct child *c)
 /* What breaks the rules is not listened to any more. */
 static enum child_state cut_off(struct supervisor *s, struct child *c)
 {
-	channel_close(&c->channel);
+	channel_close(&c->process.channel);
 	return kill_it(s, c);
 }
 
@@ -114,7 +114,7 @@ static enum child_state stopped_accepting(struct supervisor *s, struct child *c)
 
 static bool died_quickly(const struct child *c)
 {
-	return ev_now(c->loop) - c->started_at < BACKOFF_QUICK_S;
+	return ev_now(c->process.loop) - c->process.started_at < BACKOFF_QUICK_S;
 }
 
 /* It was told to end by somebody else: its successor need not wait for its last connection, unless
@@ -135,10 +135,12 @@ static const char *describe_end(const struct child *c)
 {
 	static char text[64];
 
-	if (WIFSIGNALED(c->status))
-		snprintf(text, sizeof(text), "died of SIG%s", sigabbrev_np(WTERMSIG(c->status)));
-	else if (WEXITSTATUS(c->status) != 0)
-		snprintf(text, sizeof(text), "ended with status %d", WEXITSTATUS(c->status));
+	if (WIFSIGNALED(c->process.status))
+		snprintf(text, sizeof(text), "died of SIG%s",
+			 sigabbrev_np(WTERMSIG(c->process.status)));
+	else if (WEXITSTATUS(c->process.status) != 0)
+		snprintf(text, sizeof(text), "ended with status %d",
+			 WEXITSTATUS(c->process.status));
 	else
 		snprintf(text, sizeof(text), "has ended");
 	return text;
@@ -147,9 +149,8 @@ static const char *describe_end(const struct child *c)
 /* Nothing is left of it but its slot; what was on its way to it goes to others. */
 static void forget_process(struct supervisor *s, struct child *c)
 {
-	c->pid = 0;
-	memset(c->connections, 0, s->n_listeners * sizeof(*c->connections));
-	dispatch_bury(&s->dispatcher, c);
+	c->process.pid = 0;
+	dispatch_bury(&s->dispatcher, &c->taker);
 }
 
 static enum child_state leave_slot(struct supervisor *s, struct child *c)
@@ -252,13 +253,14 @@ void lifecycle_handle(struct supervisor *s, struct child *c, enum lifecycle_even
 
 	if (!transition)
 		return;
-	c->state = transition(s, c);
+	child_set_state(c, transition(s, c));
 
 	if (c->state != CHILD_READY && c->state != CHILD_DRAINING)
 		assign_release(s, c);
-	if (c->pid == 0 || c->state == CHILD_STOPPING)
+	if (c->process.pid == 0 || c->state == CHILD_STOPPING)
 		count_forget(&s->counter, c);
 	if (c->state == CHILD_DEAD) {
+		dispatch_remove_taker(&s->dispatcher, &c->taker);
 		TAILQ_REMOVE(&s->children, c, link);
 		child_free(c);
 	} else if (c->state == CHILD_READY && before != CHILD_READY) {
@@ -317,12 +319,12 @@ static void check_answer(struct supervisor *s, struct child *c, int error)
 
 static void on_progress(struct supervisor *s, struct child *c, struct ipc_message *message)
 {
-	check_answer(s, c, dispatch_progress(&s->dispatcher, c, message));
+	check_answer(s, c, dispatch_progress(&s->dispatcher, &c->taker, message));
 }
 
 static void on_refused(struct supervisor *s, struct child *c, struct ipc_message *message)
 {
-	check_answer(s, c, dispatch_refused(&s->dispatcher, c, message));
+	check_answer(s, c, dispatch_refused(&s->dispatcher, &c->taker, message));
 }
 
 typedef void message_fn(struct supervisor *s, struct child *c, struct ipc_message *message);
@@ -335,6 +337,22 @@ static message_fn *const message_handlers[IPC_TYPE_END] = {
 static void on_message(struct child *c, struct ipc_message *message, void *ctx)
 {
 	message_handlers[message->type](ctx, c, message);
+}
+
+/* Its process never came to run the program. */
+static void on_failed(struct child *c, enum ipc_step step, int error, void *ctx)
+{
+	static const char *const steps[IPC_STEP_END] = {
+		[IPC_STEP_DESCRIPTORS] = "set up the descriptors for",
+		[IPC_STEP_USER] = "become the user of",
+		[IPC_STEP_FOLDER] = "go to the folder of",
+		[IPC_STEP_EXECUTE] = "execute",
+	};
+	const struct supervisor *s = ctx;
+
+	log_error("%s: cannot %s \"%s\": %s", child_name(c), steps[step], s->program.path,
+		  strerror(-error));
+	lifecycle_handle(ctx, c, EVENT_CLOSED);
 }
 
 static void on_lost(struct child *c, int error, const char *why, void *ctx)
@@ -359,6 +377,7 @@ static void on_deadline(struct child *c, void *ctx)
 
 const struct child_ops lifecycle_ops = {
 	.on_message = on_message,
+	.on_failed = on_failed,
 	.on_lost = on_lost,
 	.on_exit = on_exit_status,
 	.on_deadline = on_deadline,

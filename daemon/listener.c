@@ -271,7 +271,13 @@ int listener_open(const struct config_listener *config, uint32_t id, unsigned in
 	char hint[LISTENER_ADDRESS_SIZE + 64];
 	int error;
 
-	*ret = (struct listener){.id = id, .config = config};
+	*ret = (struct listener){.config = config};
+	ret->source = (struct source){
+		.id = id,
+		.fd = -1,
+		.policy = distribute_policy(config->distribute),
+		.hash_port = config->hash_port,
+	};
 	error = open_first(ret);
 	if (error == 0)
 		error = check_family(ret);
@@ -282,6 +288,7 @@ int listener_open(const struct config_listener *config, uint32_t id, unsigned in
 		return error;
 	}
 
+	ret->source.fd = ret->handles[0].bound.fd;
 	addr_format(&ret->handles[0].bound.addr, ret->address, sizeof(ret->address));
 	write_hint(ret, hint, sizeof(hint));
 	log_info("listener \"%s\" (%s, %s) listens on %s; try: %s", config->name,

@@ -9,11 +9,11 @@
 #ifndef USHER_DAEMON_LISTENER_H
 #define USHER_DAEMON_LISTENER_H
 
-#include <ev.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/cluster/source.h"
 #include "common/net/bind.h"
 #include "daemon/config.h"
 
@@ -28,16 +28,12 @@ struct handle {
 };
 
 struct listener {
-	uint32_t id;
+	struct source source; /* its id, and who gets what is accepted here */
 	const struct config_listener *config;
 	struct handle *handles; /* with reuse-port the first is for slot 1, and so on */
 	size_t n_handles;
 	int family;                          /* AF_UNIX, AF_INET or AF_INET6 */
 	char address[LISTENER_ADDRESS_SIZE]; /* the real one: a port 0 is resolved */
-
-	/* of one whose connections are handed off: dispatch's and policy's */
-	ev_io acceptor;
-	unsigned int last_slot; /* whose turn it was */
 };
 
 /* config is borrowed. With reuse-port slots sockets are opened, else one. An address that another

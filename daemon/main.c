@@ -215,8 +215,7 @@ static int exit_code(int error)
 	}
 }
 
-static int serve(struct ev_loop *loop, const struct config *config,
-		 const struct child_program *program)
+static int serve(struct ev_loop *loop, const struct config *config, const struct program *program)
 {
 	unsigned int workers = config->workers ? config->workers : cpus_granted();
 	struct supervisor supervisor;
@@ -264,7 +263,7 @@ int main(int argc, char **argv)
 	}
 
 	find_worker(worker, sizeof(worker));
-	struct child_program program;
+	struct program program;
 	int error = child_program_open(arguments.worker ? arguments.worker : worker, &program);
 	if (error < 0) {
 		log_error("the worker \"%s\" cannot be executed: %s",
@@ -285,7 +284,7 @@ int main(int argc, char **argv)
 		return EX_OSERR;
 	}
 	int status = serve(loop, config, &program);
-	child_program_close(&program);
+	program_close(&program);
 	config_free(config);
 	ev_loop_destroy(loop);
 	return status;

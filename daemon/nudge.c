@@ -9,7 +9,7 @@ static void tell_workers(struct nudge *n, uint32_t listener)
 	struct child *c;
 
 	TAILQ_FOREACH (c, n->children, link)
-		if (c->state == CHILD_READY && c->channel.queued_messages == 0)
+		if (c->state == CHILD_READY && c->process.channel.queued_messages == 0)
 			child_send(c, IPC_NUDGE, &message, NULL, 0, NULL);
 }
 
@@ -54,7 +54,7 @@ int nudge_start(struct nudge *n, struct ev_loop *loop, const struct child_list *
 			.fd = listeners[i].handles[0].bound.fd,
 			.events = POLLIN,
 		};
-		n->queues[n->count++].listener = listeners[i].id;
+		n->queues[n->count++].listener = listeners[i].source.id;
 	}
 	if (n->count > 0)
 		ev_timer_start(loop, &n->timer);

@@ -80,7 +80,7 @@ void supervisor_start_worker(struct supervisor *s, struct child *c)
 	int error = child_spawn(c, ++s->last_worker, &s->program);
 
 	if (error == 0) {
-		c->state = CHILD_STARTING;
+		child_set_state(c, CHILD_STARTING);
 		c->greeted = false;
 		child_set_deadline(c, s->config->start_timeout_ms);
 		return;
@@ -89,7 +89,7 @@ void supervisor_start_worker(struct supervisor *s, struct child *c)
 	unsigned int delay_ms = backoff_ms(c->quick_deaths + 1);
 	log_error("slot %u: cannot start a worker: %s; next try in %u ms", c->slot,
 		  strerror(-error), delay_ms);
-	c->state = CHILD_BACKING_OFF;
+	child_set_state(c, CHILD_BACKING_OFF);
 	child_set_deadline(c, delay_ms);
 }
 
@@ -101,14 +101,51 @@ void supervisor_add_worker(struct supervisor *s)
 	while (slot_is_taken(s, slot))
 		slot++;
 
-	int error = child_new(s->loop, slot, s->n_listeners, &lifecycle_ops, s, &c);
+	int error = child_new(s->loop, slot, &lifecycle_ops, s, &c);
 	if (error < 0) {
 		log_error("slot %u: no worker: %s", slot, strerror(-error));
 		return;
 	}
 	TAILQ_INSERT_TAIL(&s->children, c, link);
+	dispatch_add_taker(&s->dispatcher, &c->taker);
 	supervisor_start_worker(s, c);
 }
+
+/* --- connections that are handed off ---------------------------------------------------------- */
+
+static const struct child *child_of(const struct taker *taker)
+{
+	return CONTAINER_OF(taker, struct child, taker);
+}
+
+static void on_complaint(const struct taker *taker, const char *what, int error, void *ctx)
+{
+	log_warning("%s: %s; connections wait and are tried again every %d ms",
+		    what ? what : child_name(child_of(taker)), strerror(-error), DISPATCH_PAUSE_MS);
+}
+
+static void on_late(const struct taker *taker, void *ctx)
+{
+	log_warning("%s does not take its connections; they go to others until it does",
+		    child_name(child_of(taker)));
+}
+
+static void on_again(const struct taker *taker, void *ctx)
+{
+	log_info("%s takes its connections again", child_name(child_of(taker)));
+}
+
+static void on_dropped(size_t count, void *ctx)
+{
+	log_warning("closed %zu connections that no worker could take any more", count);
+}
+
+static const struct dispatch_ops dispatch_ops = {
+	.complaint = on_complaint,
+	.late = on_late,
+	.again = on_again,
+	.dropped = on_dropped,
+};
 
 /* --- what people tell ----------------------------------------------------------------------- */
 
@@ -250,7 +287,7 @@ static int open_listeners(struct supervisor *s)
 }
 
 int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct config *config,
-		    const struct child_program *program, unsigned int workers)
+		    const struct program *program, unsigned int workers)
 {
 	double interval = notify_watchdog_interval();
 
@@ -262,13 +299,16 @@ int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct con
 		.workers = workers,
 	};
 	TAILQ_INIT(&s->children);
+	dispatch_init(&s->dispatcher, loop, &dispatch_ops, NULL);
 	counter_init(&s->counter, loop, &s->children, config->n_listeners);
 	ev_timer_init(&s->retry, on_retry, 0, NOTIFY_RETRY_S);
 	ev_timer_init(&s->watchdog, on_watchdog, interval, interval);
 
 	s->listeners = calloc(config->n_listeners, sizeof(*s->listeners));
 	int error = s->listeners ? open_listeners(s) : -ENOMEM;
-	dispatch_init(&s->dispatcher, loop, &s->children, s->listeners, s->n_listeners);
+	for (size_t i = 0; error == 0 && i < s->n_listeners; i++)
+		if (s->listeners[i].source.policy != POLICY_NONE)
+			dispatch_add_source(&s->dispatcher, &s->listeners[i].source);
 	if (error < 0)
 		return error;
 	return nudge_start(&s->nudge, loop, &s->children, s->listeners, s->n_listeners);

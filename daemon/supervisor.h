@@ -10,10 +10,10 @@
 #ifndef USHER_DAEMON_SUPERVISOR_H
 #define USHER_DAEMON_SUPERVISOR_H
 
+#include "common/cluster/dispatch.h"
 #include "daemon/child.h"
 #include "daemon/config.h"
 #include "daemon/count.h"
-#include "daemon/dispatch.h"
 #include "daemon/listener.h"
 #include "daemon/nudge.h"
 
@@ -27,7 +27,7 @@ enum supervisor_state {
 struct supervisor {
 	struct ev_loop *loop;
 	const struct config *config;
-	struct child_program program;
+	struct program program;
 	enum supervisor_state state;
 	ev_tstamp started_at;
 
@@ -47,7 +47,7 @@ struct supervisor {
 
 /* Opens all listeners; complains about each that fails. */
 int supervisor_init(struct supervisor *supervisor, struct ev_loop *loop,
-		    const struct config *config, const struct child_program *program,
+		    const struct config *config, const struct program *program,
 		    unsigned int workers);
 
 /* Starts the workers. */

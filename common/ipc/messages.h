@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 /* Changes with every change of the table; both sides must have the same. */
-#define IPC_VERSION 3
+#define IPC_VERSION 4
 
 /* The channel's descriptor number is in this environment variable of a worker. */
 #define IPC_CHANNEL_VARIABLE "USHER_CHANNEL"
@@ -121,6 +121,21 @@ struct ipc_drain {
 	uint32_t empty_queue; /* 1: accept what is queued first, for nobody else will */
 };
 
+/* What a new process does before it runs its program. */
+enum ipc_step {
+	IPC_STEP_DESCRIPTORS,
+	IPC_STEP_USER,
+	IPC_STEP_FOLDER,
+	IPC_STEP_EXECUTE,
+	IPC_STEP_END
+};
+
+/* The first and last message of a process that could not run its program. */
+struct ipc_failed {
+	uint32_t step;  /* enum ipc_step */
+	uint32_t error; /* an errno */
+};
+
 /* In place of a number of descriptors: one for each element of the tail. Such a message arrives
  * even when the receiver could not take its descriptors. */
 #define IPC_FDS_EACH ((size_t)-2)
@@ -145,7 +160,8 @@ struct ipc_drain {
 	X(HANDOFF,  12,   SUPERVISOR, ipc_handoff,  ipc_peer,        IPC_FDS_EACH) \
 	X(PROGRESS, 13,   WORKER,     ipc_progress, ipc_counted_row, 0) \
 	X(REFUSED,  14,   WORKER,     ipc_none,     ipc_refused_row, 0) \
-	X(NUDGE,    15,   SUPERVISOR, ipc_nudge,    ipc_none,        0)
+	X(NUDGE,    15,   SUPERVISOR, ipc_nudge,    ipc_none,        0) \
+	X(FAILED,   40,   WORKER,     ipc_failed,   ipc_none,        0)
 /* clang-format on */
 
 /* One byte of a tail that is text; it need not end with a NUL. */

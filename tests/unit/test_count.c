@@ -58,16 +58,16 @@ static int setup(void **state)
 		struct child *c;
 		int pair[2];
 
-		assert_int_equal(
-			child_new(f->loop, (unsigned int)i + 1, LISTENERS, &child_ops, NULL, &c),
-			0);
+		assert_int_equal(child_new(f->loop, (unsigned int)i + 1, &child_ops, NULL, &c), 0);
+		for (uint32_t id = 0; id < LISTENERS; id++)
+			assert_int_equal(taker_join(&c->taker, id), 0);
 		assert_int_equal(channel_pair(pair), 0);
-		assert_int_equal(channel_open(&c->channel, f->loop, pair[0], IPC_SUPERVISOR,
+		assert_int_equal(channel_open(&c->process.channel, f->loop, pair[0], IPC_SUPERVISOR,
 					      &channel_ops, c),
 				 0);
 		c->id = 10 + (unsigned int)i;
-		c->pid = 1; /* only shown */
-		c->state = CHILD_READY;
+		c->process.pid = 1; /* only shown */
+		child_set_state(c, CHILD_READY);
 		f->child[i] = c;
 		f->theirs[i] = pair[1];
 		TAILQ_INSERT_TAIL(&f->children, c, link);
@@ -173,7 +173,7 @@ static void without_workers_the_result_is_empty(void **state)
 	struct fixture *f = *state;
 
 	for (int i = 0; i < WORKERS; i++)
-		f->child[i]->pid = 0;
+		f->child[i]->process.pid = 0;
 	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
 	assert_int_equal(f->results, 0);
 	run(f);
@@ -268,7 +268,7 @@ static void an_answer_nobody_waits_for_updates_the_last_figure(void **state)
 	answer(f, 0, 12345, 9, 9);
 	ev_run(f->loop, EVRUN_ONCE);
 	assert_int_equal(f->answer_status, 0);
-	assert_int_equal(f->child[0]->connections[0], 9);
+	assert_int_equal(taker_connections(&f->child[0]->taker, 0), 9);
 	assert_int_equal(f->results, 0);
 }
 

@@ -1,13 +1,13 @@
 /* What is on its way to a worker: kept until answered, given back otherwise, closed exactly once.
  */
-#include "daemon/handoff.h"
+#include "common/cluster/handoff.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "common/cluster/source.h"
 #include "common/macros.h"
-#include "daemon/listener.h"
 #include "tests/helpers/channel_world.h"
 #include "tests/helpers/fds.h"
 
@@ -17,7 +17,7 @@ struct fixture {
 	struct world *world;
 	struct handoff handoff;
 	struct transit_list back;
-	struct listener listeners[2];
+	struct source sources[2];
 	size_t fds; /* open before the test */
 };
 
@@ -46,7 +46,7 @@ static int setup(void **state)
 	f->world->worker.react = keep;
 	handoff_init(&f->handoff);
 	TAILQ_INIT(&f->back);
-	f->listeners[1].id = 1;
+	f->sources[1].id = 1;
 	f->fds = open_fd_count();
 	*state = f;
 	return 0;
@@ -77,7 +77,7 @@ static int teardown(void **state)
 	return result;
 }
 
-static void add(struct fixture *f, size_t count, size_t listener)
+static void add(struct fixture *f, size_t count, size_t source)
 {
 	while (count-- > 0) {
 		struct transit *t = calloc(1, sizeof(*t));
@@ -85,7 +85,7 @@ static void add(struct fixture *f, size_t count, size_t listener)
 		assert_non_null(t);
 		t->fd = eventfd(0, EFD_CLOEXEC);
 		assert_true(t->fd >= 0);
-		t->listener = &f->listeners[listener];
+		t->source = &f->sources[source];
 		addr_any(AF_INET6, (uint16_t)(1000 + count), &t->peer);
 		handoff_add(&f->handoff, t);
 	}
@@ -127,7 +127,7 @@ static void many_travel_in_one_message_with_their_addresses(void **state)
 	}
 }
 
-static void a_message_is_of_one_listener_and_as_many_as_the_kernel_carries(void **state)
+static void a_message_is_of_one_source_and_as_many_as_the_kernel_carries(void **state)
 {
 	struct fixture *f = *state;
 
@@ -301,16 +301,38 @@ static void everything_comes_back_from_a_dead_worker(void **state)
 	assert_int_equal(handoff_taken(&f->handoff, 1), -EPROTO);
 }
 
-static void what_is_on_its_way_is_counted_by_listener(void **state)
+static void what_is_on_its_way_is_counted_by_source(void **state)
 {
 	struct fixture *f = *state;
 	uint32_t counts[2] = {10, 20};
 
 	add(f, 3, 0);
 	add(f, 2, 1);
-	handoff_count(&f->handoff, counts);
+	handoff_count(&f->handoff, counts, 2);
 	assert_int_equal(counts[0], 13);
 	assert_int_equal(counts[1], 22);
+	handoff_count(&f->handoff, counts, 1);
+	assert_int_equal(counts[0], 16);
+	assert_int_equal(counts[1], 22);
+}
+
+static void what_comes_back_of_a_source_that_has_gone_comes_without_it(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t counts[2] = {0};
+	struct transit *t;
+
+	add(f, 1, 0);
+	add(f, 1, 1);
+	assert_int_equal(send_all(f, NOW), 0);
+	handoff_forget(&f->handoff, &f->sources[0]);
+	handoff_count(&f->handoff, counts, 2);
+	assert_int_equal(counts[0], 0);
+	assert_int_equal(counts[1], 1);
+	handoff_end(&f->handoff, &f->back);
+	t = TAILQ_FIRST(&f->back);
+	assert_null(t->source);
+	assert_ptr_equal(TAILQ_NEXT(t, link)->source, &f->sources[1]);
 }
 
 int main(void)
@@ -318,7 +340,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 		TEST(many_travel_in_one_message_with_their_addresses),
-		TEST(a_message_is_of_one_listener_and_as_many_as_the_kernel_carries),
+		TEST(a_message_is_of_one_source_and_as_many_as_the_kernel_carries),
 		TEST(our_copies_are_closed_when_they_are_answered_and_not_before),
 		TEST(an_answer_to_nothing_is_refused),
 		TEST(what_is_refused_comes_back_once_and_the_worker_is_full),
@@ -328,7 +350,8 @@ int main(void)
 		TEST(numbers_wrap_around),
 		TEST(what_cannot_be_sent_comes_back),
 		TEST(everything_comes_back_from_a_dead_worker),
-		TEST(what_is_on_its_way_is_counted_by_listener),
+		TEST(what_is_on_its_way_is_counted_by_source),
+		TEST(what_comes_back_of_a_source_that_has_gone_comes_without_it),
 #undef TEST
 	};
 

@@ -43,18 +43,18 @@ static int setup(void **state)
 	f->loop = ev_loop_new(EVFLAG_AUTO);
 	f->client = -1;
 	TAILQ_INIT(&f->children);
-	assert_int_equal(child_new(f->loop, 1, 1, &child_ops, NULL, &f->child), 0);
+	assert_int_equal(child_new(f->loop, 1, &child_ops, NULL, &f->child), 0);
 	assert_int_equal(channel_pair(pair), 0);
-	assert_int_equal(channel_open(&f->child->channel, f->loop, pair[0], IPC_SUPERVISOR,
+	assert_int_equal(channel_open(&f->child->process.channel, f->loop, pair[0], IPC_SUPERVISOR,
 				      &channel_ops, NULL),
 			 0);
 	f->theirs = pair[1];
-	f->child->state = CHILD_READY;
+	child_set_state(f->child, CHILD_READY);
 	TAILQ_INSERT_TAIL(&f->children, f->child, link);
 
 	assert_int_equal(bind_open(&options, &f->handle.bound, &which), 0);
 	f->listener = (struct listener){
-		.id = 7, .config = &f->config, .handles = &f->handle, .n_handles = 1};
+		.source.id = 7, .config = &f->config, .handles = &f->handle, .n_handles = 1};
 	*state = f;
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* Which worker gets a connection, over workers that are not there. */
-#include "daemon/policy.h"
+#include "common/cluster/policy.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,17 +10,16 @@
 
 #include <cmocka.h>
 
+#include "common/cluster/source.h"
 #include "common/macros.h"
-#include "daemon/listener.h"
 
 #define WORKERS 8
 
 struct fixture {
-	struct config_listener config;
-	struct listener listener;
-	struct child_list list;
-	struct child children[WORKERS]; /* in slots 1 to 8, all able */
-	uint32_t connections[WORKERS];
+	struct source source;
+	struct taker_list list;
+	struct taker takers[WORKERS]; /* of ranks 1 to 8, all able */
+	struct channel channels[WORKERS];
 };
 
 static int setup(void **state)
@@ -28,20 +27,19 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	f->listener.config = &f->config;
+	f->source.id = 5;
 	TAILQ_INIT(&f->list);
-	/* The order of the list is not that of the slots. */
+	/* The order of the list is not that of the ranks. */
 	for (unsigned int i = 0; i < WORKERS; i++) {
-		struct child *c = &f->children[i];
+		struct taker *t = &f->takers[i];
 
-		c->slot = i + 1;
-		c->state = CHILD_READY;
-		c->connections = &f->connections[i];
-		handoff_init(&c->handoff);
+		taker_init(t, i + 1, &f->channels[i]);
+		t->ready = true;
+		assert_int_equal(taker_join(t, f->source.id), 0);
 		if (i % 2)
-			TAILQ_INSERT_HEAD(&f->list, c, link);
+			TAILQ_INSERT_HEAD(&f->list, t, link);
 		else
-			TAILQ_INSERT_TAIL(&f->list, c, link);
+			TAILQ_INSERT_TAIL(&f->list, t, link);
 	}
 	*state = f;
 	return 0;
@@ -49,8 +47,17 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	free(*state);
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < WORKERS; i++)
+		taker_done(&f->takers[i]);
+	free(f);
 	return 0;
+}
+
+static void set_connections(struct fixture *f, size_t taker, uint32_t connections)
+{
+	taker_set_connections(&f->takers[taker], f->source.id, connections);
 }
 
 static void address(uint32_t number, uint16_t port, struct addr *ret)
@@ -61,23 +68,21 @@ static void address(uint32_t number, uint16_t port, struct addr *ret)
 	ret->in.sin_port = htons(port);
 }
 
-/* The slot that is chosen; 0: none. */
+/* The rank that is chosen; 0: none. */
 static unsigned int choose(struct fixture *f, uint32_t number, uint16_t port)
 {
 	struct addr peer;
-	const struct child *c;
+	const struct taker *t;
 
 	address(number, port, &peer);
-	c = policy_choose(&f->listener, &f->list, &peer);
-	return c ? c->slot : 0;
+	t = policy_choose(&f->source, &f->list, &peer);
+	return t ? t->rank : 0;
 }
 
 static void expect_none(struct fixture *f)
 {
-	for (unsigned int way = 0; way < DISTRIBUTE_END; way++) {
-		if (!distribute_hands_off(way))
-			continue;
-		f->config.distribute = way;
+	for (int policy = POLICY_NONE + 1; policy < POLICY_END; policy++) {
+		f->source.policy = policy;
 		assert_int_equal(choose(f, 1, 1), 0);
 	}
 }
@@ -86,29 +91,27 @@ static void nobody_is_chosen_who_is_not_able(void **state)
 {
 	struct fixture *f = *state;
 
-	for (size_t i = 0; i < WORKERS; i++)
-		f->children[i].state = i % 2 ? CHILD_DRAINING : CHILD_STARTING;
-	f->children[0].state = CHILD_READY;
-	f->children[0].handoff.late = true;
-	f->children[1].state = CHILD_READY;
-	f->children[1].handoff.full = true;
-	f->children[2].state = CHILD_READY;
-	f->children[2].handoff.last = IPC_IN_FLIGHT_MAX;
-	f->children[3].state = CHILD_READY;
-	f->children[3].channel.fd = -1;
+	for (size_t i = 5; i < WORKERS; i++)
+		f->takers[i].ready = false;
+	f->takers[0].handoff.late = true;
+	f->takers[1].handoff.full = true;
+	f->takers[2].handoff.last = IPC_IN_FLIGHT_MAX;
+	f->channels[3].fd = -1;
+	taker_leave(&f->takers[4], f->source.id);
+	assert_int_equal(taker_join(&f->takers[4], f->source.id + 1), 0);
 	expect_none(f);
 
-	f->children[2].handoff.taken = 1;
-	f->config.distribute = DISTRIBUTE_ROUND_ROBIN;
+	f->takers[2].handoff.taken = 1;
+	f->source.policy = POLICY_ROUND_ROBIN;
 	assert_int_equal(choose(f, 1, 1), 3);
 }
 
 /* LS-10 */
-static void round_robin_goes_by_slots_and_around(void **state)
+static void round_robin_goes_by_ranks_and_around(void **state)
 {
 	struct fixture *f = *state;
 
-	f->config.distribute = DISTRIBUTE_ROUND_ROBIN;
+	f->source.policy = POLICY_ROUND_ROBIN;
 	for (unsigned int i = 0; i < 3 * WORKERS; i++)
 		assert_int_equal(choose(f, 1, 1), i % WORKERS + 1);
 }
@@ -117,9 +120,9 @@ static void round_robin_passes_by_who_is_not_able(void **state)
 {
 	struct fixture *f = *state;
 
-	f->config.distribute = DISTRIBUTE_ROUND_ROBIN;
-	f->children[0].handoff.full = f->children[7].handoff.full = true;
-	f->children[3].state = CHILD_BACKING_OFF;
+	f->source.policy = POLICY_ROUND_ROBIN;
+	f->takers[0].handoff.full = f->takers[7].handoff.full = true;
+	f->takers[3].ready = false;
 	for (int i = 0; i < 2; i++) {
 		const unsigned int expected[] = {2, 3, 5, 6, 7};
 
@@ -132,17 +135,17 @@ static void least_connections_prefers_who_has_fewest(void **state)
 {
 	struct fixture *f = *state;
 
-	f->config.distribute = DISTRIBUTE_LEAST_CONNECTIONS;
+	f->source.policy = POLICY_LEAST_CONNECTIONS;
 	for (uint32_t i = 0; i < WORKERS; i++)
-		f->connections[i] = 10 + i;
-	f->connections[5] = 3;
+		set_connections(f, i, 10 + i);
+	set_connections(f, 5, 3);
 	assert_int_equal(choose(f, 1, 1), 6);
 	assert_int_equal(choose(f, 1, 1), 6);
 
 	/* What is on its way counts as well. */
-	f->children[5].handoff.last = 8;
+	f->takers[5].handoff.last = 8;
 	assert_int_equal(choose(f, 1, 1), 1);
-	f->children[0].handoff.full = true;
+	f->takers[0].handoff.full = true;
 	assert_int_equal(choose(f, 1, 1), 2);
 }
 
@@ -150,12 +153,12 @@ static void least_connections_goes_in_turn_among_equals(void **state)
 {
 	struct fixture *f = *state;
 
-	f->config.distribute = DISTRIBUTE_LEAST_CONNECTIONS;
-	f->connections[2] = 1;
+	f->source.policy = POLICY_LEAST_CONNECTIONS;
+	set_connections(f, 2, 1);
 	for (int i = 0; i < 2; i++)
-		for (unsigned int slot = 1; slot <= WORKERS; slot++)
-			if (slot != 3)
-				assert_int_equal(choose(f, 1, 1), slot);
+		for (unsigned int rank = 1; rank <= WORKERS; rank++)
+			if (rank != 3)
+				assert_int_equal(choose(f, 1, 1), rank);
 }
 
 #define CLIENTS 20000
@@ -164,12 +167,12 @@ static void source_hash_keeps_a_client_with_its_worker(void **state)
 {
 	struct fixture *f = *state;
 
-	f->config.distribute = DISTRIBUTE_SOURCE_HASH;
+	f->source.policy = POLICY_SOURCE_HASH;
 	for (uint32_t i = 0; i < 100; i++) {
-		unsigned int slot = choose(f, i, 1);
+		unsigned int rank = choose(f, i, 1);
 
 		for (uint16_t port = 2; port < 20; port++)
-			assert_int_equal(choose(f, i, port), slot);
+			assert_int_equal(choose(f, i, port), rank);
 	}
 }
 
@@ -178,12 +181,12 @@ static void source_hash_spreads_clients(void **state)
 	struct fixture *f = *state;
 	unsigned int counts[WORKERS + 1] = {0};
 
-	f->config.distribute = DISTRIBUTE_SOURCE_HASH;
+	f->source.policy = POLICY_SOURCE_HASH;
 	for (uint32_t i = 0; i < CLIENTS; i++)
 		counts[choose(f, 0x0a000000 + i, 1)]++;
 	assert_int_equal(counts[0], 0);
-	for (size_t slot = 1; slot <= WORKERS; slot++)
-		assert_in_range(counts[slot], CLIENTS / WORKERS * 9 / 10,
+	for (size_t rank = 1; rank <= WORKERS; rank++)
+		assert_in_range(counts[rank], CLIENTS / WORKERS * 9 / 10,
 				CLIENTS / WORKERS * 11 / 10);
 }
 
@@ -194,10 +197,10 @@ static void source_hash_moves_only_the_clients_of_a_worker_that_goes(void **stat
 	struct fixture *f = *state;
 	unsigned int moved = 0;
 
-	f->config.distribute = DISTRIBUTE_SOURCE_HASH;
+	f->source.policy = POLICY_SOURCE_HASH;
 	for (uint32_t i = 0; i < CLIENTS; i++)
 		before[i] = choose(f, i, 1);
-	f->children[7].state = CHILD_DRAINING;
+	f->takers[7].ready = false;
 	for (uint32_t i = 0; i < CLIENTS; i++) {
 		unsigned int after = choose(f, i, 1);
 
@@ -208,7 +211,7 @@ static void source_hash_moves_only_the_clients_of_a_worker_that_goes(void **stat
 	}
 	assert_in_range(moved, CLIENTS / WORKERS * 9 / 10, CLIENTS / WORKERS * 11 / 10);
 
-	f->children[7].state = CHILD_READY;
+	f->takers[7].ready = true;
 	for (uint32_t i = 0; i < CLIENTS; i++)
 		assert_int_equal(choose(f, i, 1), before[i]);
 }
@@ -218,12 +221,12 @@ static void source_hash_of_the_port_spreads_one_client(void **state)
 	struct fixture *f = *state;
 	unsigned int counts[WORKERS + 1] = {0};
 
-	f->config.distribute = DISTRIBUTE_SOURCE_HASH;
-	f->config.hash_port = true;
+	f->source.policy = POLICY_SOURCE_HASH;
+	f->source.hash_port = true;
 	for (uint16_t port = 1; port <= 8000; port++)
 		counts[choose(f, 0x7f000001, port)]++;
-	for (size_t slot = 1; slot <= WORKERS; slot++)
-		assert_in_range(counts[slot], 850, 1150);
+	for (size_t rank = 1; rank <= WORKERS; rank++)
+		assert_in_range(counts[rank], 850, 1150);
 }
 
 static void source_hash_sees_a_mapped_address_as_ipv4(void **state)
@@ -232,7 +235,7 @@ static void source_hash_sees_a_mapped_address_as_ipv4(void **state)
 	struct addr peer = {.len = sizeof(peer.in6)};
 	size_t others = 0;
 
-	f->config.distribute = DISTRIBUTE_SOURCE_HASH;
+	f->source.policy = POLICY_SOURCE_HASH;
 	peer.in6.sin6_family = AF_INET6;
 	for (uint32_t i = 0; i < 100; i++) {
 		uint32_t four = htonl(0xc0a80000 + i);
@@ -240,12 +243,12 @@ static void source_hash_sees_a_mapped_address_as_ipv4(void **state)
 		memset(&peer.in6.sin6_addr, 0, sizeof(peer.in6.sin6_addr));
 		memset(&peer.in6.sin6_addr.s6_addr[10], 0xff, 2);
 		memcpy(&peer.in6.sin6_addr.s6_addr[12], &four, 4);
-		assert_int_equal(policy_choose(&f->listener, &f->list, &peer)->slot,
+		assert_int_equal(policy_choose(&f->source, &f->list, &peer)->rank,
 				 choose(f, 0xc0a80000 + i, 1));
 
 		/* A real IPv6 address with the same end is somebody else. */
 		peer.in6.sin6_addr.s6_addr[0] = 0x20;
-		others += policy_choose(&f->listener, &f->list, &peer)->slot !=
+		others += policy_choose(&f->source, &f->list, &peer)->rank !=
 			  choose(f, 0xc0a80000 + i, 1);
 	}
 	assert_true(others > 50);
@@ -256,7 +259,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 		TEST(nobody_is_chosen_who_is_not_able),
-		TEST(round_robin_goes_by_slots_and_around),
+		TEST(round_robin_goes_by_ranks_and_around),
 		TEST(round_robin_passes_by_who_is_not_able),
 		TEST(least_connections_prefers_who_has_fewest),
 		TEST(least_connections_goes_in_turn_among_equals),

@@ -4,12 +4,12 @@
  * refuses, leaves unanswered for too long, or had not answered when it died, is given back.
  *
  * Owns:   each transit and its descriptor, from handoff_add() until it is answered or given back;
- *         then it is the caller's. listener is borrowed.
+ *         then it is the caller's. Sources are borrowed.
  * Errors: 0 or -errno; -EPROTO when a worker answers what it was never sent.
  * Source: close(2) ends a connection only when no process and no queue has it any more, so each
  *         copy must be closed by somebody. */
-#ifndef USHER_DAEMON_HANDOFF_H
-#define USHER_DAEMON_HANDOFF_H
+#ifndef USHER_COMMON_CLUSTER_HANDOFF_H
+#define USHER_COMMON_CLUSTER_HANDOFF_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,13 +19,13 @@
 #include "common/ipc/channel.h"
 #include "common/net/addr.h"
 
-struct listener;
+struct source;
 
 /* An accepted connection of which no worker has said yet that it has it. */
 struct transit {
 	TAILQ_ENTRY(transit) link;
 	int fd;
-	struct listener *listener;
+	struct source *source; /* NULL: it is gone, and nobody else may have the connection */
 	struct addr peer;
 	uint32_t number;     /* handoff's: within one worker */
 	int64_t deadline_ms; /* handoff's: when another worker gets it; 0 until it is sent */
@@ -81,8 +81,11 @@ void handoff_end(struct handoff *handoff, struct transit_list *ret);
 /* The worker is no longer full. */
 void handoff_retry(struct handoff *handoff);
 
-/* Adds what is on its way to counts by listener. */
-void handoff_count(const struct handoff *handoff, uint32_t *counts);
+/* Adds what is on its way to counts by the source's id, of which there are n. */
+void handoff_count(const struct handoff *handoff, uint32_t *counts, size_t n);
+
+/* The source is going: what comes back of its connections comes without it. */
+void handoff_forget(struct handoff *handoff, const struct source *source);
 
 /* When the first of them has waited for too long; 0: there is none. */
 int64_t handoff_deadline_ms(const struct handoff *handoff);

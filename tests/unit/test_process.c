@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,20 +17,22 @@
 #include <sys/wait.h>
 #include <sysexits.h>
 
-#include "daemon/child.h"
+#include "common/cluster/process.h"
 #include "tests/helpers/fds.h"
 #include "tests/helpers/kernel.h"
 #include "tests/helpers/wait.h"
 
 #define NOBODY 65534
 
-/* A child whose program is a shell script that each test writes. */
+/* A process whose program is a shell script that each test writes. */
 struct fixture {
 	struct ev_loop *loop;
-	struct child *child;
+	struct process process;
 	char folder[32];
 	char program[64];
 	char output[64];
+	const char *const *env;
+	const char *cwd;
 	const char *user; /* of the program; NULL: ours */
 	size_t fds;       /* open before the test */
 
@@ -38,34 +41,46 @@ struct fixture {
 	int exits;
 	int status;
 	int lost;
+	int failures;
+	enum ipc_step step;
+	int error;
 	int deadlines;
 };
 
-static void on_message(struct child *child, struct ipc_message *message, void *ctx)
+static void on_message(struct process *process, struct ipc_message *message, void *ctx)
 {
 	struct fixture *f = ctx;
 
 	f->heard++;
 }
 
-static void on_lost(struct child *child, int error, const char *why, void *ctx)
+static void on_failed(struct process *process, enum ipc_step step, int error, void *ctx)
+{
+	struct fixture *f = ctx;
+
+	f->failures++;
+	f->step = step;
+	f->error = error;
+}
+
+static void on_lost(struct process *process, int error, const char *why, void *ctx)
 {
 	struct fixture *f = ctx;
 
 	f->lost++;
 }
 
-static void on_exit_status(struct child *child, void *ctx)
+static void on_exit_status(struct process *process, void *ctx)
 {
 	struct fixture *f = ctx;
 
 	f->exits++;
 	f->heard_at_exit = f->heard;
-	f->status = child->status;
+	f->status = process->status;
 	ev_break(f->loop, EVBREAK_ALL);
 }
 
-static void on_deadline(struct child *child, void *ctx)
+static void on_deadline(struct process *process, void *ctx)
 {
 	struct fixture *f = ctx;
 
@@ -73,8 +88,9 @@ static void on_deadline(struct child *child, void *ctx)
 	ev_break(f->loop, EVBREAK_ALL);
 }
 
-static const struct child_ops ops = {
+static const struct process_ops ops = {
 	.on_message = on_message,
+	.on_failed = on_failed,
 	.on_lost = on_lost,
 	.on_exit = on_exit_status,
 	.on_deadline = on_deadline,
@@ -90,7 +106,7 @@ static int setup(void **state)
 	snprintf(f->program, sizeof(f->program), "%s/program", f->folder);
 	snprintf(f->output, sizeof(f->output), "%s/output", f->folder);
 	f->loop = ev_default_loop(0);
-	assert_int_equal(child_new(f->loop, 1, 4, &ops, f, &f->child), 0);
+	process_init(&f->process, f->loop, &ops, f);
 	alarm(WAIT_MS / 1000);
 	*state = f;
 	return 0;
@@ -100,7 +116,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	child_free(f->child);
+	process_close(&f->process);
 	ev_loop_destroy(f->loop);
 	unlink(f->program);
 	unlink(f->output);
@@ -114,7 +130,7 @@ static int teardown(void **state)
 /* In the script %s is a file to write to. */
 static void spawn(struct fixture *f, const char *script)
 {
-	struct child_program program;
+	struct program program;
 	FILE *file = fopen(f->program, "we");
 
 	assert_non_null(file);
@@ -122,11 +138,15 @@ static void spawn(struct fixture *f, const char *script)
 	fprintf(file, "output=%s\n%s\n", f->output, script);
 	assert_int_equal(fclose(file), 0);
 	assert_int_equal(chmod(f->program, 0755), 0);
-	assert_int_equal(child_program_open(f->program, &program), 0);
+	assert_int_equal(program_open(f->program, &program), 0);
+	program.confined = true;
+	program.env = f->env;
+	program.cwd = f->cwd;
 	program.user = f->user;
+	program.has_uid = program.has_gid = f->user;
 	program.uid = program.gid = NOBODY;
-	assert_int_equal(child_spawn(f->child, 7, &program), 0);
-	child_program_close(&program);
+	assert_int_equal(process_spawn(&f->process, &program), 0);
+	program_close(&program);
 }
 
 static void run(struct fixture *f)
@@ -156,8 +176,7 @@ static void its_exit_status_is_told_once(void **state)
 	struct fixture *f = *state;
 
 	spawn(f, "exit 3");
-	assert_true(f->child->pid > 0);
-	assert_int_equal(f->child->id, 7);
+	assert_true(f->process.pid > 0);
 	run(f);
 	assert_int_equal(f->exits, 1);
 	assert_true(WIFEXITED(f->status));
@@ -169,33 +188,121 @@ static void its_exit_status_is_told_once(void **state)
 static void what_cannot_be_executed_is_refused(void **state)
 {
 	struct fixture *f = *state;
-	struct child_program program;
+	struct program program;
 
-	assert_int_equal(child_program_open("/nonexistent/program", &program), -ENOENT);
+	assert_int_equal(program_open("/nonexistent/program", &program), -ENOENT);
 	fclose(fopen(f->program, "we"));
 	assert_int_equal(chmod(f->program, 0644), 0);
-	assert_int_equal(child_program_open(f->program, &program), -EACCES);
+	assert_int_equal(program_open(f->program, &program), -EACCES);
 }
 
-static void a_program_that_vanished_is_told_as_its_end(void **state)
+static void a_program_that_vanished_is_told_before_its_end(void **state)
 {
 	struct fixture *f = *state;
-	struct child_program program = {.path = "/nonexistent/program", .fd = -1};
+	struct program program = {.path = "/nonexistent/program", .fd = -1};
 
-	assert_int_equal(child_spawn(f->child, 1, &program), 0);
+	assert_int_equal(process_spawn(&f->process, &program), 0);
 	run(f);
 	assert_int_equal(WEXITSTATUS(f->status), EX_OSERR);
+	assert_int_equal(f->failures, 1);
+	assert_int_equal(f->step, IPC_STEP_EXECUTE);
+	assert_int_equal(f->error, -ENOENT);
+	assert_int_equal(f->lost, 0);
+}
+
+/* FAILED, of a step that there is not, with an error that is none. */
+static void a_failure_that_makes_no_sense_is_a_loss(void **state)
+{
+	struct fixture *f = *state;
+
+	spawn(f, "printf '\\050\\000\\000\\000\\004\\000\\000\\000\\000\\000\\000\\200' >&3\n");
+	run(f);
+	assert_int_equal(f->failures, 0);
+	assert_int_equal(f->lost, 1);
+}
+
+static void what_cannot_be_set_up_names_the_step(void **state)
+{
+	struct fixture *f = *state;
+	struct program program;
+
+	assert_int_equal(program_open("/bin/true", &program), 0);
+	program.cwd = "/nonexistent";
+	assert_int_equal(process_spawn(&f->process, &program), 0);
+	run(f);
+	assert_int_equal(f->step, IPC_STEP_FOLDER);
+	assert_int_equal(f->error, -ENOENT);
+
+	program.cwd = NULL;
+	program.has_stdio = true;
+	program.stdio[0] = program.stdio[1] = -1;
+	program.stdio[2] = 1000000;
+	assert_int_equal(process_spawn(&f->process, &program), 0);
+	run(f);
+	assert_int_equal(f->step, IPC_STEP_DESCRIPTORS);
+	assert_int_equal(f->error, -EBADF);
+	assert_int_equal(f->failures, 2);
+	program_close(&program);
+}
+
+static void its_environment_is_ours_with_what_was_added(void **state)
+{
+	static const char *const env[] = {"USHER_A=new", "USHER_C=1", "USHER_C=2", NULL};
+	struct fixture *f = *state;
+
+	setenv("USHER_A", "old", 1);
+	setenv("USHER_B", "kept", 1);
+	setenv("USHER_CHANNEL", "77", 1);
+	f->env = env;
+	spawn(f, "env | grep -E '^USHER_(A|B|C|CHANNEL)=' | sort >$output");
+	run(f);
+	unsetenv("USHER_A");
+	unsetenv("USHER_B");
+	unsetenv("USHER_CHANNEL");
+	expect_output(f, "USHER_A=new\nUSHER_B=kept\nUSHER_C=2\nUSHER_CHANNEL=3\n");
+}
+
+/* Each takes a number that another one has. */
+static void its_streams_may_be_ours_in_another_order(void **state)
+{
+	static const char *const args[] = {"sh", "-c", "echo out; echo err >&2; cat", NULL};
+	struct fixture *f = *state;
+	struct program program;
+	int file = open(f->output, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_APPEND, 0600);
+
+	assert_true(file > 2);
+	assert_int_equal(program_open("/bin/sh", &program), 0);
+	program.args = args;
+	program.has_stdio = true;
+	program.stdio[0] = -1;
+	program.stdio[1] = program.stdio[2] = file;
+	assert_int_equal(process_spawn(&f->process, &program), 0);
+	program_close(&program);
+	run(f);
+	close(file);
+	assert_int_equal(f->status, 0);
+	expect_output(f, "out\nerr\n");
+}
+
+static void it_starts_in_the_given_folder(void **state)
+{
+	struct fixture *f = *state;
+
+	f->cwd = "/";
+	spawn(f, "pwd >$output");
+	run(f);
+	expect_output(f, "/\n");
 }
 
 static void the_open_program_runs_even_when_its_file_was_replaced(void **state)
 {
 	struct fixture *f = *state;
-	struct child_program program;
+	struct program program;
 
-	assert_int_equal(child_program_open("/bin/true", &program), 0);
+	assert_int_equal(program_open("/bin/true", &program), 0);
 	program.path = "/bin/false";
-	assert_int_equal(child_spawn(f->child, 1, &program), 0);
-	child_program_close(&program);
+	assert_int_equal(process_spawn(&f->process, &program), 0);
+	program_close(&program);
 	run(f);
 	assert_true(WIFEXITED(f->status));
 	assert_int_equal(WEXITSTATUS(f->status), 0);
@@ -281,7 +388,7 @@ static void its_last_words_are_heard_before_its_end(void **state)
 	spawn(f, "for i in $(seq 150); do\n"
 		 "printf '\\001\\000\\000\\000\\003\\000\\000\\000' >&3\n"
 		 "done");
-	assert_true(poll_until(is_dead, &f->child->pid, WAIT_MS));
+	assert_true(poll_until(is_dead, &f->process.pid, WAIT_MS));
 	run(f);
 	assert_int_equal(f->heard_at_exit, 150);
 	assert_int_equal(f->heard, 150);
@@ -293,7 +400,7 @@ static void killing_it_is_told_as_its_end(void **state)
 	struct fixture *f = *state;
 
 	spawn(f, "exec cat <&3");
-	child_kill(f->child);
+	process_kill(&f->process);
 	run(f);
 	assert_true(WIFSIGNALED(f->status));
 	assert_int_equal(WTERMSIG(f->status), SIGKILL);
@@ -304,13 +411,13 @@ static void a_deadline_replaces_the_one_before(void **state)
 {
 	struct fixture *f = *state;
 
-	child_set_deadline(f->child, WAIT_MS);
-	child_set_deadline(f->child, 10);
+	process_set_deadline(&f->process, WAIT_MS);
+	process_set_deadline(&f->process, 10);
 	run(f);
 	assert_int_equal(f->deadlines, 1);
 
-	child_set_deadline(f->child, 10);
-	child_set_deadline(f->child, 0);
+	process_set_deadline(&f->process, 10);
+	process_set_deadline(&f->process, 0);
 	run(f); /* nothing is left to wait for */
 	assert_int_equal(f->deadlines, 1);
 }
@@ -319,7 +426,7 @@ static void messages_cannot_be_sent_without_a_process(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(child_send(f->child, IPC_START, NULL, NULL, 0, NULL), -EPIPE);
+	assert_int_equal(process_send(&f->process, IPC_START, NULL, NULL, 0, NULL), -EPIPE);
 }
 
 static void freeing_it_kills_what_still_runs(void **state)
@@ -328,9 +435,8 @@ static void freeing_it_kills_what_still_runs(void **state)
 	int status;
 
 	spawn(f, "exec cat <&3");
-	pid_t pid = f->child->pid;
-	child_free(f->child);
-	f->child = NULL;
+	pid_t pid = f->process.pid;
+	process_close(&f->process);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status));
 }
@@ -341,7 +447,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(its_exit_status_is_told_once),
 		TEST(what_cannot_be_executed_is_refused),
-		TEST(a_program_that_vanished_is_told_as_its_end),
+		TEST(a_program_that_vanished_is_told_before_its_end),
+		TEST(a_failure_that_makes_no_sense_is_a_loss),
+		TEST(what_cannot_be_set_up_names_the_step),
+		TEST(its_environment_is_ours_with_what_was_added),
+		TEST(its_streams_may_be_ours_in_another_order),
+		TEST(it_starts_in_the_given_folder),
 		TEST(the_open_program_runs_even_when_its_file_was_replaced),
 		TEST(it_holds_its_channel_and_the_standard_streams_alone),
 		TEST(it_ignores_no_signal_and_blocks_none),

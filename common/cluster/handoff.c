@@ -1,10 +1,10 @@
-#include "daemon/handoff.h"
+#include "common/cluster/handoff.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cluster/source.h"
 #include "common/macros.h"
-#include "daemon/listener.h"
 
 /* Whether a number comes before another, though they wrap around. */
 static bool is_before(uint32_t a, uint32_t b)
@@ -60,7 +60,7 @@ static void give_back(struct handoff *h, struct transit *t, struct transit_list 
 
 /* --- sending -------------------------------------------------------------------------------- */
 
-/* The message of some connections of one listener. */
+/* The message of some connections of one source. */
 struct batch {
 	struct ipc_handoff body;
 	struct ipc_peer peers[IPC_FDS_MAX];
@@ -81,15 +81,15 @@ static void put(struct batch *batch, const struct transit *t)
 /* As many from t on as go into one message. Returns the first one that does not. */
 static struct transit *fill(struct batch *batch, struct transit *t, int64_t valid_until_ms)
 {
-	const struct listener *listener = t->listener;
+	const struct source *source = t->source;
 
 	batch->count = 0;
 	batch->body = (struct ipc_handoff){
-		.listener = listener->id,
+		.listener = source->id,
 		.first = t->number,
 		.valid_until = {(uint32_t)valid_until_ms, (uint32_t)(valid_until_ms >> 32)},
 	};
-	for (; t && t->listener == listener && batch->count < ARRAY_LEN(batch->fds);
+	for (; t && t->source == source && batch->count < ARRAY_LEN(batch->fds);
 	     t = TAILQ_NEXT(t, link)) {
 		t->deadline_ms = valid_until_ms + IPC_GRACE_MS;
 		put(batch, t);
@@ -206,12 +206,22 @@ void handoff_end(struct handoff *h, struct transit_list *ret)
 	handoff_init(h);
 }
 
-void handoff_count(const struct handoff *h, uint32_t *counts)
+void handoff_count(const struct handoff *h, uint32_t *counts, size_t n)
 {
 	const struct transit *t;
 
 	TAILQ_FOREACH (t, &h->transits, link)
-		counts[t->listener->id]++;
+		if (t->source && t->source->id < n)
+			counts[t->source->id]++;
+}
+
+void handoff_forget(struct handoff *h, const struct source *source)
+{
+	struct transit *t;
+
+	TAILQ_FOREACH (t, &h->transits, link)
+		if (t->source == source)
+			t->source = NULL;
 }
 
 int64_t handoff_deadline_ms(const struct handoff *h)

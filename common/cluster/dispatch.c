@@ -1,0 +1,424 @@
+#include "common/cluster/dispatch.h"
+
+#include <sys/socket.h>
+
+#include "common/clock.h"
+#include "common/macros.h"
+#include "common/net/error.h"
+
+/* Connections taken from one source in one wake-up. */
+#define ACCEPTS_MAX 64
+
+/* Complaints about that come no more often. */
+#define COMPLAINT_S 10
+
+static bool somebody_is_able(const struct dispatcher *d, const struct source *s)
+{
+	const struct taker *t;
+
+	TAILQ_FOREACH (t, &d->takers, link)
+		if (policy_is_able(s, t))
+			return true;
+	return false;
+}
+
+static bool anybody_is_able(const struct dispatcher *d)
+{
+	const struct taker *t;
+
+	TAILQ_FOREACH (t, &d->takers, link)
+		if (taker_is_able(t))
+			return true;
+	return false;
+}
+
+static void complain(struct dispatcher *d, const struct taker *t, const char *what, int error)
+{
+	if (ev_now(d->loop) - d->complained_at < COMPLAINT_S)
+		return;
+	d->complained_at = ev_now(d->loop);
+	d->ops->complaint(t, what, error, d->ctx);
+}
+
+static void pause_a_while(struct dispatcher *d)
+{
+	if (ev_is_active(&d->pause))
+		return;
+	ev_timer_set(&d->pause, DISPATCH_PAUSE_MS / 1000.0, 0);
+	ev_timer_start(d->loop, &d->pause);
+}
+
+/* --- the lease ------------------------------------------------------------------------------ */
+
+static int64_t first_deadline_ms(const struct dispatcher *d)
+{
+	const struct taker *t;
+	int64_t first = 0;
+
+	TAILQ_FOREACH (t, &d->takers, link) {
+		int64_t deadline = handoff_deadline_ms(&t->handoff);
+
+		if (deadline > 0 && (first == 0 || deadline < first))
+			first = deadline;
+	}
+	return first;
+}
+
+/* One that runs is early enough: what is sent later is due later. */
+static void watch_lease(struct dispatcher *d)
+{
+	int64_t deadline = ev_is_active(&d->lease) ? 0 : first_deadline_ms(d);
+
+	if (deadline == 0)
+		return;
+	int64_t left = deadline - clock_ms();
+	ev_now_update(d->loop);
+	ev_timer_set(&d->lease, left > 0 ? (double)left / 1000 : 0, 0);
+	ev_timer_start(d->loop, &d->lease);
+}
+
+/* --- handing off ---------------------------------------------------------------------------- */
+
+/* Returns whether nobody has to wait for a taker of it. */
+static bool give(struct dispatcher *d, struct transit *transit)
+{
+	struct taker *t;
+
+	if (!transit->source) {
+		transit_free(transit);
+		return true;
+	}
+	t = policy_choose(transit->source, &d->takers, &transit->peer);
+	if (!t)
+		return false;
+	handoff_add(&t->handoff, transit);
+	return true;
+}
+
+/* Returns whether any was given. */
+static bool give_parked(struct dispatcher *d)
+{
+	struct transit_list parked = TAILQ_HEAD_INITIALIZER(parked);
+	struct transit *transit;
+	bool given = false;
+
+	TAILQ_CONCAT(&parked, &d->parked, link);
+	while ((transit = TAILQ_FIRST(&parked)) && anybody_is_able(d)) {
+		TAILQ_REMOVE(&parked, transit, link);
+		if (give(d, transit))
+			given = true;
+		else
+			TAILQ_INSERT_TAIL(&d->parked, transit, link);
+	}
+	TAILQ_CONCAT(&d->parked, &parked, link);
+	return given;
+}
+
+static void send_noted(struct dispatcher *d)
+{
+	struct taker *t;
+
+	TAILQ_FOREACH (t, &d->takers, link) {
+		int error = handoff_send(&t->handoff, t->channel, clock_ms(), &d->parked);
+
+		if (error < 0) {
+			complain(d, NULL, "connections cannot be handed off", error);
+			pause_a_while(d);
+		}
+	}
+	watch_lease(d);
+}
+
+/* After the end nobody will come for them; of one source, or all (NULL). */
+static void drop_parked(struct dispatcher *d, const struct source *s)
+{
+	struct transit *transit, *next;
+	size_t count = 0;
+
+	for (transit = TAILQ_FIRST(&d->parked); transit; transit = next) {
+		next = TAILQ_NEXT(transit, link);
+		if (s && transit->source != s)
+			continue;
+		TAILQ_REMOVE(&d->parked, transit, link);
+		transit_free(transit);
+		count++;
+	}
+	if (count > 0)
+		d->ops->dropped(count, d->ctx);
+}
+
+/* --- accepting ------------------------------------------------------------------------------ */
+
+static void stop_short(struct dispatcher *d, int error)
+{
+	complain(d, NULL, "accept", -error);
+	d->short_of = true;
+	pause_a_while(d);
+}
+
+/* Returns whether there may be more. */
+static bool accept_one(struct dispatcher *d, struct source *s)
+{
+	struct transit *t = malloc(sizeof(*t));
+
+	if (!t) {
+		stop_short(d, ENOMEM);
+		return false;
+	}
+	*t = (struct transit){.source = s, .peer.len = sizeof(t->peer.un)};
+	t->fd = accept4(s->fd, &t->peer.sa, &t->peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (t->fd >= 0) {
+		if (!give(d, t))
+			TAILQ_INSERT_TAIL(&d->parked, t, link);
+		return true;
+	}
+	free(t);
+	if (error_is_of_one_connection(errno))
+		return true;
+	if (errno != EAGAIN)
+		stop_short(d, errno);
+	return false;
+}
+
+/* Returns whether the queue was found empty, or cannot be emptied for now. */
+static bool accept_some(struct dispatcher *d, struct source *s, size_t limit)
+{
+	bool empty = false;
+
+	for (size_t i = 0; !empty && i < limit && somebody_is_able(d, s); i++)
+		empty = !accept_one(d, s);
+	send_noted(d);
+	return empty;
+}
+
+/* With a parked connection of its own a source has no taker that is able. */
+static bool shall_accept(const struct dispatcher *d, const struct source *s)
+{
+	return !d->stopped && !d->emptying && !d->short_of && somebody_is_able(d, s);
+}
+
+static void watch_sources(struct dispatcher *d)
+{
+	struct source *s;
+
+	TAILQ_FOREACH (s, &d->sources, link)
+		if (shall_accept(d, s))
+			ev_io_start(d->loop, &s->acceptor);
+		else
+			ev_io_stop(d->loop, &s->acceptor);
+}
+
+/* --- the end of accepting -------------------------------------------------------------------- */
+
+/* Returns whether nothing waits any more, in the kernel or here. */
+static bool empty_queues(struct dispatcher *d)
+{
+	struct source *s;
+	bool empty = true;
+
+	TAILQ_FOREACH (s, &d->sources, link)
+		if (!accept_some(d, s, SIZE_MAX))
+			empty = false;
+	return empty && !d->short_of && TAILQ_EMPTY(&d->parked);
+}
+
+static void end_soon(struct dispatcher *d)
+{
+	ev_timer_stop(d->loop, &d->end);
+	ev_timer_set(&d->end, 0, 0);
+	ev_timer_start(d->loop, &d->end);
+}
+
+static void on_end(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	struct dispatcher *d = CONTAINER_OF(watcher, struct dispatcher, end);
+
+	d->emptying = false;
+	d->stopped = true;
+	d->on_stopped(d->stopped_ctx);
+}
+
+void dispatch_update(struct dispatcher *d)
+{
+	/* Who cannot be sent to is not able any more, so this ends. */
+	while (!TAILQ_EMPTY(&d->parked) && give_parked(d))
+		send_noted(d);
+	if (d->stopped)
+		drop_parked(d, NULL);
+	watch_sources(d);
+	if (d->emptying && empty_queues(d))
+		end_soon(d);
+}
+
+static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct dispatcher *d = watcher->data;
+
+	accept_some(d, CONTAINER_OF(watcher, struct source, acceptor), ACCEPTS_MAX);
+	dispatch_update(d);
+}
+
+/* --- what takers answer ---------------------------------------------------------------------- */
+
+/* Of a source that has gone there may still be word. */
+int dispatch_progress(struct dispatcher *d, struct taker *t, const struct ipc_message *message)
+{
+	const struct ipc_progress *body = message->body;
+	const struct ipc_counted_row *rows = message->tail;
+	bool was_late = t->handoff.late;
+	int error = handoff_taken(&t->handoff, body->taken);
+
+	if (error < 0)
+		return error;
+	for (size_t i = 0; i < message->tail_count; i++) {
+		if (rows[i].listener >= d->end_of_ids)
+			return -EPROTO;
+		taker_set_connections(t, rows[i].listener, rows[i].connections);
+	}
+	if (was_late && !t->handoff.late)
+		d->ops->again(t, d->ctx);
+	dispatch_update(d);
+	return 0;
+}
+
+int dispatch_refused(struct dispatcher *d, struct taker *t, const struct ipc_message *message)
+{
+	const struct ipc_refused_row *rows = message->tail;
+	struct transit *transit;
+
+	for (size_t i = 0; i < message->tail_count; i++) {
+		int reason = (int)rows[i].reason;
+		int error = handoff_refused(&t->handoff, rows[i].number, reason, &transit);
+
+		if (error < 0)
+			return error;
+		if (transit)
+			TAILQ_INSERT_TAIL(&d->parked, transit, link);
+		if (t->handoff.full)
+			complain(d, t, NULL, -reason);
+	}
+	if (t->handoff.full)
+		pause_a_while(d);
+	dispatch_update(d);
+	return 0;
+}
+
+void dispatch_bury(struct dispatcher *d, struct taker *t)
+{
+	taker_leave_all(t);
+	handoff_end(&t->handoff, &d->parked);
+	dispatch_update(d);
+}
+
+static void on_lease(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	struct dispatcher *d = CONTAINER_OF(watcher, struct dispatcher, lease);
+	int64_t now_ms = clock_ms();
+	struct taker *t;
+
+	TAILQ_FOREACH (t, &d->takers, link) {
+		bool was_late = t->handoff.late;
+
+		handoff_expire(&t->handoff, now_ms, &d->parked);
+		if (t->handoff.late && !was_late)
+			d->ops->late(t, d->ctx);
+	}
+	dispatch_update(d);
+	watch_lease(d);
+}
+
+static void on_pause_over(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	struct dispatcher *d = CONTAINER_OF(watcher, struct dispatcher, pause);
+	struct taker *t;
+
+	d->short_of = false;
+	TAILQ_FOREACH (t, &d->takers, link)
+		handoff_retry(&t->handoff);
+	dispatch_update(d);
+}
+
+/* --- from start to end ---------------------------------------------------------------------- */
+
+void dispatch_init(struct dispatcher *d, struct ev_loop *loop, const struct dispatch_ops *ops,
+		   void *ctx)
+{
+	*d = (struct dispatcher){
+		.loop = loop,
+		.ops = ops,
+		.ctx = ctx,
+		.complained_at = -COMPLAINT_S,
+	};
+	TAILQ_INIT(&d->takers);
+	TAILQ_INIT(&d->sources);
+	TAILQ_INIT(&d->parked);
+	ev_init(&d->pause, on_pause_over);
+	ev_init(&d->lease, on_lease);
+	ev_init(&d->end, on_end);
+	/* An answer that is there already counts: it is read first. */
+	ev_set_priority(&d->lease, EV_MINPRI);
+}
+
+void dispatch_add_source(struct dispatcher *d, struct source *s)
+{
+	ev_io_init(&s->acceptor, on_acceptable, s->fd, EV_READ);
+	s->acceptor.data = d;
+	s->last_rank = 0;
+	if (s->id >= d->end_of_ids)
+		d->end_of_ids = s->id + 1;
+	TAILQ_INSERT_TAIL(&d->sources, s, link);
+	dispatch_update(d);
+}
+
+void dispatch_remove_source(struct dispatcher *d, struct source *s)
+{
+	struct taker *t;
+
+	ev_io_stop(d->loop, &s->acceptor);
+	TAILQ_REMOVE(&d->sources, s, link);
+	drop_parked(d, s);
+	TAILQ_FOREACH (t, &d->takers, link) {
+		handoff_forget(&t->handoff, s);
+		taker_leave(t, s->id);
+	}
+	dispatch_update(d);
+}
+
+void dispatch_add_taker(struct dispatcher *d, struct taker *t)
+{
+	TAILQ_INSERT_TAIL(&d->takers, t, link);
+	dispatch_update(d);
+}
+
+void dispatch_remove_taker(struct dispatcher *d, struct taker *t)
+{
+	TAILQ_REMOVE(&d->takers, t, link);
+	dispatch_bury(d, t);
+}
+
+bool dispatch_stop(struct dispatcher *d, dispatch_stopped_fn *on_stopped, void *ctx)
+{
+	d->emptying = true;
+	watch_sources(d);
+	if (empty_queues(d)) {
+		d->emptying = false;
+		d->stopped = true;
+		return true;
+	}
+	d->on_stopped = on_stopped;
+	d->stopped_ctx = ctx;
+	ev_now_update(d->loop);
+	ev_timer_set(&d->end, DISPATCH_EMPTYING_MS / 1000.0, 0);
+	ev_timer_start(d->loop, &d->end);
+	return false;
+}
+
+void dispatch_done(struct dispatcher *d)
+{
+	d->stopped = true;
+	watch_sources(d);
+	ev_timer_stop(d->loop, &d->lease);
+	ev_timer_stop(d->loop, &d->pause);
+	ev_timer_stop(d->loop, &d->end);
+	drop_parked(d, NULL);
+}

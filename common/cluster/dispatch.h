@@ -1,0 +1,95 @@
+/* Accepts on sources and gives each connection to a taker.
+ *
+ * Work per wake-up is bounded, and so is what is under way: with no taker of a source able to
+ * take more, nothing is accepted and the kernel's queue holds. What a taker does not answer,
+ * refuses, or takes to its grave goes to another; meanwhile it is parked, and comes first. Sources
+ * and takers come and go.
+ *
+ * Owns:   accepted connections that no taker has yet, and the watchers. An accepted connection is
+ *         never watched: it would stay in our epoll set after we have closed it. Sources,
+ *         takers, ops and ctx are borrowed.
+ * Errors: 0 or -errno; -EPROTO for a taker's answer to what it was never sent. Out of descriptors
+ *         or memory it pauses, and complains once in a while.
+ * Source: accept(2), "Error handling"; epoll(7), "Questions and answers", on closing. */
+#ifndef USHER_COMMON_CLUSTER_DISPATCH_H
+#define USHER_COMMON_CLUSTER_DISPATCH_H
+
+#include "common/cluster/source.h"
+#include "common/cluster/taker.h"
+
+/* How long emptying the kernel's queues may take at the end. */
+#define DISPATCH_EMPTYING_MS 1000
+
+/* Without descriptors or memory, ours or a taker's, it is tried again after this. */
+#define DISPATCH_PAUSE_MS 100
+
+typedef void dispatch_stopped_fn(void *ctx);
+
+/* For the log; called inside calls and from the loop, and must do no more. */
+struct dispatch_ops {
+	/* Something is short, and connections wait: what failed, or else (NULL) which taker cannot
+	 * have more. No more often than every 10 seconds. */
+	void (*complaint)(const struct taker *taker, const char *what, int error, void *ctx);
+	/* A taker does not answer, so others get its connections; or it does again. */
+	void (*late)(const struct taker *taker, void *ctx);
+	void (*again)(const struct taker *taker, void *ctx);
+	/* So many connections were closed, for no taker is left for them. */
+	void (*dropped)(size_t count, void *ctx);
+};
+
+/* All fields are the module's own. */
+struct dispatcher {
+	struct ev_loop *loop;
+	const struct dispatch_ops *ops;
+	void *ctx;
+	struct taker_list takers;
+	struct source_list sources;
+	uint32_t end_of_ids; /* no source had this one or a higher one */
+	struct transit_list parked;
+	ev_timer lease; /* until the first unanswered one has waited for too long */
+	ev_timer pause; /* until what was short may be there again */
+	bool short_of;  /* we cannot accept for now */
+	bool emptying;  /* the kernel's queues, before the end */
+	bool stopped;
+	ev_timer end; /* of emptying */
+	dispatch_stopped_fn *on_stopped;
+	void *stopped_ctx;
+	ev_tstamp complained_at;
+};
+
+void dispatch_init(struct dispatcher *dispatcher, struct ev_loop *loop,
+		   const struct dispatch_ops *ops, void *ctx);
+
+/* Accepts on it as soon as a taker is able. */
+void dispatch_add_source(struct dispatcher *dispatcher, struct source *source);
+
+/* Its connections that no taker has said to have are closed as they come back. */
+void dispatch_remove_source(struct dispatcher *dispatcher, struct source *source);
+
+void dispatch_add_taker(struct dispatcher *dispatcher, struct taker *taker);
+
+/* What is on its way to it goes to others. */
+void dispatch_remove_taker(struct dispatcher *dispatcher, struct taker *taker);
+
+/* A taker has become able to take connections, or is so no longer. */
+void dispatch_update(struct dispatcher *dispatcher);
+
+/* Take the messages PROGRESS and REFUSED of a taker. */
+int dispatch_progress(struct dispatcher *dispatcher, struct taker *taker,
+		      const struct ipc_message *message);
+int dispatch_refused(struct dispatcher *dispatcher, struct taker *taker,
+		     const struct ipc_message *message);
+
+/* The taker's process is dead, and all that it said has been heard: it has joined nothing, and
+ * what it did not answer goes to others. */
+void dispatch_bury(struct dispatcher *dispatcher, struct taker *taker);
+
+/* Hands off what waits in the kernel's queues, for as long as that may take, and accepts no more;
+ * on_stopped is called from the loop after that. Returns whether that is so already, and it is not
+ * called. */
+bool dispatch_stop(struct dispatcher *dispatcher, dispatch_stopped_fn *on_stopped, void *ctx);
+
+/* Closes what is parked. */
+void dispatch_done(struct dispatcher *dispatcher);
+
+#endif
