@@ -70,6 +70,8 @@ public_headers_that_are_not_cxx() {
 says_nothing top_level_is_the_fixed_layout strangers_at_the_top
 says_nothing net_library_knows_nothing_of_processes \
 	includes common/net 'common/(ipc|cluster)/|usher/cluster|daemon/|worker/'
+says_nothing cluster_engine_knows_no_program \
+	includes common/cluster 'daemon/|worker/'
 says_nothing channel_knows_nothing_of_sockets_or_clusters \
 	includes common/ipc 'common/(net|cluster)/|usher/|daemon/|worker/'
 says_nothing common_includes_no_program includes common 'daemon/|worker/|tests/'

@@ -1,0 +1,328 @@
+/* From sources to takers that come and go, over real sockets and channels. */
+#include "common/cluster/dispatch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "common/macros.h"
+#include "common/net/bind.h"
+#include "tests/helpers/fds.h"
+
+#define WATCHDOG_S 20
+
+/* A taker, and the worker's end of its channel. */
+struct worker {
+	struct taker taker;
+	struct channel ours;
+	struct channel theirs;
+	size_t handed; /* connections that have come */
+	uint32_t last; /* number of the last one */
+};
+
+struct fixture {
+	struct ev_loop *loop;
+	ev_timer watchdog;
+	struct dispatcher dispatcher;
+	struct bound bound[2];
+	struct source sources[2];
+	struct worker workers[2];
+	int clients[16];
+	size_t n_clients;
+	size_t dropped;
+	bool late;
+	size_t fds;
+};
+
+static struct fixture *fixture;
+
+static void on_handed(struct channel *channel, struct ipc_message *message, void *ctx)
+{
+	struct worker *w = ctx;
+
+	if (message->type != IPC_HANDOFF)
+		return;
+	w->handed += message->n_fds;
+	w->last = ((const struct ipc_handoff *)message->body)->first + (uint32_t)message->n_fds - 1;
+}
+
+static void on_answer(struct channel *channel, struct ipc_message *message, void *ctx)
+{
+	struct worker *w = ctx;
+	struct dispatcher *d = &fixture->dispatcher;
+
+	if (message->type == IPC_PROGRESS)
+		assert_int_equal(dispatch_progress(d, &w->taker, message), 0);
+	else
+		assert_int_equal(dispatch_refused(d, &w->taker, message), 0);
+}
+
+static void on_lost(struct channel *channel, int error, const char *why, void *ctx)
+{
+}
+
+static const struct channel_ops our_ops = {.on_message = on_answer, .on_lost = on_lost};
+static const struct channel_ops their_ops = {.on_message = on_handed, .on_lost = on_lost};
+
+static void on_complaint(const struct taker *taker, const char *what, int error, void *ctx)
+{
+}
+
+static void on_taker(const struct taker *taker, void *ctx)
+{
+}
+
+static void on_dropped(size_t count, void *ctx)
+{
+	((struct fixture *)ctx)->dropped += count;
+}
+
+static const struct dispatch_ops ops = {
+	.complaint = on_complaint,
+	.late = on_taker,
+	.again = on_taker,
+	.dropped = on_dropped,
+};
+
+static void on_watchdog(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	fixture->late = true;
+}
+
+static void open_worker(struct fixture *f, unsigned int i)
+{
+	struct worker *w = &f->workers[i];
+	int pair[2];
+
+	assert_int_equal(channel_pair(pair), 0);
+	assert_int_equal(channel_open(&w->ours, f->loop, pair[0], IPC_SUPERVISOR, &our_ops, w), 0);
+	assert_int_equal(channel_open(&w->theirs, f->loop, pair[1], IPC_WORKER, &their_ops, w), 0);
+	taker_init(&w->taker, i + 1, &w->ours);
+	w->taker.ready = true;
+	dispatch_add_taker(&f->dispatcher, &w->taker);
+}
+
+static void open_source(struct fixture *f, unsigned int i)
+{
+	const struct bind_options options = {.has_port = true, .host = "127.0.0.1"};
+	const char *which;
+
+	assert_int_equal(bind_open(&options, &f->bound[i], &which), 0);
+	f->sources[i] = (struct source){
+		.id = i + 1,
+		.fd = f->bound[i].fd,
+		.policy = POLICY_ROUND_ROBIN,
+	};
+	dispatch_add_source(&f->dispatcher, &f->sources[i]);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	fixture = f;
+	f->fds = open_fd_count();
+	f->loop = ev_loop_new(EVFLAG_AUTO);
+	ev_timer_init(&f->watchdog, on_watchdog, WATCHDOG_S, 0);
+	ev_timer_start(f->loop, &f->watchdog);
+	dispatch_init(&f->dispatcher, f->loop, &ops, f);
+	for (unsigned int i = 0; i < 2; i++) {
+		open_source(f, i);
+		open_worker(f, i);
+	}
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	dispatch_done(&f->dispatcher);
+	for (size_t i = 0; i < f->n_clients; i++)
+		close(f->clients[i]);
+	for (size_t i = 0; i < 2; i++) {
+		channel_close(&f->workers[i].ours);
+		channel_close(&f->workers[i].theirs);
+		taker_done(&f->workers[i].taker);
+		bound_close(&f->bound[i]);
+	}
+	ev_loop_destroy(f->loop);
+	assert_int_equal(open_fd_count(), f->fds);
+	free(f);
+	return 0;
+}
+
+static void join(struct fixture *f, size_t worker, size_t source)
+{
+	assert_int_equal(taker_join(&f->workers[worker].taker, f->sources[source].id), 0);
+	dispatch_update(&f->dispatcher);
+}
+
+static int connect_to(struct fixture *f, size_t source)
+{
+	const struct addr *a = &f->bound[source].addr;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(connect(fd, &a->sa, a->len), 0);
+	f->clients[f->n_clients++] = fd;
+	return fd;
+}
+
+#define RUN_UNTIL(f, condition)                        \
+	do {                                           \
+		while (!(condition) && !(f)->late)     \
+			ev_run((f)->loop, EVRUN_ONCE); \
+		assert_false((f)->late);               \
+	} while (0)
+
+/* Whatever is ready, and what follows from it. */
+static void run_ready(struct fixture *f)
+{
+	for (int i = 0; i < 20; i++)
+		ev_run(f->loop, EVRUN_NOWAIT);
+}
+
+static void only_who_has_joined_a_source_gets_its_connections(void **state)
+{
+	struct fixture *f = *state;
+
+	join(f, 0, 0);
+	join(f, 1, 1);
+	for (int i = 0; i < 3; i++) {
+		connect_to(f, 0);
+		connect_to(f, 1);
+	}
+	connect_to(f, 1);
+	RUN_UNTIL(f, f->workers[0].handed == 3 && f->workers[1].handed == 4);
+}
+
+static void a_source_that_nobody_has_joined_keeps_its_queue(void **state)
+{
+	struct fixture *f = *state;
+
+	join(f, 0, 0);
+	connect_to(f, 1);
+	connect_to(f, 0);
+	RUN_UNTIL(f, f->workers[0].handed == 1);
+	run_ready(f);
+	assert_int_equal(f->workers[1].handed, 0);
+
+	join(f, 1, 1);
+	RUN_UNTIL(f, f->workers[1].handed == 1);
+}
+
+/* What waits for the takers of one source holds up no other one. */
+static void what_is_parked_is_in_nobody_elses_way(void **state)
+{
+	struct fixture *f = *state;
+
+	join(f, 0, 0);
+	connect_to(f, 0);
+	RUN_UNTIL(f, f->workers[0].handed == 1);
+	dispatch_remove_taker(&f->dispatcher, &f->workers[0].taker);
+
+	join(f, 1, 1);
+	connect_to(f, 1);
+	RUN_UNTIL(f, f->workers[1].handed == 1);
+	join(f, 1, 0);
+	RUN_UNTIL(f, f->workers[1].handed == 2);
+	assert_int_equal(f->dropped, 0);
+}
+
+static bool is_closed(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT) != -1 || errno != EAGAIN;
+}
+
+static void what_comes_back_of_a_removed_source_is_closed(void **state)
+{
+	struct fixture *f = *state;
+	int client;
+
+	join(f, 0, 0);
+	join(f, 1, 0);
+	client = connect_to(f, 0);
+	RUN_UNTIL(f, f->workers[0].handed == 1);
+	dispatch_remove_source(&f->dispatcher, &f->sources[0]);
+	assert_false(taker_has_joined(&f->workers[0].taker, f->sources[0].id));
+	run_ready(f);
+	assert_false(is_closed(client));
+
+	dispatch_bury(&f->dispatcher, &f->workers[0].taker);
+	RUN_UNTIL(f, is_closed(client));
+	assert_int_equal(f->workers[1].handed, 0);
+}
+
+static void what_is_parked_of_a_removed_source_is_closed_and_told(void **state)
+{
+	struct fixture *f = *state;
+	int client;
+
+	join(f, 0, 0);
+	client = connect_to(f, 0);
+	RUN_UNTIL(f, f->workers[0].handed == 1);
+	dispatch_bury(&f->dispatcher, &f->workers[0].taker);
+	assert_false(is_closed(client));
+	dispatch_remove_source(&f->dispatcher, &f->sources[0]);
+	RUN_UNTIL(f, is_closed(client));
+	assert_int_equal(f->dropped, 1);
+}
+
+static void answer(struct worker *w, uint32_t taken, uint32_t listener)
+{
+	const struct ipc_progress body = {.taken = taken};
+	const struct ipc_counted_row row = {.listener = listener, .connections = 1};
+
+	assert_int_equal(channel_send(&w->theirs, IPC_PROGRESS, &body, &row, 1, NULL), 0);
+}
+
+/* The message may have been on its way when the source went. */
+static void word_of_a_removed_source_is_no_fault(void **state)
+{
+	struct fixture *f = *state;
+	struct worker *w = &f->workers[0];
+
+	join(f, 0, 0);
+	connect_to(f, 0);
+	RUN_UNTIL(f, w->handed == 1);
+	dispatch_remove_source(&f->dispatcher, &f->sources[0]);
+	answer(w, w->last, f->sources[0].id);
+	RUN_UNTIL(f, handoff_unanswered(&w->taker.handoff) == 0);
+	assert_int_equal(taker_connections(&w->taker, f->sources[0].id), 0);
+}
+
+static void word_of_a_source_that_never_was_is_refused(void **state)
+{
+	const struct ipc_progress body = {0};
+	const struct ipc_counted_row row = {.listener = 3, .connections = 1};
+	const struct ipc_message message = {.body = &body, .tail = &row, .tail_count = 1};
+	struct fixture *f = *state;
+
+	assert_int_equal(dispatch_progress(&f->dispatcher, &f->workers[0].taker, &message),
+			 -EPROTO);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+		TEST(only_who_has_joined_a_source_gets_its_connections),
+		TEST(a_source_that_nobody_has_joined_keeps_its_queue),
+		TEST(what_is_parked_is_in_nobody_elses_way),
+		TEST(what_comes_back_of_a_removed_source_is_closed),
+		TEST(what_is_parked_of_a_removed_source_is_closed_and_told),
+		TEST(word_of_a_removed_source_is_no_fault),
+		TEST(word_of_a_source_that_never_was_is_refused),
+#undef TEST
+	};
+
+	alarm(60);
+	return cmocka_run_group_tests_name("dispatch", tests, NULL, NULL);
+}
