@@ -66,7 +66,7 @@ possible_bugs() {
 	check clang-tidy tidy "$@"
 	check cppcheck possible_bugs
 	check mandoc manual
-	check shellcheck shellcheck $scripts
+	check shellcheck shellcheck -x $scripts
 }
 
 echo "$passed passed, $failed failed, 0 skipped"
