@@ -141,6 +141,10 @@ bench: deps-bench ## measure usher beside its peers; BENCH_ROUNDS (5), BENCH_SEC
 	@$(AGAIN) programs $(call exe,$(LIMITS))
 	@tests/load/bench.sh $(BUILD)
 
+bench-scaling: deps-bench ## measure what usher costs as connections, workers, listeners grow
+	@$(AGAIN) programs
+	@tests/load/scaling.sh $(BUILD)
+
 bench-net: deps-bench-net ## measure what a connection of the library costs
 	+@$(AGAIN) $(BUILD)/tests/bench/net_cost
 	@tests/bench/net_cost.sh $(BUILD)
@@ -205,11 +209,11 @@ clean: ## remove build/
 	rm -rf $(BUILD)
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 	@sed -n '/^# Yours/,/^$$/s/^# //p' $(MAKEFILE_LIST)
 
 .PHONY: all programs library units tests run check conformance deps sanitize valgrind fuzz \
-	fuzz-build bench bench-net format lint public-headers install uninstall dist clean help always
+	fuzz-build bench bench-scaling bench-net format lint public-headers install uninstall dist clean help always
 .DELETE_ON_ERROR:
 
 # --- how it is built --------------------------------------------------------------------------

@@ -1,0 +1,189 @@
+#!/bin/sh
+# Measures what usher costs as it grows: each connection, message and listing while connections,
+# workers and listeners become many. Nothing may grow worse than linearly, and in the modes where
+# workers accept the supervisor may not grow with connections at all.
+#
+#   tests/load/scaling.sh BUILD
+#
+# SCALING_SECONDS (1) for each sample, SCALING_MODES, SCALING_CONNECTIONS, SCALING_WORKERS,
+# SCALING_LISTENERS: lists of what to measure.
+set -u
+
+SCALING_SECONDS=${SCALING_SECONDS:-1}
+SCALING_MODES=${SCALING_MODES:-shared reuse-port round-robin}
+SCALING_CONNECTIONS=${SCALING_CONNECTIONS:-10 100 1000 5000 15000}
+SCALING_WORKERS=${SCALING_WORKERS:-1 2 4 8 16 32 64}
+SCALING_LISTENERS=${SCALING_LISTENERS:-1 10 100 500}
+
+here=$(cd "$(dirname "$0")" && pwd)
+build=$(cd "$1" && pwd) || exit 66
+out=$build/scaling
+load=$build/usher-load
+PATH=$PATH:/usr/sbin
+export PATH
+
+# shellcheck source=tests/load/stage.sh
+. "$here/stage.sh"
+
+# --- the server -------------------------------------------------------------------------------
+
+# usher_config MODE WORKERS LISTENERS: the last listener is the one that is measured.
+usher_config() {
+	first_port=$((port + 1))
+	port=$((port + $3))
+	cat <<-END
+		workers: $2
+		control: $folder/control.sock
+		listeners:
+	END
+	seq "$first_port" "$port" | while read -r each; do
+		echo "  - {name: l$each, host: 127.0.0.1, port: $each, handler: echo, distribute: $1}"
+	done
+}
+
+now_ms() {
+	echo $(($(date +%s%N) / 1000000))
+}
+
+# start_usher MODE WORKERS LISTENERS: sets server and start_ms, the time until all is ready.
+start_usher() {
+	port=20000
+	usher_config "$@" >"$folder/usher.yaml"
+	port=$((20000 + $3))
+	before=$(now_ms)
+	start server "$build/usherd" -c "$folder/usher.yaml"
+	timeout 60 tail -n +1 -s 0.01 -f --pid="$server" "$folder/server.log" |
+		grep -q 'info: ready: ' || {
+		echo "scaling: usherd does not start: $(tail -n 1 "$folder/server.log")" >&2
+		exit 69
+	}
+	start_ms=$(($(now_ms) - before))
+}
+
+# --- figures ----------------------------------------------------------------------------------
+
+# The supervisor's memory, of its own and its part of what it shares, in KiB.
+supervisor_kib() {
+	awk '/^Pss:/ { print $2 }' "/proc/$server/smaps_rollup"
+}
+
+workers_kib() {
+	for pid in $(pgrep -P "$server"); do
+		awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup"
+	done | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+# The supervisor's processor time so far, in microseconds.
+supervisor_us() {
+	awk '{ printf "%d\n", $1 / 1000 }' "/proc/$server/schedstat"
+}
+
+# How long getConnections over all workers takes, in milliseconds, with its program's start.
+count_ms() {
+	before=$(date +%s%N)
+	timeout 10 "$build/usherctl" -s "$folder/control.sock" connections --json >/dev/null || return 1
+	awk -v before="$before" -v after="$(date +%s%N)" 'BEGIN { print (after - before) / 1e6 }'
+}
+
+# sample NAME OPTIONS...: usher-load's line of JSON in $folder/NAME, with the supervisor's part.
+sample() {
+	name=$1
+	shift
+	us=$(supervisor_us)
+	timeout 60 taskset -c "$cpus" "$load" --json --quiet -S "$server" -d "$SCALING_SECONDS" \
+		--warmup 0.2 "$@" "127.0.0.1:$port" >"$folder/load" 2>"$folder/load.log" || {
+		echo "scaling: $name failed: $(cat "$folder/load.log")" >&2
+		exit 70
+	}
+	jq --argjson us "$(($(supervisor_us) - us))" '{
+		server_us: .server.cpu_us_per_operation,
+		supervisor_us: ($us / ([.total.operations, 1] | max)),
+		disturbed: .machine.disturbed}' "$folder/load" >"$folder/$name"
+}
+
+# record AXIS N: the figures of one point as a line of JSON.
+record() {
+	jq -nc --arg axis "$1" --arg mode "$mode" --argjson n "$2" --argjson start_ms "$start_ms" \
+		--argjson before_kib "$before_kib" --argjson supervisor_before "$supervisor_before" \
+		--argjson supervisor_kib "$(supervisor_kib)" --argjson workers_kib "$(workers_kib)" \
+		--argjson count_ms "$(count_ms)" --slurpfile message "$folder/message" \
+		--slurpfile connection "$folder/connection" '
+		{axis: $axis, mode: $mode, n: $n, start_ms: $start_ms, count_ms: $count_ms,
+		 supervisor_kib: $supervisor_kib, supervisor_grew_kib: ($supervisor_kib - $supervisor_before),
+		 workers_kib: $workers_kib, workers_grew_kib: ($workers_kib - $before_kib),
+		 message: $message[0], connection: $connection[0]}' >>"$out/points.jsonl"
+}
+
+note_memory() {
+	before_kib=$(workers_kib)
+	supervisor_before=$(supervisor_kib)
+}
+
+# What a message and what a connection cost, at a rate that leaves the processor time to sleep.
+measure() {
+	sample message -c 16 -r 4000 paced
+	sample connection -r 1000 churn
+}
+
+# --- what grows -------------------------------------------------------------------------------
+
+holder= # pid of the one that holds connections
+
+# Held by one process of usher-load, which says by a pipe that all of them are open.
+hold_connections() {
+	held=$folder/held
+	rm -f "$held"
+	mkfifo "$held"
+	start holder "$load" --quiet --json --warmup 0 -d $((2 * (4 + 3 * ${SCALING_SECONDS%.*}))) -c "$1" \
+		--midway "echo >$held" idle "127.0.0.1:$port"
+	timeout 60 cat "$held" >/dev/null || {
+		echo "scaling: $1 connections could not be held: $(cat "$folder/holder.log")" >&2
+		exit 70
+	}
+}
+
+grow_connections() {
+	for n in $SCALING_CONNECTIONS; do
+		start_usher "$mode" 2 1
+		note_memory
+		hold_connections "$n"
+		measure
+		record connections "$n"
+		stop "$holder"
+		stop_servers
+	done
+}
+
+grow_workers() {
+	for n in $SCALING_WORKERS; do
+		start_usher "$mode" "$n" 1
+		note_memory
+		measure
+		record workers "$n"
+		stop_servers
+	done
+}
+
+grow_listeners() {
+	for n in $SCALING_LISTENERS; do
+		start_usher "$mode" 2 "$n"
+		note_memory
+		measure
+		record listeners "$n"
+		stop_servers
+	done
+}
+
+mkdir -p "$out"
+: >"$out/points.jsonl"
+for mode in $SCALING_MODES; do
+	for axis in connections workers listeners; do
+		echo "scaling: $mode, $axis" >&2
+		"grow_$axis"
+	done
+done
+
+jq -s '.' "$out/points.jsonl" >"$out/points.json"
+jq -r -f "$here/scaling.jq" "$out/points.json" >"$out/SCALING.md" || exit 70
+cat "$out/SCALING.md"
+echo "in $out: SCALING.md, points.json" >&2
