@@ -336,7 +336,15 @@ static message_fn *const message_handlers[IPC_TYPE_END] = {
 
 static void on_message(struct child *c, struct ipc_message *message, void *ctx)
 {
-	message_handlers[message->type](ctx, c, message);
+	message_fn *handler = message_handlers[message->type];
+
+	if (handler) {
+		handler(ctx, c, message);
+		return;
+	}
+	log_error("%s sent %s, for which nobody is here; killing it", child_name(c),
+		  ipc_type_name(message->type));
+	lifecycle_handle(ctx, c, EVENT_BROKE);
 }
 
 /* Its process never came to run the program. */

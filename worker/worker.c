@@ -323,7 +323,12 @@ static message_fn *const message_handlers[IPC_TYPE_END] = {
 
 static void on_message(struct channel *channel, struct ipc_message *message, void *ctx)
 {
-	message_handlers[message->type](ctx, message);
+	message_fn *handler = message_handlers[message->type];
+
+	if (handler)
+		handler(ctx, message);
+	else
+		fail(ctx, "a message for which nobody is here", -EPROTO);
 }
 
 /* Without a supervisor nobody replaces this worker, and nobody counts its connections. */

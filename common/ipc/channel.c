@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <stdalign.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -119,6 +118,8 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 		packet_free(packet);
 	}
 	ev_io_stop(loop, watcher);
+	if (channel->drained)
+		channel->drained(channel, channel->drained_ctx);
 }
 
 static int enqueue(struct channel *channel, const void *data, size_t size, const int *fds,
@@ -249,11 +250,37 @@ int channel_open(struct channel *channel, struct ev_loop *loop, int fd, enum ipc
 	return 0;
 }
 
+void channel_when_drained(struct channel *channel, channel_drained_fn *fn, void *ctx)
+{
+	channel->drained = fn;
+	channel->drained_ctx = ctx;
+}
+
+bool channel_is_drained(const struct channel *channel)
+{
+	return STAILQ_EMPTY(&channel->queue);
+}
+
+void channel_ref(struct channel *channel)
+{
+	if (channel->fd != -1 && channel->unreferenced)
+		ev_ref(channel->loop);
+	channel->unreferenced = false;
+}
+
+void channel_unref(struct channel *channel)
+{
+	if (channel->fd != -1 && !channel->unreferenced)
+		ev_unref(channel->loop);
+	channel->unreferenced = true;
+}
+
 void channel_close(struct channel *channel)
 {
 	if (channel->fd == -1)
 		return;
 
+	channel_ref(channel);
 	ev_io_stop(channel->loop, &channel->reader);
 	ev_io_stop(channel->loop, &channel->writer);
 	close_fd(channel->fd);

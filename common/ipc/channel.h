@@ -14,6 +14,7 @@
 #define USHER_COMMON_IPC_CHANNEL_H
 
 #include <ev.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/queue.h>
 
@@ -36,6 +37,9 @@ struct channel_ops {
 	channel_lost_fn *on_lost;
 };
 
+/* What was queued has left: it is the time to send more. */
+typedef void channel_drained_fn(struct channel *channel, void *ctx);
+
 STAILQ_HEAD(channel_queue, channel_packet);
 
 /* All fields are the module's own. */
@@ -50,6 +54,9 @@ struct channel {
 	struct channel_queue queue;
 	size_t queued_bytes;
 	size_t queued_messages;
+	channel_drained_fn *drained;
+	void *drained_ctx;
+	bool unreferenced;
 };
 
 /* A pair of connected sockets for a channel: non-blocking, close-on-exec. */
@@ -59,6 +66,16 @@ int channel_pair(int ret_fds[2]);
  * On failure fd stays the caller's, and the channel is closed. */
 int channel_open(struct channel *channel, struct ev_loop *loop, int fd, enum ipc_side side,
 		 const struct channel_ops *ops, void *ctx);
+
+/* fn is called whenever the queue has become empty, but not by a close; NULL: nobody. */
+void channel_when_drained(struct channel *channel, channel_drained_fn *fn, void *ctx);
+
+/* Whether nothing waits, so that a message would go to the kernel at once. */
+bool channel_is_drained(const struct channel *channel);
+
+/* An unreferenced channel does not keep the loop running, unless something is queued. */
+void channel_ref(struct channel *channel);
+void channel_unref(struct channel *channel);
 
 /* Closes at once; what is queued is lost. Closing twice is allowed. */
 void channel_close(struct channel *channel);

@@ -89,7 +89,7 @@ static const char *complaint(enum ipc_side sender, const struct row *row, size_t
 {
 	if (!row)
 		return "a message of an unknown type";
-	if (row->side != sender)
+	if (row->side != sender && row->side != IPC_EITHER)
 		return "a message that only the other side sends";
 	if (size < sizeof(struct header) + row->body)
 		return "a message that is too short";

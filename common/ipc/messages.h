@@ -14,7 +14,13 @@
  * cannot serve, and then PROGRESS, which answers all up to a number; only after that it touches a
  * connection. What is not answered belongs to the supervisor: it gives it to another worker when
  * this one has died, or IPC_GRACE_MS after the moment until which the hand-off was valid. A worker
- * therefore refuses what it finds too late. */
+ * therefore refuses what it finds too late.
+ *
+ * Messages of users go both ways, numbered for each direction, in pieces (MAIL). One that has a
+ * socket or a server with it is announced by HANDLE, which carries the descriptor, and goes on
+ * when that was ANSWERED; a descriptor that was lost on its way is sent again. So much may be
+ * under way that nobody has taken (IPC_MAIL_WINDOW); TAKEN gives room again. SOCKETS_COUNT asks how
+ * many of the sockets that came with a key are open, SOCKETS_CLOSE when the last of them is not. */
 #ifndef USHER_COMMON_IPC_MESSAGES_H
 #define USHER_COMMON_IPC_MESSAGES_H
 
@@ -28,7 +34,8 @@
 /* The channel's descriptor number is in this environment variable of a worker. */
 #define IPC_CHANNEL_VARIABLE "USHER_CHANNEL"
 
-enum ipc_side { IPC_SUPERVISOR, IPC_WORKER };
+/* IPC_EITHER is only in the table: both send it. */
+enum ipc_side { IPC_SUPERVISOR, IPC_WORKER, IPC_EITHER };
 
 /* The body or tail of a message that has none. */
 struct ipc_none {
@@ -136,6 +143,71 @@ struct ipc_failed {
 	uint32_t error; /* an errno */
 };
 
+/* What may be under way of the messages of users. A piece costs its size and the share of a
+ * message; a handle that, too. */
+#define IPC_MAIL_WINDOW      (256u << 10)
+#define IPC_MAIL_PIECE_COST  64
+#define IPC_MAIL_HANDLE_COST 4096
+
+/* The tail is the bytes at offset of a message of size bytes: those that its socket had not yet
+ * told, if it has one, and then the user's. */
+struct ipc_mail {
+	uint32_t number; /* of the message; the first has 1, and they wrap around */
+	uint32_t size;
+	uint32_t offset;
+};
+
+enum ipc_handle_kind { IPC_HANDLE_SOCKET = 1, IPC_HANDLE_SERVER };
+
+struct ipc_handle {
+	uint32_t number; /* of the message that it belongs to */
+	uint32_t kind;
+	uint32_t unread; /* so many bytes of the message are the socket's */
+	uint32_t key[2]; /* of the server that counts the socket; 0: none */
+};
+
+enum ipc_handle_flag {
+	IPC_HANDLE_HALF_OPEN = 1, /* allow_half_open */
+	IPC_HANDLE_PAUSED = 2,    /* or pause_on_connect */
+	IPC_HANDLE_ENDED = 4,     /* our side has ended */
+	IPC_HANDLE_NO_DELAY = 8,
+	IPC_HANDLE_KEEP_ALIVE = 16,
+	IPC_HANDLE_FLAGS = 31,
+};
+
+/* One row, with the descriptor. */
+struct ipc_handle_row {
+	uint32_t flags;
+	uint32_t high_water_mark;
+	uint32_t write_limit[2];
+	uint32_t keep_alive_initial_delay_ms;
+	uint32_t type_of_service;
+	struct ipc_peer peer;
+};
+
+struct ipc_answered {
+	uint32_t number;
+	uint32_t status; /* 0: the descriptor is there; else an errno, and it is not */
+};
+
+struct ipc_taken {
+	uint32_t cost;
+};
+
+struct ipc_sockets {
+	uint32_t request;
+	uint32_t key[2];
+};
+
+struct ipc_sockets_counted {
+	uint32_t request;
+	uint32_t count;
+};
+
+struct ipc_sockets_closed {
+	uint32_t request;
+};
+
 /* In place of a number of descriptors: one for each element of the tail. Such a message arrives
  * even when the receiver could not take its descriptors. */
 #define IPC_FDS_EACH ((size_t)-2)
@@ -161,6 +233,14 @@ struct ipc_failed {
 	X(PROGRESS, 13,   WORKER,     ipc_progress, ipc_counted_row, 0) \
 	X(REFUSED,  14,   WORKER,     ipc_none,     ipc_refused_row, 0) \
 	X(NUDGE,    15,   SUPERVISOR, ipc_nudge,    ipc_none,        0) \
+	X(MAIL,     30,   EITHER,     ipc_mail,     ipc_text,        0) \
+	X(HANDLE,   31,   EITHER,     ipc_handle,   ipc_handle_row,  IPC_FDS_EACH) \
+	X(ANSWERED, 32,   EITHER,     ipc_answered, ipc_none,        0) \
+	X(TAKEN,    33,   EITHER,     ipc_taken,    ipc_none,        0) \
+	X(SOCKETS_COUNT,   34, EITHER, ipc_sockets,         ipc_none, 0) \
+	X(SOCKETS_COUNTED, 35, EITHER, ipc_sockets_counted, ipc_none, 0) \
+	X(SOCKETS_CLOSE,   36, EITHER, ipc_sockets,         ipc_none, 0) \
+	X(SOCKETS_CLOSED,  37, EITHER, ipc_sockets_closed,  ipc_none, 0) \
 	X(FAILED,   40,   WORKER,     ipc_failed,   ipc_none,        0)
 /* clang-format on */
 

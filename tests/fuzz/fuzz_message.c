@@ -24,7 +24,7 @@ static void check_message(const struct ipc_message *m, enum ipc_side sender, con
 	const struct ipc_row *row = ipc_row_of(m->type);
 	const char *end = (const char *)m->tail;
 
-	REQUIRE(row && row->side == sender);
+	REQUIRE(row && (row->side == sender || row->side == IPC_EITHER));
 	REQUIRE(m->lost ? m->n_fds == 0 : m->n_fds == ipc_row_fds(row, m->tail_count));
 	REQUIRE(strcmp(ipc_type_name(m->type), row->name) == 0);
 	REQUIRE((const char *)m->body == packet + sizeof(uint32_t));
@@ -35,15 +35,16 @@ static void check_message(const struct ipc_message *m, enum ipc_side sender, con
 	REQUIRE(memcmp(again, packet, size) == 0);
 }
 
-/* Only hand-offs come without their descriptors. */
-static void decode_lost(const char *packet, size_t size)
+/* Only what has one for each element comes without them. */
+static void decode_lost(enum ipc_side sender, const char *packet, size_t size)
 {
 	struct ipc_message message;
 	const char *why = NULL;
 
-	if (ipc_decode(IPC_SUPERVISOR, packet, size, IPC_FDS_LOST, &message, &why) == 0) {
-		REQUIRE(message.type == IPC_HANDOFF && message.lost);
-		check_message(&message, IPC_SUPERVISOR, packet, size);
+	if (ipc_decode(sender, packet, size, IPC_FDS_LOST, &message, &why) == 0) {
+		REQUIRE(message.lost);
+		REQUIRE(ipc_row_of(message.type)->descriptors == IPC_FDS_EACH);
+		check_message(&message, sender, packet, size);
 	}
 }
 
@@ -65,7 +66,7 @@ static int decode(enum ipc_side sender, size_t n_fds, const char *packet, size_t
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	int accepted = 0;
+	int accepted[2] = {0};
 
 	/* The channel receives no more. An allocation of its own size shows every byte read beyond.
 	 */
@@ -77,11 +78,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(packet, data, size);
 
 	for (size_t n_fds = 0; n_fds <= IPC_FDS_MAX + 1; n_fds++) {
-		accepted += decode(IPC_SUPERVISOR, n_fds, packet, size);
-		accepted += decode(IPC_WORKER, n_fds, packet, size);
+		accepted[IPC_SUPERVISOR] += decode(IPC_SUPERVISOR, n_fds, packet, size);
+		accepted[IPC_WORKER] += decode(IPC_WORKER, n_fds, packet, size);
 	}
-	REQUIRE(accepted <= 1); /* one sender, one count */
-	decode_lost(packet, size);
+	REQUIRE(accepted[IPC_SUPERVISOR] <= 1 && accepted[IPC_WORKER] <= 1); /* one count */
+	decode_lost(IPC_SUPERVISOR, packet, size);
+	decode_lost(IPC_WORKER, packet, size);
 	free(packet);
 	return 0;
 }

@@ -200,6 +200,16 @@ static void unknown_progress(void)
 	send_bytes(packet, encode(IPC_PROGRESS, &progress, &row, 1));
 }
 
+/* A message of a user's, which has none here. */
+static void user_message(void)
+{
+	const struct ipc_mail mail = {.number = 1, .size = 2};
+
+	say_hello(IPC_VERSION);
+	await_welcome();
+	send_bytes(packet, encode(IPC_MAIL, &mail, "hi", 2));
+}
+
 static void silent(void)
 {
 }
@@ -223,6 +233,7 @@ static const struct {
 	{"unsent-progress", unsent_progress},
 	{"unsent-refusal", unsent_refusal},
 	{"unknown-progress", unknown_progress},
+	{"user-message", user_message},
 	{"silent", silent},
 };
 

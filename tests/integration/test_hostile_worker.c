@@ -96,6 +96,11 @@ static void a_message_that_is_too_long_ends_its_worker(void **state)
 	expect_end_of_fake(*state, "lengthened", "wrong size");
 }
 
+static void a_message_that_nobody_takes_ends_its_worker(void **state)
+{
+	expect_end_of_fake(*state, "user-message", "nobody is here");
+}
+
 static void a_single_byte_ends_its_worker(void **state)
 {
 	expect_end_of_fake(*state, "one-byte", "without a header");
@@ -164,6 +169,7 @@ int main(void)
 		USHER_TEST(a_message_that_is_too_long_ends_its_worker),
 		USHER_TEST(a_single_byte_ends_its_worker),
 		USHER_TEST(an_unknown_type_ends_its_worker),
+		USHER_TEST(a_message_that_nobody_takes_ends_its_worker),
 		USHER_TEST(a_message_of_the_supervisor_ends_a_worker),
 		USHER_TEST(another_version_is_refused_with_both_numbers),
 		USHER_TEST(ready_before_hello_ends_its_worker),

@@ -117,7 +117,26 @@ static void tail_of_broken_elements_is_refused(void **state)
 static void message_of_the_other_side_is_refused(void **state)
 {
 	for (const struct ipc_row *row = ipc_rows; row->name; row++)
-		assert_refused(other(row->side), encode(row, 0), ipc_row_fds(row, 0));
+		if (row->side != IPC_EITHER)
+			assert_refused(other(row->side), encode(row, 0), ipc_row_fds(row, 0));
+}
+
+static void message_that_either_side_sends_is_accepted_from_both(void **state)
+{
+	struct ipc_message m;
+	const char *why;
+	int count = 0;
+
+	for (const struct ipc_row *row = ipc_rows; row->name; row++) {
+		if (row->side != IPC_EITHER)
+			continue;
+		size_t size = encode(row, 0), n_fds = ipc_row_fds(row, 0);
+
+		assert_int_equal(ipc_decode(IPC_SUPERVISOR, packet, size, n_fds, &m, &why), 0);
+		assert_int_equal(ipc_decode(IPC_WORKER, packet, size, n_fds, &m, &why), 0);
+		count++;
+	}
+	assert_true(count > 0);
 }
 
 static void every_wrong_count_of_descriptors_is_refused(void **state)
@@ -150,7 +169,7 @@ static void a_message_of_connections_arrives_without_them_and_no_other_does(void
 		size_t size = encode(row, row->tail ? 2 : 0);
 		int r = ipc_decode(row->side, packet, size, IPC_FDS_LOST, &m, &why);
 
-		if (row->type != IPC_HANDOFF) {
+		if (row->descriptors != IPC_FDS_EACH) {
 			assert_int_equal(r, -EOVERFLOW);
 			continue;
 		}
@@ -239,6 +258,7 @@ int main(void)
 		TEST(every_extension_of_a_message_without_tail_is_refused),
 		TEST(tail_of_broken_elements_is_refused),
 		TEST(message_of_the_other_side_is_refused),
+		TEST(message_that_either_side_sends_is_accepted_from_both),
 		TEST(every_wrong_count_of_descriptors_is_refused),
 		TEST(one_descriptor_for_each_element_is_neither_more_nor_fewer),
 		TEST(a_message_of_connections_arrives_without_them_and_no_other_does),
