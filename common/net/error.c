@@ -34,7 +34,9 @@
 	X(EAI_AGAIN, "EAI_AGAIN", "temporary failure of the resolver")                             \
 	X(EAI_FAIL, "EAI_FAIL", "failure of the resolver")                                         \
 	X(ALL_FAILED, "ERR_ALL_FAILED", "All attempts to connect failed")                          \
-	X(WRITE_LIMIT, "ERR_WRITE_LIMIT", "More bytes are waiting than write_limit allows")
+	X(WRITE_LIMIT, "ERR_WRITE_LIMIT", "More bytes are waiting than write_limit allows")        \
+	X(IPC_CHANNEL_CLOSED, "ERR_IPC_CHANNEL_CLOSED", "Channel closed")                          \
+	X(IPC_DISCONNECTED, "ERR_IPC_DISCONNECTED", "IPC channel is already disconnected")
 
 static const struct {
 	int code;

@@ -66,6 +66,8 @@ enum net_err {
 	NET_ERR_EAI_FAIL = -4120,    /* the resolver failed */
 	NET_ERR_ALL_FAILED = -4121,  /* every address of a name failed; see net_error.errors */
 	NET_ERR_WRITE_LIMIT = -4122, /* the peer never reads: write_limit bytes were waiting */
+	NET_ERR_IPC_CHANNEL_CLOSED = -4123,
+	NET_ERR_IPC_DISCONNECTED = -4124,
 };
 
 /* Room for an IPv6 address with its zone, and for a Unix path, each with its end. */
@@ -181,8 +183,8 @@ NET_API int net_server_listen_fd(struct net_server *server, int fd, int backlog,
 				 net_server_fn *done, void *ctx);
 
 /* Stops accepting, inside the call; connections stay. done gets 0 when the last of them is gone,
- * just before on_close, or NET_ERR_SERVER_NOT_RUNNING on a later turn if it was not listening.
- * Returns 0 or -ENOMEM (closed all the same). */
+ * here and in other processes, just before on_close, or NET_ERR_SERVER_NOT_RUNNING on a later turn
+ * if it was not listening. Returns 0 or -ENOMEM (closed all the same). */
 NET_API int net_server_close(struct net_server *server, net_server_fn *done, void *ctx);
 
 /* Destroys every connection of this server. */
@@ -192,7 +194,9 @@ NET_API void net_server_close_all_connections(struct net_server *server);
 NET_API int net_server_address(const struct net_server *server, struct net_address *ret);
 NET_API bool net_server_listening(const struct net_server *server);
 
-/* Tells count how many connections are open, on a later turn, once. Returns 0 or -ENOMEM. */
+/* Tells count how many connections are open, on a later turn, once: here, and in the processes that
+ * some were sent to, of which one that does not answer within 2 seconds counts with its last known
+ * figure. Returns 0 or -ENOMEM. net_server_connections() are those that are here. */
 NET_API int net_server_get_connections(struct net_server *server, net_count_fn *count, void *ctx);
 NET_API size_t net_server_connections(const struct net_server *server);
 
@@ -206,7 +210,11 @@ NET_API long net_server_max_connections(const struct net_server *server);
 NET_API void net_server_ref(struct net_server *server);
 NET_API void net_server_unref(struct net_server *server);
 
-/* The ctx that was given to net_create_server(). */
+/* Replaces the ops and their ctx: for a server that came from another process. */
+NET_API void net_server_set_ops(struct net_server *server, const struct net_server_ops *ops,
+				void *ctx);
+
+/* The ctx that was given with the ops. */
 NET_API void *net_server_ctx(const struct net_server *server);
 
 /* --- sockets -------------------------------------------------------------------------------- */
@@ -376,6 +384,11 @@ NET_API int net_socket_destroy_soon(struct net_socket *socket);
  * NET_ERR_SOCKET_CLOSED, NET_ERR_INVALID_HANDLE_TYPE (not TCP), -EINVAL (our side has ended). */
 NET_API int net_socket_reset_and_destroy(struct net_socket *socket);
 
+/* Puts size bytes back, before all that is still to be read: they are the next to be told, here or
+ * in the process that the socket is sent to. Returns NET_ERR_STREAM_DESTROYED, -EINVAL (the end
+ * was told), -ENOBUFS (more than 1 MiB), -ENOMEM. */
+NET_API int net_socket_unshift(struct net_socket *socket, const void *data, size_t size);
+
 NET_API void net_socket_pause(struct net_socket *socket);
 NET_API void net_socket_resume(struct net_socket *socket);
 NET_API bool net_socket_is_paused(const struct net_socket *socket);
@@ -435,7 +448,8 @@ NET_API enum net_ready_state net_socket_ready_state(const struct net_socket *soc
 NET_API void net_socket_ref(struct net_socket *socket);
 NET_API void net_socket_unref(struct net_socket *socket);
 
-/* The server that accepted it; NULL for a client and after net_server_free(). */
+/* The server that accepted it; NULL for a client, for what came from another process, and after
+ * net_server_free(). */
 NET_API struct net_server *net_socket_server(const struct net_socket *socket);
 
 /* --- helpers -------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/macros.h"
+#include "common/net/unwatch.h"
 
 static const struct net_server_ops no_ops;
 
@@ -92,7 +93,7 @@ static void on_call_turn(struct defer *defer)
 	if (!server->freed && call->fn)
 		call->fn(server, call->status, call->ctx);
 	else if (!server->freed && call->count)
-		call->count(server, 0, server->connections, call->ctx);
+		call->count(server, 0, server->connections + call->elsewhere, call->ctx);
 	call_free(call);
 }
 
@@ -117,11 +118,22 @@ static void answer_closers(struct net_server *server)
 	}
 }
 
+/* Closed, and no connection is left, here or elsewhere. */
+static bool is_drained(struct net_server *server)
+{
+	bool none_elsewhere;
+
+	if (!server->closing)
+		return false;
+	none_elsewhere = !server->remote || server->remote->close(server->remote);
+	return none_elsewhere && server->connections == 0;
+}
+
 static void on_close_turn(struct defer *defer)
 {
 	struct net_server *server = CONTAINER_OF(defer, struct net_server, close_call);
 
-	if (server->connections == 0 && server->closing) {
+	if (is_drained(server)) {
 		server->closing = false;
 		answer_closers(server);
 		/* Who listens again by now would be misled by the end of the last time. */
@@ -133,7 +145,7 @@ static void on_close_turn(struct defer *defer)
 
 static void close_if_drained(struct net_server *server)
 {
-	if (!server->closing || server->connections > 0 || defer_waits(&server->close_call))
+	if (!is_drained(server) || defer_waits(&server->close_call))
 		return;
 	server_hold(server);
 	defer_call(&server->context->calls, &server->close_call, on_close_turn);
@@ -145,6 +157,11 @@ void server_connection_ended(struct net_server *server)
 	close_if_drained(server);
 }
 
+void server_remote_ended(struct net_server *server)
+{
+	close_if_drained(server);
+}
+
 /* Gives up the listening socket, or the wait for it. */
 static void stop_listening(struct net_server *server, bool silent)
 {
@@ -152,6 +169,8 @@ static void stop_listening(struct net_server *server, bool silent)
 
 	listen_cancel(server, silent);
 	accept_stop(server);
+	if (server->bound.fd >= 0)
+		unwatch(server->context->loop, server->bound.fd);
 	bound_close(&server->bound);
 	server->open = false;
 	server->listens = false;
@@ -200,6 +219,9 @@ void net_server_free(struct net_server *server)
 	stop_listening(server, true);
 	while ((s = LIST_FIRST(&server->sockets)))
 		socket_leave_server(s);
+	if (server->remote)
+		server->remote->free(server->remote);
+	server->remote = NULL;
 	answer_closers(server);
 	server_release(server);
 }
@@ -219,6 +241,14 @@ bool net_server_listening(const struct net_server *server)
 	return server->listens;
 }
 
+static void on_elsewhere_counted(size_t count, void *arg)
+{
+	struct server_call *call = arg;
+
+	call->elsewhere = count;
+	on_call_turn(&call->call);
+}
+
 int net_server_get_connections(struct net_server *server, net_count_fn *count, void *ctx)
 {
 	struct server_call *call;
@@ -227,6 +257,12 @@ int net_server_get_connections(struct net_server *server, net_count_fn *count, v
 	if (r < 0)
 		return r;
 	call->count = count;
+	if (server->remote) {
+		r = server->remote->count(server->remote, on_elsewhere_counted, call);
+		if (r < 0)
+			call_free(call);
+		return r;
+	}
 	defer_call(&server->context->calls, &call->call, on_call_turn);
 	return 0;
 }
@@ -244,6 +280,12 @@ void net_server_set_max_connections(struct net_server *server, long limit)
 long net_server_max_connections(const struct net_server *server)
 {
 	return server->max_connections;
+}
+
+void net_server_set_ops(struct net_server *server, const struct net_server_ops *ops, void *ctx)
+{
+	server->ops = ops ? ops : &no_ops;
+	server->ctx = ctx;
 }
 
 void *net_server_ctx(const struct net_server *server)

@@ -28,6 +28,21 @@ struct server_call {
 	net_count_fn *count;
 	void *ctx;
 	int status;
+	size_t elsewhere;
+};
+
+/* Told later, once: how many there are elsewhere. */
+typedef void server_counted_fn(size_t count, void *arg);
+
+/* Who keeps count of the sockets of a server that were sent to other processes; set by him. */
+struct server_remote {
+	/* Asks; fn(count, arg) must be called once, on a later turn or from free. 0 or -ENOMEM. */
+	int (*count)(struct server_remote *remote, server_counted_fn *fn, void *arg);
+	/* The server is closed: whether none is left elsewhere. If not, server_remote_ended() must
+	 * be called when that has become so. May be asked again. */
+	bool (*close)(struct server_remote *remote);
+	/* The server is gone. */
+	void (*free)(struct server_remote *remote);
 };
 
 struct net_server {
@@ -52,7 +67,9 @@ struct net_server {
 	bool provided; /* the listening socket is the provider's */
 	bool unreferenced;
 	bool freed;
-	void (*accepted)(int fd); /* NULL: nobody wants to know */
+	bool stands_in;               /* for another process's, whose sockets came here */
+	struct server_remote *remote; /* NULL: none of its sockets was ever sent */
+	void (*accepted)(int fd);     /* NULL: nobody wants to know */
 };
 
 /* --- for a worker ---------------------------------------------------------------------------- */
@@ -88,6 +105,15 @@ void server_hold(struct net_server *server);
 void server_release(struct net_server *server);
 
 void server_tell_error(struct net_server *server, const struct error_source *source);
+
+/* Begins to listen on bound, which it owns from then on, and accepts nothing yet. */
+void server_take_bound(struct net_server *server, const struct bound *bound);
+
+/* One connection more. */
+void server_enter(struct net_server *server, struct net_socket *s);
+
+/* See struct server_remote. */
+void server_remote_ended(struct net_server *server);
 
 /* One connection less. */
 void server_connection_ended(struct net_server *server);

@@ -118,7 +118,7 @@ static void apply_options(struct net_server *server, struct net_socket *s)
 		net_socket_set_keep_alive(s, true, options->keep_alive_initial_delay_ms);
 }
 
-static void enter(struct net_server *server, struct net_socket *s)
+void server_enter(struct net_server *server, struct net_socket *s)
 {
 	s->server = server;
 	LIST_INSERT_HEAD(&server->sockets, s, link);
@@ -149,7 +149,7 @@ int server_adopt(struct net_server *server, int fd_given, const struct addr *pee
 
 	socket_attach(s, take_fd(&fd), peer);
 	apply_options(server, s);
-	enter(server, s);
+	server_enter(server, s);
 	server->ops->on_connection(server, s, server->ctx);
 	socket_update(s);
 	return 0;

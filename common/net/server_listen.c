@@ -253,6 +253,14 @@ void listen_cancel(struct net_server *server, bool silent)
 		tell_later(l);
 }
 
+void server_take_bound(struct net_server *server, const struct bound *bound)
+{
+	server->period++;
+	server->bound = *bound;
+	server->open = true;
+	server->listens = true;
+}
+
 /* --- arguments ------------------------------------------------------------------------------- */
 
 static int check_path(const struct net_listen_options *options)

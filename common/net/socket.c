@@ -8,6 +8,7 @@
 
 #include "common/macros.h"
 #include "common/net/server.h"
+#include "common/net/unwatch.h"
 
 static const struct net_socket_ops no_ops;
 
@@ -45,6 +46,7 @@ void socket_update(struct net_socket *s)
 	int now = ev_is_active(&s->io) ? s->io.events & (EV_READ | EV_WRITE) : 0;
 	int wanted = 0;
 
+	read_update(s);
 	if (s->io.fd >= 0 && s->connected) {
 		wanted |= read_wanted(s) ? EV_READ : 0;
 		wanted |= write_wanted(s) ? EV_WRITE : 0;
@@ -229,8 +231,10 @@ void net_socket_release(struct net_socket *s)
 	if (--s->refs > 0)
 		return;
 
-	if (s->extra)
+	if (s->extra) {
+		free(s->extra->unread.data);
 		free(s->extra->path);
+	}
 	free(s->extra);
 	free(s);
 	context_put(context);
@@ -330,6 +334,27 @@ static void on_close_turn(struct defer *call)
 	net_socket_release(s);
 }
 
+static void on_taken_turn(struct defer *call)
+{
+	net_socket_release(CONTAINER_OF(call, struct net_socket, close_call));
+}
+
+int socket_take_fd(struct net_socket *s)
+{
+	int fd = s->io.fd;
+
+	s->destroyed = s->closed = true;
+	timeout_stop(s);
+	watch_stop(s);
+	unwatch(s->context->loop, fd);
+	ev_io_set(&s->io, -1, 0);
+	if (s->server)
+		server_connection_ended(s->server);
+	socket_leave_server(s);
+	defer_call(&s->context->calls, &s->close_call, on_taken_turn);
+	return fd;
+}
+
 void socket_fail(struct net_socket *s, int error, enum socket_call call)
 {
 	if (s->destroyed)
@@ -344,6 +369,8 @@ void socket_fail(struct net_socket *s, int error, enum socket_call call)
 	pipe_break(s);
 
 	watch_stop(s);
+	if (s->shared)
+		unwatch(s->context->loop, s->io.fd);
 	if (s->io.fd >= 0)
 		close(s->io.fd);
 	ev_io_set(&s->io, -1, 0);
@@ -360,7 +387,7 @@ void socket_reopen(struct net_socket *s)
 	s->connected = s->destroyed = s->closed = false;
 	s->eof = s->end_told = s->data_waits = false;
 	s->ending = s->auto_ended = s->shut = s->finish_told = false;
-	s->drain_due = s->destroy_soon = s->reset_on_connect = false;
+	s->drain_due = s->destroy_soon = s->reset_on_connect = s->shared = false;
 	s->corked = 0;
 	s->error = 0;
 	s->failed_call = CALL_NONE;

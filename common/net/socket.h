@@ -50,6 +50,16 @@ STAILQ_HEAD(request_list, request);
 struct connecting;
 struct socket_pipe;
 
+/* More than this cannot be unshifted. */
+#define SOCKET_UNSHIFT_MAX (1u << 20)
+
+/* Bytes that were read, by whomever, and are still to be told. */
+struct unread {
+	char *data;
+	size_t begin;
+	size_t size;
+};
+
 struct socket_timeout {
 	ev_timer timer; /* runs while armed; see socket_timeout.c */
 	double active;  /* when something last moved, in seconds of CLOCK_MONOTONIC */
@@ -62,6 +72,8 @@ struct socket_extra {
 	struct socket_timeout timeout;
 	struct connecting *connecting;
 	struct decoder decoder;
+	struct unread unread;
+	unsigned transfers;           /* so often it waits to be sent to another process */
 	struct socket_pipe *pipe_out; /* this socket is its source */
 	struct socket_pipe *pipe_in;  /* this socket is its destination */
 	char *path;                   /* of a Unix peer that was connected to */
@@ -115,7 +127,8 @@ struct net_socket {
 	bool destroy_soon : 1; /* destroy when our side has ended */
 	bool reset_on_connect : 1;
 	bool destroyed : 1;
-	bool closed : 1; /* on_close has run */
+	bool closed : 1; /* on_close has run, or it went to another process */
+	bool shared : 1; /* another process has the descriptor as well */
 };
 
 /* --- socket ---------------------------------------------------------------------------------- */
@@ -131,6 +144,9 @@ void socket_set_high_water_mark(struct net_socket *s, uint32_t mark);
 
 /* Destroys s; error 0 is none. The first call wins. */
 void socket_fail(struct net_socket *s, int error, enum socket_call call);
+
+/* Takes the descriptor out, as if s were closed, but without events. */
+int socket_take_fd(struct net_socket *s);
 
 /* Begins a new life after on_close: counters and marks are as new; ops and options stay. */
 void socket_reopen(struct net_socket *s);
@@ -162,6 +178,10 @@ void request_free(struct request *request);
 
 bool read_wanted(const struct net_socket *s);
 void read_ready(struct net_socket *s);
+/* Tells later what is unread, if somebody wants it now. */
+void read_update(struct net_socket *s);
+/* As net_socket_unshift(), without its limit. */
+int read_put_back(struct net_socket *s, const void *data, size_t size);
 /* Whether ops has somebody for the data. */
 void read_ops_changed(struct net_socket *s);
 

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "common/macros.h"
+#include "common/net/server.h"
 #include "common/net/socket.h"
 
 /* --- options --------------------------------------------------------------------------------- */
@@ -236,5 +237,5 @@ enum net_ready_state net_socket_ready_state(const struct net_socket *s)
 
 struct net_server *net_socket_server(const struct net_socket *s)
 {
-	return s->server;
+	return s->server && !s->server->stands_in ? s->server : NULL;
 }

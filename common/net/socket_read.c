@@ -1,8 +1,11 @@
 /* Bytes in: from the kernel to whoever wants them, through the one buffer of the loop.
  *
  * Nothing is read that nobody wants: it stays in the kernel, which slows the peer down. So there is
- * no queue of read data, and an end is only seen when all before it was taken. */
+ * no queue of read data but what was unshifted, and an end is only seen when all before it was
+ * taken. */
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "common/macros.h"
@@ -21,6 +24,11 @@ static bool has_consumer(const struct net_socket *s)
 	return s->ops->on_data || s->ops->on_read || pipe_of(s);
 }
 
+static bool has_unread(const struct net_socket *s)
+{
+	return s->extra && s->extra->unread.size > 0;
+}
+
 void read_ops_changed(struct net_socket *s)
 {
 	s->data_waits = false;
@@ -30,7 +38,7 @@ void read_ops_changed(struct net_socket *s)
 
 bool read_wanted(const struct net_socket *s)
 {
-	if (s->eof || s->read_state == READ_PAUSED || pipe_is_full(pipe_of(s)))
+	if (s->eof || s->read_state == READ_PAUSED || pipe_is_full(pipe_of(s)) || has_unread(s))
 		return false;
 	return s->read_state == READ_FLOWING || !s->data_waits;
 }
@@ -138,11 +146,38 @@ static void *get_buffer(struct net_socket *s, size_t *ret_size)
 	return s->ops->on_buffer(s, ret_size, s->ctx);
 }
 
+/* What was unshifted comes before what the kernel has. As recv(2), with a negative error. */
+static ssize_t take(struct net_socket *s, void *buffer, size_t size)
+{
+	struct unread *unread = has_unread(s) ? &s->extra->unread : NULL;
+	ssize_t n;
+
+	if (!unread) {
+		n = recv(s->io.fd, buffer, size, 0);
+		/* Less than asked for: the kernel has no more, and need not be asked again. */
+		s->read_short = n >= 0 && (size_t)n < size;
+		return n < 0 ? -errno : n;
+	}
+
+	if (size > unread->size)
+		size = unread->size;
+	memcpy(buffer, unread->data + unread->begin, size);
+	unread->begin += size;
+	unread->size -= size;
+	if (unread->size == 0) {
+		free(unread->data);
+		unread->data = NULL;
+	}
+	s->read_short = false;
+	return (ssize_t)size;
+}
+
 /* One read into memory. Returns as recv(2), with a negative error. */
 static ssize_t read_to_memory(struct net_socket *s)
 {
 	size_t size;
 	void *buffer = get_buffer(s, &size);
+	bool was_short;
 	ssize_t n;
 
 	if (s->destroyed || s->read_state != READ_FLOWING)
@@ -150,9 +185,10 @@ static ssize_t read_to_memory(struct net_socket *s)
 	if (!buffer || size == 0)
 		return -ENOBUFS;
 
-	n = recv(s->io.fd, buffer, size, 0);
+	n = take(s, buffer, size);
 	if (n < 0)
-		return -errno;
+		return n;
+	was_short = s->read_short;
 	s->bytes_read += (size_t)n;
 	timeout_touch(s);
 	if (n > 0 && pipe_of(s))
@@ -160,15 +196,15 @@ static ssize_t read_to_memory(struct net_socket *s)
 	else if (n > 0)
 		deliver(s, buffer, (size_t)n);
 
-	/* Less than asked for: the kernel has no more, and need not be asked again. */
-	s->read_short = (size_t)n < size;
+	s->read_short = was_short && !has_unread(s);
 	return n;
 }
 
 /* One read. Returns whether another one may bring more. */
 static bool read_some(struct net_socket *s)
 {
-	ssize_t n = pipe_splices(pipe_of(s)) ? pipe_splice(pipe_of(s)) : read_to_memory(s);
+	bool splices = pipe_splices(pipe_of(s)) && !has_unread(s);
+	ssize_t n = splices ? pipe_splice(pipe_of(s)) : read_to_memory(s);
 
 	if (n > 0)
 		return !s->read_short;
@@ -192,6 +228,70 @@ void read_ready(struct net_socket *s)
 		if (!read_some(s) || s->destroyed || s->read_state != READ_FLOWING ||
 		    pipe_is_full(pipe_of(s)))
 			return;
+}
+
+/* --- what was put back ----------------------------------------------------------------------- */
+
+static bool may_tell_unread(const struct net_socket *s)
+{
+	return has_unread(s) && !s->destroyed && s->read_state == READ_FLOWING &&
+	       !pipe_is_full(pipe_of(s));
+}
+
+static void on_unread_turn(struct defer *call)
+{
+	struct net_socket *s = CONTAINER_OF(call, struct net_socket, read_call);
+
+	for (int i = 0; i < READS_MAX && may_tell_unread(s); i++)
+		read_some(s);
+	if (s->destroyed)
+		return;
+	if (s->eof && !s->end_told && !has_unread(s) && s->read_state != READ_PAUSED)
+		tell_end(s);
+	else
+		socket_update(s);
+}
+
+void read_update(struct net_socket *s)
+{
+	if (may_tell_unread(s) && !defer_waits(&s->read_call))
+		defer_call(&s->context->calls, &s->read_call, on_unread_turn);
+}
+
+int read_put_back(struct net_socket *s, const void *data, size_t size)
+{
+	struct socket_extra *extra;
+	struct unread *old;
+	char *both;
+	int r;
+
+	r = socket_get_extra(s, &extra);
+	if (r < 0 || size == 0)
+		return r;
+	old = &extra->unread;
+	both = malloc(size + old->size);
+	if (!both)
+		return -ENOMEM;
+	memcpy(both, data, size);
+	if (old->size > 0)
+		memcpy(both + size, old->data + old->begin, old->size);
+	free(old->data);
+	*old = (struct unread){.data = both, .size = size + old->size};
+	socket_update(s);
+	return 0;
+}
+
+int net_socket_unshift(struct net_socket *s, const void *data, size_t size)
+{
+	size_t old = s->extra ? s->extra->unread.size : 0;
+
+	if (s->destroyed)
+		return NET_ERR_STREAM_DESTROYED;
+	if (s->end_told || (size > 0 && !data))
+		return -EINVAL;
+	if (size > SOCKET_UNSHIFT_MAX || old + size > SOCKET_UNSHIFT_MAX)
+		return -ENOBUFS;
+	return read_put_back(s, data, size);
 }
 
 /* --- pause ----------------------------------------------------------------------------------- */
