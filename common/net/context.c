@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "common/net/decoder.h"
 
@@ -77,6 +78,17 @@ int context_need_text(struct net_context *context)
 	if (!context->text)
 		context->text = malloc(DECODER_TEXT_SIZE(CONTEXT_BUFFER_SIZE));
 	return context->text ? 0 : -ENOMEM;
+}
+
+uint64_t context_now_us(struct net_context *context)
+{
+	struct timespec now;
+	uint64_t us;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	context->last_us = us > context->last_us ? us : context->last_us + 1;
+	return context->last_us;
 }
 
 void context_set_listen_provider(struct net_context *context,

@@ -7,6 +7,7 @@
 #define USHER_COMMON_NET_CONTEXT_H
 
 #include <ev.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 #include "common/net/defer.h"
@@ -35,6 +36,7 @@ struct net_context {
 	struct defer_queue calls;
 	const struct listen_provider *provider;
 	void *provider_ctx;
+	uint64_t last_us;
 	char *text; /* room for a decoded buffer; NULL until a socket has an encoding */
 	/* What a read brings is only ever here while its callback runs. */
 	char buffer[CONTEXT_BUFFER_SIZE];
@@ -47,6 +49,10 @@ void context_put(struct net_context *context);
 
 /* Makes sure that there is text. -ENOMEM. */
 int context_need_text(struct net_context *context);
+
+/* The time in microseconds of CLOCK_MONOTONIC, or a little more: no two calls for a loop give the
+ * same, so that what it is given to has a number and an age in one. */
+uint64_t context_now_us(struct net_context *context);
 
 /* provider is borrowed until it is replaced; NULL: every server listens by itself, and what was
  * provided before is not given back. Hold a reference to the context while a provider is set. */

@@ -272,6 +272,16 @@ size_t net_server_connections(const struct net_server *server)
 	return server->connections;
 }
 
+struct net_socket *server_next_connection(const struct net_server *server,
+					  const struct net_socket *socket)
+{
+	struct net_socket *next = socket ? LIST_NEXT(socket, link) : LIST_FIRST(&server->sockets);
+
+	while (next && next->destroyed)
+		next = LIST_NEXT(next, link);
+	return next;
+}
+
 void net_server_set_max_connections(struct net_server *server, long limit)
 {
 	server->max_connections = limit < 0 ? NET_NO_LIMIT : limit;

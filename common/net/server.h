@@ -56,7 +56,7 @@ struct net_server {
 	struct listening *listening; /* a listen that is not yet bound */
 	STAILQ_HEAD(, server_call) closers;
 	struct defer close_call;
-	LIST_HEAD(, net_socket) sockets; /* until their on_close */
+	LIST_HEAD(, net_socket) sockets; /* until their on_close, the newest first */
 	size_t connections;              /* not counting destroyed ones */
 	long max_connections;
 	unsigned period; /* counts the listens, so that late events of an old one are known */
@@ -88,6 +88,11 @@ void server_on_accepted(struct net_server *server, void (*accepted)(int fd));
 
 /* Takes what waits in the queue, so that closing resets nobody. */
 void server_empty_queue(struct net_server *server);
+
+/* The live connections of server from the newest to the oldest: the one after socket, or the first
+ * if that is NULL. NULL: there is none. */
+struct net_socket *server_next_connection(const struct net_server *server,
+					  const struct net_socket *socket);
 
 /* Whether one more connection would be within max_connections. */
 bool server_has_room(const struct net_server *server);

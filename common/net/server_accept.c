@@ -106,7 +106,6 @@ static void apply_options(struct net_server *server, struct net_socket *s)
 	const struct net_server_options *options = &server->options;
 
 	s->allow_half_open = options->allow_half_open;
-	s->write_limit = options->write_limit;
 	socket_set_high_water_mark(s, options->high_water_mark);
 	if (options->pause_on_connect)
 		s->read_state = READ_PAUSED;
@@ -121,6 +120,7 @@ static void apply_options(struct net_server *server, struct net_socket *s)
 void server_enter(struct net_server *server, struct net_socket *s)
 {
 	s->server = server;
+	s->accepted_us = context_now_us(server->context);
 	LIST_INSERT_HEAD(&server->sockets, s, link);
 	server->connections++;
 }
@@ -146,6 +146,11 @@ int server_adopt(struct net_server *server, int fd_given, const struct addr *pee
 	if (r < 0)
 		return r;
 	context_hold(server->context);
+	r = socket_set_write_limit(s, server->options.write_limit);
+	if (r < 0) {
+		net_socket_release(s);
+		return r;
+	}
 
 	socket_attach(s, take_fd(&fd), peer);
 	apply_options(server, s);

@@ -143,14 +143,28 @@ void socket_set_high_water_mark(struct net_socket *s, uint32_t mark)
 		s->high_water_mark = mark == NET_HIGH_WATER_MARK_ZERO ? 0 : mark;
 }
 
+int socket_set_write_limit(struct net_socket *s, size_t limit)
+{
+	struct socket_extra *extra;
+	int r = limit > 0 ? socket_get_extra(s, &extra) : 0;
+
+	if (r == 0 && limit > 0)
+		extra->write_limit = limit;
+	return r;
+}
+
 static int apply_options(struct net_socket *s, const struct net_socket_options *options)
 {
+	int r;
+
 	if (!options)
 		return 0;
 
 	s->allow_half_open = options->allow_half_open;
-	s->write_limit = options->write_limit;
 	socket_set_high_water_mark(s, options->high_water_mark);
+	r = socket_set_write_limit(s, options->write_limit);
+	if (r < 0)
+		return r;
 	return options->has_fd ? wrap(s, options) : 0;
 }
 
@@ -173,8 +187,7 @@ int net_socket_new(struct ev_loop *loop, const struct net_socket_options *option
 
 	r = apply_options(s, options);
 	if (r < 0) {
-		free(s);
-		context_put(context);
+		net_socket_release(s);
 		return r;
 	}
 

@@ -77,6 +77,7 @@ struct socket_extra {
 	struct socket_pipe *pipe_out; /* this socket is its source */
 	struct socket_pipe *pipe_in;  /* this socket is its destination */
 	char *path;                   /* of a Unix peer that was connected to */
+	size_t write_limit;
 	unsigned keep_alive_initial_delay_ms;
 	uint8_t type_of_service;
 };
@@ -91,7 +92,7 @@ struct net_socket {
 	struct socket_extra *extra;
 	struct queue queue;
 	struct request_list requests; /* answered when our side has ended, or at the close */
-	size_t write_limit;
+	uint64_t accepted_us; /* see context_now_us(); 0: not by a server */
 	uint64_t bytes_read;
 	uint64_t bytes_written;
 	struct defer read_call;  /* on_end, and the end of our side that follows it */
@@ -141,6 +142,9 @@ void socket_attach(struct net_socket *s, int fd, const struct addr *peer);
 
 /* mark is an option as the user gave it: 0 leaves the default. */
 void socket_set_high_water_mark(struct net_socket *s, uint32_t mark);
+
+/* 0: none. Returns 0 or -ENOMEM. */
+int socket_set_write_limit(struct net_socket *s, size_t limit);
 
 /* Destroys s; error 0 is none. The first call wins. */
 void socket_fail(struct net_socket *s, int error, enum socket_call call);

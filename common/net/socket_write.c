@@ -252,9 +252,10 @@ static ssize_t send_now(struct net_socket *s, const struct iovec *parts, int cou
 static int keep_rest(struct net_socket *s, const struct iovec *parts, int count, size_t sent,
 		     size_t total, struct request *request)
 {
+	size_t limit = s->extra ? s->extra->write_limit : 0;
 	int r;
 
-	if (s->write_limit > 0 && s->queue.size + total - sent > s->write_limit)
+	if (limit > 0 && s->queue.size + total - sent > limit)
 		return refuse(s, request, NET_ERR_WRITE_LIMIT, CALL_NONE);
 
 	r = queue_append(&s->queue, parts, count, sent, total, request);

@@ -57,8 +57,9 @@ static void assert_done_or_nomem(int r)
 
 static int open_host(struct stage *stage, bool by_path)
 {
+	const struct net_server_options options = {.write_limit = 2 * sizeof(big)};
 	struct net_server *server = NULL;
-	int r = net_create_server(stage->story.loop, NULL, &host_ops, &stage->host, &server);
+	int r = net_create_server(stage->story.loop, &options, &host_ops, &stage->host, &server);
 
 	if (r < 0)
 		return r;
@@ -70,6 +71,7 @@ static int open_host(struct stage *stage, bool by_path)
 
 static int open_client(struct stage *stage, bool by_path)
 {
+	const struct net_socket_options options = {.write_limit = 2 * sizeof(big)};
 	struct net_connect_options target = {.path = by_path ? stage->path : NULL};
 	int r;
 
@@ -79,7 +81,7 @@ static int open_client(struct stage *stage, bool by_path)
 		target.port = host_port(&stage->host);
 	}
 	stage->client.story = &stage->story;
-	r = net_socket_new(stage->story.loop, NULL, &actor_ops, &stage->client,
+	r = net_socket_new(stage->story.loop, &options, &actor_ops, &stage->client,
 			   &stage->client.socket);
 	if (r < 0) {
 		stage->client.socket = NULL;

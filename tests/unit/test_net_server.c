@@ -40,6 +40,44 @@ static void a_connection_counts_before_it_is_told(void **state)
 	assert_true(fcntl(stage->guest.socket->io.fd, F_GETFD) & FD_CLOEXEC);
 }
 
+/* Whatever the clock says, no two of a server's connections have come at the same time. */
+static void connections_are_told_from_the_newest_to_the_oldest(void **state)
+{
+	enum { COUNT = 5 };
+	struct stage *stage = *state;
+	struct net_socket *s = NULL;
+	uint64_t before_us = UINT64_MAX;
+	int fds[COUNT];
+	size_t count = 0;
+
+	stage_open(stage, NULL);
+	for (size_t i = 0; i < COUNT; i++)
+		fds[i] = stage_plain(stage);
+	net_socket_destroy(LIST_FIRST(&stage->host.server->sockets), 0);
+	for (; (s = server_next_connection(stage->host.server, s)); count++) {
+		assert_true(s->accepted_us > 0 && s->accepted_us < before_us);
+		before_us = s->accepted_us;
+	}
+	assert_int_equal(count, COUNT - 1);
+	net_server_close_all_connections(stage->host.server);
+	for (size_t i = 0; i < COUNT; i++)
+		close(fds[i]);
+}
+
+/* A clock that stands still gives different times all the same. */
+static void no_two_times_of_a_loop_are_alike(void **state)
+{
+	struct stage *stage = *state;
+	struct net_context *context;
+	uint64_t last_us;
+
+	stage_open(stage, NULL);
+	context = stage->host.server->context;
+	context->last_us = last_us = UINT64_MAX / 2; /* later than now */
+	for (int i = 0; i < 10; i++, last_us = context->last_us)
+		assert_int_equal(context_now_us(context), last_us + 1);
+}
+
 static int tcp_flag(const struct net_socket *socket, int level, int name)
 {
 	int value = -1;
@@ -630,6 +668,8 @@ int main(void)
 		on_stage(options_of_the_server_are_set_on_its_connections),
 		on_stage(the_count_falls_inside_destroy),
 		on_stage(beyond_the_limit_connections_are_closed_at_once),
+		on_stage(connections_are_told_from_the_newest_to_the_oldest),
+		on_stage(no_two_times_of_a_loop_are_alike),
 		on_stage(a_limit_of_zero_drops_all_and_no_limit_none),
 		on_stage(blocked_peers_are_dropped),
 		on_stage(paused_on_connect_nothing_is_read),
