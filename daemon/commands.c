@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "common/macros.h"
+#include "daemon/command_list.h"
 
 /* --- status --------------------------------------------------------------------------------- */
 
@@ -111,41 +112,53 @@ static void on_counts(const struct count_row *rows, size_t n_rows, void *ctx)
 					   listeners, "workers", workers));
 }
 
-/* Returns whether there is such a listener. */
-static bool select_listener(struct connections_call *cc, const char *name)
+/* Finds the listeners that a request is about: *ret_end - *ret_first of them, one if it names one.
+ * Returns whether there is such a listener, and refuses if not. */
+static bool select_listeners(struct control_call *call, const json_t *request,
+			     const struct supervisor *s, size_t *ret_first, size_t *ret_end)
 {
-	for (size_t i = 0; i < cc->supervisor->n_listeners; i++) {
-		if (strcmp(cc->supervisor->listeners[i].config->name, name) != 0)
-			continue;
-		cc->first = i;
-		cc->end = i + 1;
-		return true;
+	const char *name = json_string_value(json_object_get(request, "listener"));
+	size_t i = 0;
+
+	while (name && i < s->n_listeners && strcmp(s->listeners[i].config->name, name) != 0)
+		i++;
+	if (name && i == s->n_listeners) {
+		control_refuse(call, EX_USAGE, "there is no listener \"%s\"", name);
+		return false;
 	}
-	return false;
+	*ret_first = i;
+	*ret_end = name ? i + 1 : s->n_listeners;
+	return true;
 }
 
 static void on_connections(struct control_call *call, const json_t *request, struct supervisor *s)
 {
-	const char *name = json_string_value(json_object_get(request, "listener"));
-	struct connections_call *cc = malloc(sizeof(*cc));
-	int error;
+	struct connections_call *cc;
+	size_t first, end;
+	int error = -ENOMEM;
 
-	if (!cc) {
-		control_refuse(call, EX_OSERR, "out of memory");
+	if (!select_listeners(call, request, s, &first, &end))
 		return;
+	cc = malloc(sizeof(*cc));
+	if (cc) {
+		*cc = (struct connections_call){call, s, first, end};
+		error = count_start(&s->counter, on_counts, cc);
 	}
-	*cc = (struct connections_call){.call = call, .supervisor = s, .end = s->n_listeners};
-	if (name && !select_listener(cc, name)) {
-		control_refuse(call, EX_USAGE, "there is no listener \"%s\"", name);
-		free(cc);
-		return;
-	}
-
-	error = count_start(&s->counter, on_counts, cc);
 	if (error < 0) {
 		control_refuse(call, EX_OSERR, "%s", strerror(-error));
 		free(cc);
 	}
+}
+
+static void on_list(struct control_call *call, const json_t *request, struct supervisor *s)
+{
+	size_t first, end;
+
+	if (select_listeners(call, request, s, &first, &end))
+		command_list(call, request,
+			     json_object_get(request, "listener") ? s->listeners[first].source.id
+								  : IPC_LISTENERS_ALL,
+			     s);
 }
 
 /* --- stop, scale ---------------------------------------------------------------------------- */
@@ -179,9 +192,8 @@ static const struct {
 	void (*handle)(struct control_call *call, const json_t *request, struct supervisor *s);
 	bool changes;
 } commands[] = {
-	{"status", on_status, false},
-	{"connections", on_connections, false},
-	{"stop", on_stop, true},
+	{"status", on_status, false}, {"connections", on_connections, false},
+	{"list", on_list, false},     {"stop", on_stop, true},
 	{"scale", on_scale, true},
 };
 

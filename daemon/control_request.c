@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,19 +13,21 @@
 
 #define QUOTE_SIZE 48
 
-enum field_kind { FIELD_NONE, FIELD_NAME, FIELD_COUNT };
+enum field_kind { FIELD_NONE, FIELD_NAME, FIELD_COUNT, FIELD_ID, FIELD_TIME };
 
-struct command {
-	const char *name;
-	const char *field; /* the one beside "version" and "command" */
+struct field {
+	const char *command;
+	const char *name; /* beside "version" and "command"; NULL: none */
 	enum field_kind kind;
 	bool needed;
 };
 
-static const struct command commands[] = {
-#define COMMAND(name, field, kind, needed) {#name, field, FIELD_##kind, needed},
-	CONTROL_COMMANDS(COMMAND)
-#undef COMMAND
+/* Ends with a row of no command. */
+static const struct field fields[] = {
+#define FIELD(command, name, kind, needed) {#command, name, FIELD_##kind, needed},
+	CONTROL_COMMANDS(FIELD)
+#undef FIELD
+		{0},
 };
 
 static int complain(char complaint[CONTROL_COMPLAINT_SIZE], const char *format, ...)
@@ -69,9 +72,17 @@ static int check_version(const json_t *request, char complaint[CONTROL_COMPLAINT
 	return 0;
 }
 
-/* NULL, with a complaint, when there is no such command. */
-static const struct command *find_command(const json_t *request,
-					  char complaint[CONTROL_COMPLAINT_SIZE])
+/* The next field of the same command; NULL: there is none. */
+static const struct field *next_field(const struct field *field)
+{
+	const struct field *next = field + 1;
+
+	return next->command && strcmp(next->command, field->command) == 0 ? next : NULL;
+}
+
+/* Its first field; NULL, with a complaint, when there is no such command. */
+static const struct field *find_command(const json_t *request,
+					char complaint[CONTROL_COMPLAINT_SIZE])
 {
 	const char *name = json_string_value(json_object_get(request, "command"));
 	struct suggestion meant;
@@ -82,30 +93,37 @@ static const struct command *find_command(const json_t *request,
 		return NULL;
 	}
 	suggestion_init(&meant, name);
-	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-		if (strcmp(commands[i].name, name) == 0)
-			return &commands[i];
-		suggestion_offer(&meant, commands[i].name);
+	for (const struct field *field = fields; field->command; field++) {
+		if (strcmp(field->command, name) == 0)
+			return field;
+		suggestion_offer(&meant, field->command);
 	}
 	complain(complaint, meant.best ? "no command %s; did you mean \"%s\"?" : "no command %s",
 		 quote(name, quoted), meant.best);
 	return NULL;
 }
 
-static int check_extra(const json_t *request, const struct command *command,
+static bool is_known(const struct field *first, const char *key)
+{
+	if (strcmp(key, "version") == 0 || strcmp(key, "command") == 0)
+		return true;
+	for (const struct field *field = first; field; field = next_field(field))
+		if (field->name && strcmp(key, field->name) == 0)
+			return true;
+	return false;
+}
+
+static int check_extra(const json_t *request, const struct field *first,
 		       char complaint[CONTROL_COMPLAINT_SIZE])
 {
 	char quoted[QUOTE_SIZE];
 	const char *key;
 	json_t *value;
 
-	json_object_foreach ((json_t *)request, key, value) {
-		if (strcmp(key, "version") == 0 || strcmp(key, "command") == 0 ||
-		    (command->field && strcmp(key, command->field) == 0))
-			continue;
-		return complain(complaint, "\"%s\" takes no field %s", command->name,
-				quote(key, quoted));
-	}
+	json_object_foreach ((json_t *)request, key, value)
+		if (!is_known(first, key))
+			return complain(complaint, "\"%s\" takes no field %s", first->command,
+					quote(key, quoted));
 	return 0;
 }
 
@@ -116,37 +134,48 @@ static bool is_name(const json_t *value)
 	return json_is_string(value) && length > 0 && length <= CONTROL_NAME_MAX;
 }
 
-static bool is_count(const json_t *value)
+static bool is_within(const json_t *value, json_int_t most)
 {
 	return json_is_integer(value) && json_integer_value(value) >= 1 &&
-	       json_integer_value(value) <= CONFIG_WORKERS_MAX;
+	       json_integer_value(value) <= most;
 }
 
-static int check_field(const json_t *request, const struct command *command,
+static int check_value(const struct field *field, const json_t *value,
 		       char complaint[CONTROL_COMPLAINT_SIZE])
 {
-	const json_t *value;
+	static const json_int_t most[] = {
+		[FIELD_COUNT] = CONFIG_WORKERS_MAX,
+		[FIELD_ID] = UINT32_MAX,
+		[FIELD_TIME] = INT64_MAX,
+	};
 
-	if (command->kind == FIELD_NONE)
-		return 0;
+	if (field->kind == FIELD_NAME)
+		return is_name(value)
+			       ? 0
+			       : complain(complaint, "\"%s\" must be a text of 1 to %d letters",
+					  field->name, CONTROL_NAME_MAX);
+	return is_within(value, most[field->kind])
+		       ? 0
+		       : complain(complaint,
+				  "\"%s\" must be a number from 1 to %" JSON_INTEGER_FORMAT,
+				  field->name, most[field->kind]);
+}
 
-	value = json_object_get(request, command->field);
-	if (!value)
-		return command->needed ? complain(complaint, "\"%s\" needs the field \"%s\"",
-						  command->name, command->field)
-				       : 0;
-	if (command->kind == FIELD_NAME && !is_name(value))
-		return complain(complaint, "\"%s\" must be a text of 1 to %d letters",
-				command->field, CONTROL_NAME_MAX);
-	if (command->kind == FIELD_COUNT && !is_count(value))
-		return complain(complaint, "\"%s\" must be a number from 1 to %d", command->field,
-				CONFIG_WORKERS_MAX);
-	return 0;
+static int check_field(const json_t *request, const struct field *field,
+		       char complaint[CONTROL_COMPLAINT_SIZE])
+{
+	const json_t *value = field->name ? json_object_get(request, field->name) : NULL;
+
+	if (value)
+		return check_value(field, value, complaint);
+	return field->needed ? complain(complaint, "\"%s\" needs the field \"%s\"", field->command,
+					field->name)
+			     : 0;
 }
 
 static int check(const json_t *request, char complaint[CONTROL_COMPLAINT_SIZE])
 {
-	const struct command *command;
+	const struct field *first;
 	int r;
 
 	if (!json_is_object(request))
@@ -155,13 +184,13 @@ static int check(const json_t *request, char complaint[CONTROL_COMPLAINT_SIZE])
 	r = check_version(request, complaint);
 	if (r < 0)
 		return r;
-	command = find_command(request, complaint);
-	if (!command)
+	first = find_command(request, complaint);
+	if (!first)
 		return -EINVAL;
-	r = check_extra(request, command, complaint);
-	if (r < 0)
-		return r;
-	return check_field(request, command, complaint);
+	r = check_extra(request, first, complaint);
+	for (const struct field *field = first; r == 0 && field; field = next_field(field))
+		r = check_field(request, field, complaint);
+	return r;
 }
 
 int control_request_parse(const char *line, size_t size, json_t **ret,

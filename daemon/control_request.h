@@ -15,10 +15,14 @@
 #define CONTROL_COMPLAINT_SIZE 256
 #define CONTROL_NAME_MAX       255 /* letters of a listener's name */
 
-/*      name         field       kind    needed */
+/* A row for each field; those of one command stand together.
+ *      command      field       kind    needed */
 #define CONTROL_COMMANDS(X)                     \
 	X(status, NULL, NONE, false)            \
 	X(connections, "listener", NAME, false) \
+	X(list, "worker", ID, false)            \
+	X(list, "listener", NAME, false)        \
+	X(list, "before", TIME, false)          \
 	X(scale, "workers", COUNT, true)        \
 	X(stop, NULL, NONE, false)
 

@@ -10,13 +10,15 @@
 
 #define FORM_SIZE 32
 
-enum long_option { OPTION_JSON = 256, OPTION_TIMEOUT };
+enum long_option { OPTION_JSON = 256, OPTION_TIMEOUT, OPTION_LIST, OPTION_WORKER };
 
 static const struct option long_options[] = {
 	{"socket", required_argument, NULL, 's'},
 	{"config", required_argument, NULL, 'c'},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
+	{"list", no_argument, NULL, OPTION_LIST},
+	{"worker", required_argument, NULL, OPTION_WORKER},
 	{"version", no_argument, NULL, 'v'},
 	{"help", no_argument, NULL, 'h'},
 	{0},
@@ -43,6 +45,18 @@ static int take_timeout(const char *text, struct ctl_options *options,
 		return complain(complaint, "--timeout takes whole seconds from 1 to %d, not \"%s\"",
 				CTL_TIMEOUT_MAX_S, text);
 	options->timeout_ms = (unsigned int)seconds * 1000;
+	return 0;
+}
+
+static int take_worker(const char *text, struct ctl_options *options,
+		       char complaint[CTL_COMPLAINT_SIZE])
+{
+	uint64_t worker;
+
+	if (number_parse(text, UINT32_MAX, &worker) < 0 || worker == 0)
+		return complain(complaint, "--worker takes the number of a worker, not \"%.40s\"",
+				text);
+	options->worker = (unsigned int)worker;
 	return 0;
 }
 
@@ -73,6 +87,11 @@ static int take_option(int found, char **argv, struct ctl_options *options,
 		return 0;
 	case OPTION_TIMEOUT:
 		return take_timeout(optarg, options, complaint);
+	case OPTION_LIST:
+		options->list = true;
+		return 0;
+	case OPTION_WORKER:
+		return take_worker(optarg, options, complaint);
 	case 'v':
 		options->wish = CTL_VERSION;
 		return 0;
@@ -100,26 +119,50 @@ static int take_verb(const char *name, struct ctl_options *options,
 	return complain(complaint, "no verb \"%.40s\"", name);
 }
 
-static int take_operand(int argc, char **argv, struct ctl_options *options,
-			char complaint[CTL_COMPLAINT_SIZE])
+static size_t count_operands(const struct ctl_verb *verb)
 {
-	const struct ctl_verb *verb = options->verb;
-	json_t *request;
-	int r;
+	size_t count = 0;
 
-	if (argc > (verb->operand ? 1 : 0))
-		return complain(complaint, "%s takes %s; what is \"%.40s\"?", verb->name,
-				verb->operand ? "one operand" : "no operand", argv[argc - 1]);
-	if (argc == 0 && verb->needs_operand)
-		return complain(complaint, "%s needs %s", verb->name, verb->operand);
-	options->operand = argc > 0 ? argv[0] : NULL;
+	while (count < CTL_OPERANDS_MAX && verb->operands[count].name)
+		count++;
+	return count;
+}
 
-	r = ctl_verb_request(verb, options->operand, &request);
-	if (r < 0 && verb->is_number)
+static int complain_of_operand(const struct ctl_verb *verb, const struct ctl_operand *operand,
+			       const char *text, char complaint[CTL_COMPLAINT_SIZE])
+{
+	if (operand->kind == CTL_COUNT)
 		return complain(complaint, "%s takes a number from 1 to %d, not \"%.40s\"",
-				verb->name, CONFIG_WORKERS_MAX, options->operand);
-	if (r < 0)
-		return complain(complaint, "%s takes UTF-8 text", verb->name);
+				verb->name, CONFIG_WORKERS_MAX, text);
+	if (operand->kind == CTL_ID)
+		return complain(complaint, "%s takes the number of a worker, not \"%.40s\"",
+				verb->name, text);
+	if (operand->kind == CTL_CHOICE)
+		return complain(complaint, "%s takes %s, not \"%.40s\"", verb->name, operand->name,
+				text);
+	return complain(complaint, "%s takes UTF-8 text", verb->name);
+}
+
+static int take_operands(int argc, char **argv, struct ctl_options *options,
+			 char complaint[CTL_COMPLAINT_SIZE])
+{
+	static const char *const numbers[] = {"no operand", "one operand", "two operands"};
+	const struct ctl_verb *verb = options->verb;
+	size_t count = count_operands(verb), which = 0;
+	json_t *request;
+
+	if ((size_t)argc > count)
+		return complain(complaint, "%s takes %s; what is \"%.40s\"?", verb->name,
+				numbers[count], argv[argc - 1]);
+	for (size_t i = 0; i < count; i++) {
+		options->operands[i] = i < (size_t)argc ? argv[i] : NULL;
+		if (verb->operands[i].needed && !options->operands[i])
+			return complain(complaint, "%s needs %s", verb->name,
+					verb->operands[i].name);
+	}
+	if (ctl_verb_request(verb, options->operands, &request, &which) < 0)
+		return complain_of_operand(verb, &verb->operands[which], options->operands[which],
+					   complaint);
 	json_decref(request);
 	return 0;
 }
@@ -137,7 +180,7 @@ static int take_words(int argc, char **argv, struct ctl_options *options,
 	r = take_verb(argv[0], options, complaint);
 	if (r < 0 || options->wish == CTL_HELP)
 		return r;
-	return take_operand(argc - 1, argv + 1, options, complaint);
+	return take_operands(argc - 1, argv + 1, options, complaint);
 }
 
 int ctl_options_parse(int argc, char **argv, struct ctl_options *ret,
@@ -159,6 +202,10 @@ int ctl_options_parse(int argc, char **argv, struct ctl_options *ret,
 	r = take_words(argc - optind, argv + optind, &options, complaint);
 	if (r < 0)
 		return r;
+	if (options.list && options.verb && !options.verb->lists)
+		return complain(complaint, "--list goes with connections");
+	if (options.worker && !options.list)
+		return complain(complaint, "--worker goes with --list");
 	*ret = options;
 	return 0;
 }
@@ -166,10 +213,12 @@ int ctl_options_parse(int argc, char **argv, struct ctl_options *ret,
 /* The verb as one types it. */
 static const char *form_of(const struct ctl_verb *verb, char form[FORM_SIZE])
 {
-	if (!verb->operand)
-		return verb->name;
-	snprintf(form, FORM_SIZE, verb->needs_operand ? "%s %s" : "%s [%s]", verb->name,
-		 verb->operand);
+	int used = snprintf(form, FORM_SIZE, "%s", verb->name);
+
+	for (size_t i = 0; i < count_operands(verb); i++)
+		used += snprintf(form + used, (size_t)(FORM_SIZE - used),
+				 verb->operands[i].needed ? " %s" : " [%s]",
+				 verb->operands[i].name);
 	return form;
 }
 
@@ -197,6 +246,8 @@ void ctl_options_help(const struct ctl_verb *verb, FILE *out)
 		"  -s, --socket SOCKET    the control socket of that usherd\n"
 		"  -c, --config FILE      the control socket that this configuration names\n"
 		"      --json             print the answer as usherd gave it\n"
+		"      --list             name each connection (of connections)\n"
+		"      --worker N         name those of worker N alone\n"
 		"      --timeout SECONDS  give up then (%d)\n"
 		"  -v, --version          print the version\n"
 		"  -V                     print the version and the paths it was built with\n"

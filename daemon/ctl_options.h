@@ -29,7 +29,9 @@ struct ctl_options {
 	bool json;
 	unsigned int timeout_ms;
 	const struct ctl_verb *verb;
-	const char *operand; /* NULL: none */
+	const char *operands[CTL_OPERANDS_MAX]; /* NULL: not given */
+	bool list;                              /* --list */
+	unsigned int worker;                    /* --worker, else 0 */
 };
 
 int ctl_options_parse(int argc, char **argv, struct ctl_options *ret,

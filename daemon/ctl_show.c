@@ -3,63 +3,7 @@
 #include <stdbool.h>
 
 #include "common/macros.h"
-#include "daemon/ctl_table.h"
-
-#define DURATION_SIZE 24
-
-/* --- values ----------------------------------------------------------------------------------- */
-
-static const char *text_of(const json_t *row, const char *key)
-{
-	const char *text = json_string_value(json_object_get(row, key));
-
-	return text ? text : "-";
-}
-
-static void add_text(struct ctl_table *t, const json_t *row, const char *key)
-{
-	ctl_table_add(t, "%s", text_of(row, key));
-}
-
-/* A number, "-" for null. */
-static void add_number(struct ctl_table *t, const json_t *row, const char *key)
-{
-	const json_t *number = json_object_get(row, key);
-
-	if (json_is_integer(number))
-		ctl_table_add(t, "%" JSON_INTEGER_FORMAT, json_integer_value(number));
-	else
-		ctl_table_add(t, "-");
-}
-
-static void add_yes_no(struct ctl_table *t, const json_t *row, const char *key)
-{
-	const json_t *value = json_object_get(row, key);
-
-	ctl_table_add(t, "%s", json_is_boolean(value) ? json_is_true(value) ? "yes" : "no" : "-");
-}
-
-/* The two largest units of a time in seconds: 45s, 12m 05s, 2h 03m, 3d 04h. */
-static const char *duration_of(const json_t *row, const char *key, char text[DURATION_SIZE])
-{
-	const json_t *value = json_object_get(row, key);
-	double number = json_number_value(value);
-	unsigned long s;
-
-	if (!json_is_number(value) || number < 0 || number > 1e12)
-		return "-";
-
-	s = (unsigned long)number;
-	if (s < 60)
-		snprintf(text, DURATION_SIZE, "%lus", s);
-	else if (s < 3600)
-		snprintf(text, DURATION_SIZE, "%lum %02lus", s / 60, s % 60);
-	else if (s < 86400)
-		snprintf(text, DURATION_SIZE, "%luh %02lum", s / 3600, s / 60 % 60);
-	else
-		snprintf(text, DURATION_SIZE, "%lud %02luh", s / 86400, s / 3600 % 24);
-	return text;
-}
+#include "daemon/ctl_value.h"
 
 static int print_and_drop(struct ctl_table *t, FILE *out)
 {
@@ -77,19 +21,19 @@ static int show_workers(const json_t *workers, FILE *out)
 		{"WORKER", true}, {"SLOT", true}, {"PID", true},
 		{"STATE", false}, {"AGE", true},  {"RESTARTS", true},
 	};
-	char duration[DURATION_SIZE];
+	char duration[CTL_DURATION_SIZE];
 	struct ctl_table t;
 	const json_t *row;
 	size_t i;
 
 	ctl_table_init(&t, columns, ARRAY_LEN(columns));
 	json_array_foreach (workers, i, row) {
-		add_number(&t, row, "worker");
-		add_number(&t, row, "slot");
-		add_number(&t, row, "pid");
-		add_text(&t, row, "state");
-		ctl_table_add(&t, "%s", duration_of(row, "age_s", duration));
-		add_number(&t, row, "restarts");
+		ctl_add_number(&t, row, "worker");
+		ctl_add_number(&t, row, "slot");
+		ctl_add_number(&t, row, "pid");
+		ctl_add_text(&t, row, "state");
+		ctl_table_add(&t, "%s", ctl_duration_of(row, "age_s", duration));
+		ctl_add_number(&t, row, "restarts");
 	}
 	return print_and_drop(&t, out);
 }
@@ -106,13 +50,13 @@ static int show_listeners(const json_t *listeners, FILE *out)
 
 	ctl_table_init(&t, columns, ARRAY_LEN(columns));
 	json_array_foreach (listeners, i, row) {
-		add_text(&t, row, "name");
-		add_text(&t, row, "address");
-		add_text(&t, row, "kind");
-		add_yes_no(&t, row, "exclusive");
-		add_text(&t, row, "distribute");
-		add_number(&t, row, "owner");
-		add_text(&t, row, "handler");
+		ctl_add_text(&t, row, "name");
+		ctl_add_text(&t, row, "address");
+		ctl_add_text(&t, row, "kind");
+		ctl_add_yes_no(&t, row, "exclusive");
+		ctl_add_text(&t, row, "distribute");
+		ctl_add_number(&t, row, "owner");
+		ctl_add_text(&t, row, "handler");
 	}
 	return print_and_drop(&t, out);
 }
@@ -123,15 +67,15 @@ static int show_supervisor(const json_t *supervisor, FILE *out)
 		{"USHERD", false}, {"PID", true},     {"STATE", false},
 		{"UPTIME", true},  {"CONFIG", false},
 	};
-	char duration[DURATION_SIZE];
+	char duration[CTL_DURATION_SIZE];
 	struct ctl_table t;
 
 	ctl_table_init(&t, columns, ARRAY_LEN(columns));
-	add_text(&t, supervisor, "version");
-	add_number(&t, supervisor, "pid");
-	add_text(&t, supervisor, "state");
-	ctl_table_add(&t, "%s", duration_of(supervisor, "uptime_s", duration));
-	add_text(&t, supervisor, "config");
+	ctl_add_text(&t, supervisor, "version");
+	ctl_add_number(&t, supervisor, "pid");
+	ctl_add_text(&t, supervisor, "state");
+	ctl_table_add(&t, "%s", ctl_duration_of(supervisor, "uptime_s", duration));
+	ctl_add_text(&t, supervisor, "config");
 	return print_and_drop(&t, out);
 }
 
@@ -160,11 +104,11 @@ static int show_sums(const json_t *answer, FILE *out)
 
 	ctl_table_init(&t, columns, ARRAY_LEN(columns));
 	json_array_foreach (json_object_get(answer, "listeners"), i, row) {
-		add_text(&t, row, "name");
-		add_number(&t, row, "connections");
+		ctl_add_text(&t, row, "name");
+		ctl_add_number(&t, row, "connections");
 	}
 	ctl_table_add(&t, "(all)");
-	add_number(&t, answer, "connections");
+	ctl_add_number(&t, answer, "connections");
 	return print_and_drop(&t, out);
 }
 
@@ -181,7 +125,7 @@ static void add_shares(struct ctl_table *t, const json_t *listeners)
 		return;
 	}
 	json_array_foreach (listeners, i, row) {
-		fprintf(text, "%s%s %" JSON_INTEGER_FORMAT, i ? ", " : "", text_of(row, "name"),
+		fprintf(text, "%s%s %" JSON_INTEGER_FORMAT, i ? ", " : "", ctl_text_of(row, "name"),
 			json_integer_value(json_object_get(row, "connections")));
 	}
 	if (fclose(text) == EOF)
@@ -206,11 +150,11 @@ static int show_rows(const json_t *workers, FILE *out)
 		bool old = json_is_true(json_object_get(row, "stale"));
 
 		stale += old;
-		add_number(&t, row, "worker");
-		add_number(&t, row, "slot");
-		add_number(&t, row, "pid");
-		ctl_table_add(&t, "%s%s", text_of(row, "state"), old ? " *" : "");
-		add_number(&t, row, "connections");
+		ctl_add_number(&t, row, "worker");
+		ctl_add_number(&t, row, "slot");
+		ctl_add_number(&t, row, "pid");
+		ctl_table_add(&t, "%s%s", ctl_text_of(row, "state"), old ? " *" : "");
+		ctl_add_number(&t, row, "connections");
 		add_shares(&t, json_object_get(row, "listeners"));
 	}
 	r = print_and_drop(&t, out);

@@ -18,6 +18,14 @@ void ctl_table_init(struct ctl_table *t, const struct ctl_column *columns, size_
 {
 	assert(column_count > 0 && column_count <= CTL_TABLE_COLUMNS);
 	*t = (struct ctl_table){.columns = columns, .column_count = column_count};
+	for (size_t i = 0; i < column_count; i++)
+		t->widths[i] = width_of(columns[i].head);
+}
+
+void ctl_table_widen(struct ctl_table *t, size_t column, size_t width)
+{
+	if (width > t->widths[column])
+		t->widths[column] = width;
 }
 
 static void make_printable(char *text)
@@ -51,26 +59,18 @@ void ctl_table_add(struct ctl_table *t, const char *format, ...)
 	t->cells[t->cell_count++] = cell;
 }
 
-static void measure(const struct ctl_table *t, size_t widths[CTL_TABLE_COLUMNS])
+static void measure(struct ctl_table *t)
 {
-	for (size_t i = 0; i < t->column_count; i++)
-		widths[i] = width_of(t->columns[i].head);
-
 	for (size_t first = 0; first < t->cell_count; first += t->column_count) {
-		for (size_t i = 0; i < t->column_count && first + i < t->cell_count; i++) {
-			size_t width = width_of(t->cells[first + i]);
-
-			if (width > widths[i])
-				widths[i] = width;
-		}
+		for (size_t i = 0; i < t->column_count && first + i < t->cell_count; i++)
+			ctl_table_widen(t, i, width_of(t->cells[first + i]));
 	}
 }
 
 /* The last column gets no blanks behind it. */
-static void print_cell(const struct ctl_table *t, size_t column, const char *cell, size_t width,
-		       FILE *out)
+static void print_cell(const struct ctl_table *t, size_t column, const char *cell, FILE *out)
 {
-	int blanks = (int)(width - width_of(cell));
+	int blanks = (int)(t->widths[column] - width_of(cell));
 	bool last = column + 1 == t->column_count;
 
 	if (t->columns[column].right)
@@ -81,27 +81,31 @@ static void print_cell(const struct ctl_table *t, size_t column, const char *cel
 		fprintf(out, "%s%*s", cell, blanks + 2, "");
 }
 
-int ctl_table_print(const struct ctl_table *t, FILE *out)
+int ctl_table_print(struct ctl_table *t, FILE *out)
 {
-	size_t widths[CTL_TABLE_COLUMNS];
-
 	if (t->failed)
 		return -ENOMEM;
 
-	measure(t, widths);
-	for (size_t i = 0; i < t->column_count; i++)
-		print_cell(t, i, t->columns[i].head, widths[i], out);
+	measure(t);
+	for (size_t i = 0; !t->headed && i < t->column_count; i++)
+		print_cell(t, i, t->columns[i].head, out);
+	t->headed = true;
 	for (size_t first = 0; first + t->column_count <= t->cell_count; first += t->column_count)
 		for (size_t i = 0; i < t->column_count; i++)
-			print_cell(t, i, t->cells[first + i], widths[i], out);
+			print_cell(t, i, t->cells[first + i], out);
 	return ferror(out) ? -EIO : 0;
 }
 
-void ctl_table_done(struct ctl_table *t)
+void ctl_table_clear(struct ctl_table *t)
 {
 	for (size_t i = 0; i < t->cell_count; i++)
 		free(t->cells[i]);
 	free(t->cells);
 	t->cells = NULL;
 	t->cell_count = 0;
+}
+
+void ctl_table_done(struct ctl_table *t)
+{
+	ctl_table_clear(t);
 }

@@ -24,17 +24,25 @@ struct ctl_table {
 	size_t column_count;
 	char **cells;
 	size_t cell_count;
+	size_t widths[CTL_TABLE_COLUMNS]; /* grows with what was printed */
+	bool headed;
 	bool failed;
 };
 
 /* column_count is at most CTL_TABLE_COLUMNS. */
 void ctl_table_init(struct ctl_table *t, const struct ctl_column *columns, size_t column_count);
 
+/* A column is at least so wide, whatever is in it. */
+void ctl_table_widen(struct ctl_table *t, size_t column, size_t width);
+
 /* Bytes that could steer a terminal become question marks. */
 void ctl_table_add(struct ctl_table *t, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Writes the heads and the whole rows. Returns 0 or -errno. */
-int ctl_table_print(const struct ctl_table *t, FILE *out);
+/* Writes the heads, if that was not done before, and the whole rows. Returns 0 or -errno. */
+int ctl_table_print(struct ctl_table *t, FILE *out);
+
+/* Forgets the rows, for others that are to stand below them. */
+void ctl_table_clear(struct ctl_table *t);
 
 void ctl_table_done(struct ctl_table *t);
 

@@ -17,18 +17,20 @@ const struct ctl_verb ctl_verbs[] = {
 	},
 	{
 		.name = "connections",
-		.operand = "LISTENER",
-		.field = "listener",
+		.operands = {{"LISTENER", "listener", CTL_TEXT, false}},
+		.lists = true,
 		.summary = "count the connections, of LISTENER or of all",
-		.details = "Asks every worker, and shows the sum by listener and a row per worker.",
+		.details =
+			"Asks every worker, and shows the sum by listener and a row per worker.\n"
+			"With --list it names each connection instead: listener, worker, peer, "
+			"age\n"
+			"and the bytes read from it and written to it; with --worker N those of\n"
+			"worker N alone.",
 		.show = ctl_show_connections,
 	},
 	{
 		.name = "scale",
-		.operand = "N",
-		.needs_operand = true,
-		.field = "workers",
-		.is_number = true,
+		.operands = {{"N", "workers", CTL_COUNT, true}},
 		.summary = "have N workers from now on",
 		.details =
 			"Starts workers, or lets the last ones drain and end, until there are N.\n"
@@ -61,17 +63,11 @@ const struct ctl_verb *ctl_verb_find(const char *name, const char **ret_meant)
 	return NULL;
 }
 
-static int operand_value(const struct ctl_verb *verb, const char *operand, json_t **ret)
+static int number_value(const char *text, uint64_t most, json_t **ret)
 {
 	uint64_t number;
-	int r;
+	int r = number_parse(text, most, &number);
 
-	if (!verb->is_number) {
-		*ret = json_string(operand);
-		return *ret ? 0 : -EINVAL; /* most likely it is no UTF-8 */
-	}
-
-	r = number_parse(operand, CONFIG_WORKERS_MAX, &number);
 	if (r == 0 && number == 0)
 		r = -ERANGE;
 	if (r < 0)
@@ -80,19 +76,64 @@ static int operand_value(const struct ctl_verb *verb, const char *operand, json_
 	return *ret ? 0 : -ENOMEM;
 }
 
-int ctl_verb_request(const struct ctl_verb *verb, const char *operand, json_t **ret)
+/* Whether text is one of the words of a name like "up|down". */
+static bool is_choice(const char *name, const char *text)
 {
-	json_t *request, *value = NULL;
-	int r = operand ? operand_value(verb, operand, &value) : 0;
+	size_t length = strlen(text);
 
-	if (r < 0)
-		return r;
+	for (const char *word = name; word; word = strchr(word, '|')) {
+		word += *word == '|';
+		if (strcspn(word, "|") == length && strncmp(word, text, length) == 0)
+			return true;
+	}
+	return false;
+}
 
-	/* "o*" leaves a field out whose value is NULL, and takes over the reference. */
-	request = json_pack("{s:i, s:s, s:o*}", "version", CONTROL_VERSION, "command", verb->name,
-			    verb->field ? verb->field : "", value);
+static int operand_value(const struct ctl_operand *operand, const char *text, json_t **ret)
+{
+	if (operand->kind == CTL_COUNT)
+		return number_value(text, CONFIG_WORKERS_MAX, ret);
+	if (operand->kind == CTL_ID)
+		return number_value(text, UINT32_MAX, ret);
+	if (operand->kind == CTL_CHOICE && !is_choice(operand->name, text))
+		return -EINVAL;
+	*ret = json_string(text);
+	return *ret ? 0 : -EINVAL; /* most likely it is no UTF-8 */
+}
+
+static int add_operands(json_t *request, const struct ctl_verb *verb, const char *const *operands,
+			size_t *ret_which)
+{
+	for (size_t i = 0; i < CTL_OPERANDS_MAX; i++) {
+		json_t *value;
+		int r;
+
+		if (!operands[i])
+			continue;
+		*ret_which = i;
+		r = operand_value(&verb->operands[i], operands[i], &value);
+		if (r < 0)
+			return r;
+		if (json_object_set_new(request, verb->operands[i].field, value) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int ctl_verb_request(const struct ctl_verb *verb, const char *const *operands, json_t **ret,
+		     size_t *ret_which)
+{
+	json_t *request = json_pack("{s:i, s:s}", "version", CONTROL_VERSION, "command",
+				    verb->name);
+	int r;
+
 	if (!request)
 		return -ENOMEM;
+	r = add_operands(request, verb, operands, ret_which);
+	if (r < 0) {
+		json_decref(request);
+		return r;
+	}
 	*ret = request;
 	return 0;
 }

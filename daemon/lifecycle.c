@@ -257,8 +257,10 @@ void lifecycle_handle(struct supervisor *s, struct child *c, enum lifecycle_even
 
 	if (c->state != CHILD_READY && c->state != CHILD_DRAINING)
 		assign_release(s, c);
-	if (c->process.pid == 0 || c->state == CHILD_STOPPING)
+	if (c->process.pid == 0 || c->state == CHILD_STOPPING) {
 		count_forget(&s->counter, c);
+		list_forget(&s->lister, c);
+	}
 	if (c->state == CHILD_DEAD) {
 		dispatch_remove_taker(&s->dispatcher, &c->taker);
 		TAILQ_REMOVE(&s->children, c, link);
@@ -307,6 +309,14 @@ static void on_counted(struct supervisor *s, struct child *c, struct ipc_message
 	lifecycle_handle(s, c, EVENT_BROKE);
 }
 
+static void on_listed(struct supervisor *s, struct child *c, struct ipc_message *message)
+{
+	if (list_answer(&s->lister, c, message) == 0)
+		return;
+	log_error("%s listed connections that cannot be; killing it", child_name(c));
+	lifecycle_handle(s, c, EVENT_BROKE);
+}
+
 /* Of PROGRESS and REFUSED. */
 static void check_answer(struct supervisor *s, struct child *c, int error)
 {
@@ -332,6 +342,7 @@ typedef void message_fn(struct supervisor *s, struct child *c, struct ipc_messag
 static message_fn *const message_handlers[IPC_TYPE_END] = {
 	[IPC_HELLO] = on_hello,       [IPC_READY] = on_ready,       [IPC_COUNTED] = on_counted,
 	[IPC_DRAINING] = on_draining, [IPC_PROGRESS] = on_progress, [IPC_REFUSED] = on_refused,
+	[IPC_LISTED] = on_listed,
 };
 
 static void on_message(struct child *c, struct ipc_message *message, void *ctx)

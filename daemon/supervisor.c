@@ -301,6 +301,7 @@ int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct con
 	TAILQ_INIT(&s->children);
 	dispatch_init(&s->dispatcher, loop, &dispatch_ops, NULL);
 	counter_init(&s->counter, loop, &s->children, config->n_listeners);
+	lister_init(&s->lister, loop, config->n_listeners);
 	ev_timer_init(&s->retry, on_retry, 0, NOTIFY_RETRY_S);
 	ev_timer_init(&s->watchdog, on_watchdog, interval, interval);
 
@@ -329,6 +330,7 @@ void supervisor_done(struct supervisor *s)
 	ev_timer_stop(s->loop, &s->watchdog);
 	ev_timer_stop(s->loop, &s->retry);
 	counter_done(&s->counter);
+	lister_done(&s->lister);
 	nudge_stop(&s->nudge);
 	dispatch_done(&s->dispatcher);
 	while ((c = TAILQ_FIRST(&s->children))) {

@@ -14,6 +14,7 @@
 #include "daemon/child.h"
 #include "daemon/config.h"
 #include "daemon/count.h"
+#include "daemon/list.h"
 #include "daemon/listener.h"
 #include "daemon/nudge.h"
 
@@ -39,6 +40,7 @@ struct supervisor {
 	unsigned int last_worker;
 
 	struct counter counter;
+	struct lister lister;
 	struct nudge nudge;
 	struct dispatcher dispatcher;
 	ev_timer watchdog;

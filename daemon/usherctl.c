@@ -8,6 +8,7 @@
 #include "daemon/control_request.h"
 #include "daemon/ctl_answer.h"
 #include "daemon/ctl_call.h"
+#include "daemon/ctl_list.h"
 #include "daemon/ctl_options.h"
 #include "daemon/ctl_socket.h"
 
@@ -59,58 +60,89 @@ static void print_message(const char *message)
 	fputc('\n', stderr);
 }
 
-static int show(const struct ctl_options *options, const char *line,
-		const struct ctl_answer *answer)
+/* A full disk or a closed pipe must not look like success. */
+static int end_of_output(int code)
 {
-	int r = 0;
-
-	if (options->json)
-		r = puts(line) == EOF ? -EIO : 0;
-	else if (answer->exit_code == 0)
-		r = options->verb->show(answer->whole, stdout);
-	if (answer->exit_code != 0)
-		print_message(answer->message);
-
-	/* A full disk or a closed pipe must not look like success. */
-	if (r < 0 || fflush(stdout) == EOF) {
+	if (fflush(stdout) == EOF || ferror(stdout)) {
 		fprintf(stderr, "usherctl: cannot write the answer\n");
 		return EX_IOERR;
 	}
-	return answer->exit_code;
+	return code;
 }
 
-static int ask_at(const struct ctl_options *options, const char *path, const json_t *request)
+/* Whom to ask, and how. */
+struct question {
+	const struct ctl_options *options;
+	const char *path;
+};
+
+/* A ctl_ask_fn that also gives the line of the answer, for free(), unless it is refused. */
+static int ask_line(const struct question *q, const json_t *request, struct ctl_answer *ret,
+		    char **ret_line)
 {
 	AUTO_FREE char *line = NULL;
-	struct ctl_answer answer = {0};
-	int r;
+	int code, r;
 
-	r = ctl_call(path, request, options->timeout_ms, &line);
+	r = ctl_call(q->path, request, q->options->timeout_ms, &line);
 	if (r == 0)
-		r = ctl_answer_parse(line, &answer);
+		r = ctl_answer_parse(line, ret);
 	if (r < 0)
-		return unreachable(path, options->timeout_ms, -r);
+		return unreachable(q->path, q->options->timeout_ms, -r);
+	if (ret->exit_code == 0) {
+		*ret_line = line;
+		line = NULL;
+		return EX_OK;
+	}
+	if (q->options->json)
+		puts(line);
+	print_message(ret->message);
+	code = ret->exit_code;
+	ctl_answer_done(ret);
+	return code;
+}
 
-	r = show(options, line, &answer);
+static int ask_one(const json_t *request, struct ctl_answer *ret, void *ctx)
+{
+	AUTO_FREE char *line = NULL;
+
+	return ask_line(ctx, request, ret, &line);
+}
+
+static int ask_and_show(const struct question *q)
+{
+	AUTO_FREE char *line = NULL;
+	struct ctl_answer answer;
+	json_t *request;
+	size_t which;
+	int code;
+
+	if (ctl_verb_request(q->options->verb, q->options->operands, &request, &which) < 0) {
+		fputs("usherctl: out of memory\n", stderr);
+		return EX_OSERR;
+	}
+	code = ask_line(q, request, &answer, &line);
+	json_decref(request);
+	if (code != EX_OK)
+		return code;
+	if (q->options->json)
+		puts(line);
+	else if (q->options->verb->show(answer.whole, stdout) < 0)
+		code = EX_IOERR;
 	ctl_answer_done(&answer);
-	return r;
+	return code;
 }
 
 static int ask(const struct ctl_options *options)
 {
 	AUTO_FREE char *path = NULL;
-	json_t *request;
-	int code;
+	struct question q = {.options = options};
+	int code = ctl_socket_find(options, &path);
 
-	if (ctl_verb_request(options->verb, options->operand, &request) < 0) {
-		fputs("usherctl: out of memory\n", stderr);
-		return EX_OSERR;
-	}
-	code = ctl_socket_find(options, &path);
-	if (code == 0)
-		code = ask_at(options, path, request);
-	json_decref(request);
-	return code;
+	if (code != EX_OK)
+		return code;
+	q.path = path;
+	code = options->list ? ctl_list(options, ask_one, &q, stdout) : ask_and_show(&q);
+	return end_of_output(code);
 }
 
 static void print_build(void)

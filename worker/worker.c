@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/macros.h"
 #include "common/net/server.h"
+#include "worker/listing.h"
 #include "worker/service.h"
 
 /* Rows in one COUNTED message; more listeners make more messages. */
@@ -182,6 +183,15 @@ static void on_count(struct worker *w, struct ipc_message *message)
 	send_or_fail(w, IPC_COUNTED, &answer, rows, n_rows);
 }
 
+static void on_list(struct worker *w, struct ipc_message *message)
+{
+	struct ipc_listed_row rows[IPC_LISTED_MAX];
+	struct ipc_listed answer;
+	size_t n_rows = listing_fill(&w->services, message->body, &answer, rows);
+
+	send_or_fail(w, IPC_LISTED, &answer, rows, n_rows);
+}
+
 /* --- connections that come accepted ---------------------------------------------------------- */
 
 /* Why none of a listener's can be taken; 0: they can. */
@@ -319,6 +329,7 @@ static message_fn *const message_handlers[IPC_TYPE_END] = {
 	[IPC_NUDGE] = on_nudge,     [IPC_WELCOME] = on_welcome, [IPC_SERVE] = on_serve,
 	[IPC_RELEASE] = on_release, [IPC_START] = on_start,     [IPC_COUNT] = on_count,
 	[IPC_DRAIN] = on_drain,     [IPC_ADOPT] = on_adopt,     [IPC_HANDOFF] = on_handoff,
+	[IPC_LIST] = on_list,
 };
 
 static void on_message(struct channel *channel, struct ipc_message *message, void *ctx)

@@ -208,6 +208,38 @@ struct ipc_sockets_closed {
 	uint32_t request;
 };
 
+/* Every listener, in place of its number. */
+#define IPC_LISTENERS_ALL UINT32_MAX
+
+/* A LISTED message has no more rows. */
+#define IPC_LISTED_MAX 512
+
+/* Asks for the newest connections, of one listener or of all, that are older than one that was
+ * listed: so whatever stays is told once, however many questions it takes. */
+struct ipc_list {
+	uint32_t request;
+	uint32_t listener;
+	uint32_t before_us[2]; /* lower half, upper one; both 0: from the newest on */
+};
+
+struct ipc_listed {
+	uint32_t request;
+	uint32_t more; /* 1: there are older ones than the last of these */
+};
+
+/* The rows come from the newest to the oldest. */
+struct ipc_listed_row {
+	uint32_t listener;
+	uint32_t accepted_us[2]; /* CLOCK_MONOTONIC; no other connection of the worker has the same
+				  */
+	uint32_t bytes_read[2];
+	uint32_t bytes_written[2];
+	uint32_t family;     /* AF_INET, AF_INET6 or AF_UNIX */
+	uint32_t port;       /* of AF_UNIX: the client's process */
+	uint32_t scope;      /* of AF_UNIX: its user */
+	uint32_t address[4]; /* in network order, AF_INET has the first */
+};
+
 /* In place of a number of descriptors: one for each element of the tail. Such a message arrives
  * even when the receiver could not take its descriptors. */
 #define IPC_FDS_EACH ((size_t)-2)
@@ -241,7 +273,9 @@ struct ipc_sockets_closed {
 	X(SOCKETS_COUNTED, 35, EITHER, ipc_sockets_counted, ipc_none, 0) \
 	X(SOCKETS_CLOSE,   36, EITHER, ipc_sockets,         ipc_none, 0) \
 	X(SOCKETS_CLOSED,  37, EITHER, ipc_sockets_closed,  ipc_none, 0) \
-	X(FAILED,   40,   WORKER,     ipc_failed,   ipc_none,        0)
+	X(FAILED,   40,   WORKER,     ipc_failed,   ipc_none,        0) \
+	X(LIST,     45,   SUPERVISOR, ipc_list,     ipc_none,        0) \
+	X(LISTED,   46,   WORKER,     ipc_listed,   ipc_listed_row,  0)
 /* clang-format on */
 
 /* One byte of a tail that is text; it need not end with a NUL. */

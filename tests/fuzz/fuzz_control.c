@@ -26,14 +26,18 @@ static void check_accepted(const json_t *request)
 {
 	const char *command = json_string_value(json_object_get(request, "command"));
 	const json_t *listener = json_object_get(request, "listener");
+	const json_t *worker = json_object_get(request, "worker");
+	const json_t *before = json_object_get(request, "before");
 	const json_t *workers = json_object_get(request, "workers");
 	const char *meant;
 
 	REQUIRE(json_integer_value(json_object_get(request, "version")) == CONTROL_VERSION);
-	REQUIRE(command && ctl_verb_find(command, &meant));
+	REQUIRE(command && (ctl_verb_find(command, &meant) || strcmp(command, "list") == 0));
 	REQUIRE(!listener || json_string_length(listener) > 0);
 	REQUIRE(!workers || json_integer_value(workers) > 0);
 	REQUIRE(!workers || json_integer_value(workers) <= CONFIG_WORKERS_MAX);
+	REQUIRE(!worker || json_integer_value(worker) > 0);
+	REQUIRE(!before || json_integer_value(before) > 0);
 	REQUIRE(workers || strcmp(command, "scale") != 0);
 }
 

@@ -155,6 +155,17 @@ static void unasked_count(void)
 	send_bytes(packet, encode(IPC_COUNTED, &counted, &row, 1));
 }
 
+/* Connections of a listener that there is not, though nobody asked. */
+static void unasked_list(void)
+{
+	const struct ipc_listed_row row = {.listener = 4000000000u, .accepted_us = {1, 0}};
+	const struct ipc_listed listed = {.request = 4000000000u};
+
+	say_hello(IPC_VERSION);
+	await_welcome();
+	send_bytes(packet, encode(IPC_LISTED, &listed, &row, 1));
+}
+
 /* Correct in every message, and never done: answers to a question of long ago. */
 static void flood(void)
 {
@@ -229,6 +240,7 @@ static const struct {
 	{"hello-twice", hello_twice},
 	{"stray-descriptor", stray_descriptor},
 	{"unasked-count", unasked_count},
+	{"unasked-list", unasked_list},
 	{"flood", flood},
 	{"unsent-progress", unsent_progress},
 	{"unsent-refusal", unsent_refusal},

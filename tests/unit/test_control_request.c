@@ -44,6 +44,9 @@ static void every_command_is_understood(void **state)
 	accepts("{\"version\":1,\"command\":\"status\"}");
 	accepts("{\"version\":1,\"command\":\"connections\"}");
 	accepts("{\"version\":1,\"command\":\"connections\",\"listener\":\"echo\"}");
+	accepts("{\"version\":1,\"command\":\"list\"}");
+	accepts("{\"version\":1,\"command\":\"list\",\"worker\":4294967295,"
+		"\"listener\":\"echo\",\"before\":9223372036854775807}");
 	accepts("{\"version\":1,\"command\":\"scale\",\"workers\":4}");
 	accepts(" { \"command\" : \"stop\" , \"version\" : 1 } ");
 }
@@ -83,6 +86,8 @@ static void unknown_fields_are_refused(void **state)
 		"\"status\" takes no field \"listener\"");
 	refuses("{\"version\":1,\"command\":\"scale\",\"worker\":3}",
 		"\"scale\" takes no field \"worker\"");
+	refuses("{\"version\":1,\"command\":\"list\",\"workers\":3}",
+		"\"list\" takes no field \"workers\"");
 }
 
 static void fields_have_their_type_and_range(void **state)
@@ -96,6 +101,11 @@ static void fields_have_their_type_and_range(void **state)
 	refuses("{\"version\":1,\"command\":\"scale\",\"workers\":\"4\"}", "from 1 to");
 	refuses("{\"version\":1,\"command\":\"scale\",\"workers\":99999999999999999999}",
 		"not JSON");
+	refuses("{\"version\":1,\"command\":\"list\",\"worker\":0}", "\"worker\" must be");
+	refuses("{\"version\":1,\"command\":\"list\",\"worker\":4294967296}",
+		"from 1 to 4294967295");
+	refuses("{\"version\":1,\"command\":\"list\",\"worker\":1,\"before\":-5}",
+		"\"before\" must be");
 	refuses("{\"version\":1,\"command\":\"connections\",\"listener\":\"\"}", "1 to 255");
 	refuses("{\"version\":1,\"command\":\"connections\",\"listener\":null}", "1 to 255");
 

@@ -52,7 +52,7 @@ static void a_verb_alone_asks_with_the_defaults(void **state)
 
 	assert_int_equal(options.wish, CTL_ASK);
 	assert_string_equal(options.verb->name, "status");
-	assert_null(options.operand);
+	assert_null(options.operands[0]);
 	assert_null(options.socket);
 	assert_null(options.config);
 	assert_false(options.json);
@@ -64,13 +64,13 @@ static void options_may_stand_before_and_behind_the_verb(void **state)
 	struct ctl_options options = accepts("-s /a --json connections --timeout 3 echo");
 
 	assert_string_equal(options.verb->name, "connections");
-	assert_string_equal(options.operand, "echo");
+	assert_string_equal(options.operands[0], "echo");
 	assert_string_equal(options.socket, "/a");
 	assert_true(options.json);
 	assert_int_equal(options.timeout_ms, 3000);
 
 	options = accepts("connections echo --config=/b.yaml");
-	assert_string_equal(options.operand, "echo");
+	assert_string_equal(options.operands[0], "echo");
 	assert_string_equal(options.config, "/b.yaml");
 }
 
@@ -115,7 +115,7 @@ static void timeouts_have_a_range(void **state)
 
 static void operands_fit_the_verb(void **state)
 {
-	assert_string_equal(accepts("scale 1024").operand, "1024");
+	assert_string_equal(accepts("scale 1024").operands[0], "1024");
 	refuses("scale", "scale needs N");
 	refuses("scale 0", "scale takes a number from 1 to 1024, not \"0\"");
 	refuses("scale 1025", "scale takes a number from 1 to 1024, not \"1025\"");
@@ -125,13 +125,31 @@ static void operands_fit_the_verb(void **state)
 	refuses("connections \xff", "connections takes UTF-8 text");
 }
 
+static void connections_may_be_listed(void **state)
+{
+	struct ctl_options options = accepts("connections --list echo --worker 7");
+
+	assert_true(options.list);
+	assert_int_equal(options.worker, 7);
+	assert_string_equal(options.operands[0], "echo");
+	assert_false(accepts("connections").list);
+	refuses("status --list", "--list goes with connections");
+	refuses("connections --worker 7", "--worker goes with --list");
+	refuses("connections --list --worker 0",
+		"--worker takes the number of a worker, not \"0\"");
+	refuses("connections --list --worker four",
+		"--worker takes the number of a worker, not \"four\"");
+}
+
 static void expect_request(const char *line, const char *expected)
 {
 	struct ctl_options options = accepts(line);
 	json_t *request = NULL;
 	AUTO_FREE char *text = NULL;
 
-	assert_int_equal(ctl_verb_request(options.verb, options.operand, &request), 0);
+	size_t which;
+
+	assert_int_equal(ctl_verb_request(options.verb, options.operands, &request, &which), 0);
 	text = json_dumps(request, JSON_COMPACT);
 	json_decref(request);
 	assert_string_equal(text, expected);
@@ -175,6 +193,7 @@ int main(void)
 		cmocka_unit_test(unknown_options_and_missing_values_are_refused),
 		cmocka_unit_test(timeouts_have_a_range),
 		cmocka_unit_test(operands_fit_the_verb),
+		cmocka_unit_test(connections_may_be_listed),
 		cmocka_unit_test(verbs_become_requests),
 		cmocka_unit_test(help_names_every_verb),
 	};

@@ -1,0 +1,127 @@
+#include "daemon/command_list.h"
+
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+
+#include "common/ipc/wide.h"
+#include "common/macros.h"
+
+#define PEER_SIZE 80
+
+struct list_call {
+	struct control_call *call;
+	const struct supervisor *supervisor;
+	unsigned int worker;
+	unsigned int slot;
+	pid_t pid;
+};
+
+/* --- rows ----------------------------------------------------------------------------------- */
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void format_peer(const struct ipc_listed_row *row, char text[PEER_SIZE])
+{
+	struct addr peer = {0};
+
+	if (row->family == AF_UNIX) {
+		snprintf(text, PEER_SIZE, "pid %u, uid %u", row->port, row->scope);
+		return;
+	}
+	addr_any((int)row->family, (uint16_t)row->port, &peer);
+	if (row->family == AF_INET) {
+		memcpy(&peer.in.sin_addr, row->address, sizeof(peer.in.sin_addr));
+	} else {
+		memcpy(&peer.in6.sin6_addr, row->address, sizeof(peer.in6.sin6_addr));
+		peer.in6.sin6_scope_id = row->scope;
+	}
+	addr_format(&peer, text, PEER_SIZE);
+}
+
+static json_t *connection_json(const struct list_call *lc, const struct ipc_listed_row *row)
+{
+	json_int_t id = (json_int_t)wide_get(row->accepted_us);
+	json_int_t age_us = (json_int_t)now_us() - id;
+	char peer[PEER_SIZE];
+
+	format_peer(row, peer);
+	return json_pack("{s:s, s:i, s:i, s:i, s:I, s:s, s:f, s:I, s:I}", "listener",
+			 lc->supervisor->listeners[row->listener].config->name, "worker",
+			 lc->worker, "slot", lc->slot, "pid", (int)lc->pid, "id", id, "peer", peer,
+			 "age_s", age_us > 0 ? (double)age_us / 1e6 : 0.0, "bytes_read",
+			 (json_int_t)wide_get(row->bytes_read), "bytes_written",
+			 (json_int_t)wide_get(row->bytes_written));
+}
+
+/* --- pages ---------------------------------------------------------------------------------- */
+
+static json_t *page_json(const struct list_call *lc, const struct list_page *page)
+{
+	json_t *connections = json_array();
+	json_t *next = page->next_us ? json_integer((json_int_t)page->next_us) : json_null();
+
+	for (size_t i = 0; i < page->n_rows; i++)
+		json_array_append_new(connections, connection_json(lc, &page->rows[i]));
+	return json_pack("{s:i, s:b, s:o, s:o}", "worker", lc->worker, "stale",
+			 page->end == LIST_LATE, "next", next, "connections", connections);
+}
+
+static void on_page(const struct list_page *page, void *ctx)
+{
+	AUTO_FREE struct list_call *lc = ctx;
+
+	control_answer(lc->call, page_json(lc, page));
+}
+
+static struct child *find_worker(const struct supervisor *s, unsigned int id)
+{
+	struct child *c;
+
+	TAILQ_FOREACH (c, &s->children, link)
+		if (c->id == id && c->process.pid > 0)
+			return c;
+	return NULL;
+}
+
+/* What cannot be asked has a page of its own: one that has ended, or whose channel is full. */
+static int ask(struct list_call *lc, struct supervisor *s, uint32_t listener, uint64_t before_us)
+{
+	struct child *c = find_worker(s, lc->worker);
+	int error = -EPIPE;
+
+	if (c) {
+		lc->slot = c->slot;
+		lc->pid = c->process.pid;
+		error = list_start(&s->lister, c, listener, before_us, on_page, lc);
+	}
+	if (error == -EPIPE)
+		on_page(&(struct list_page){.end = LIST_GONE}, lc);
+	else if (error == -ENOBUFS)
+		on_page(&(struct list_page){.end = LIST_LATE}, lc);
+	return error == -EPIPE || error == -ENOBUFS ? 0 : error;
+}
+
+void command_list(struct control_call *call, const json_t *request, uint32_t listener,
+		  struct supervisor *s)
+{
+	json_int_t worker = json_integer_value(json_object_get(request, "worker"));
+	json_int_t before_us = json_integer_value(json_object_get(request, "before"));
+	struct list_call *lc = malloc(sizeof(*lc));
+	int error = -ENOMEM;
+
+	if (lc) {
+		*lc = (struct list_call){call, s, .worker = (unsigned int)worker};
+		error = ask(lc, s, listener, (uint64_t)before_us);
+	}
+	if (error < 0) {
+		free(lc);
+		control_refuse(call, EX_OSERR, "%s", strerror(-error));
+	}
+}

@@ -1,0 +1,183 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include <cmocka.h>
+
+#include "common/macros.h"
+#include "daemon/ctl_list.h"
+
+/* A usherd that gives these answers, one after the other. */
+struct script {
+	const char *const *answers; /* NULL at the end: then it refuses */
+	char asked[2048];
+};
+
+static int say(const json_t *request, struct ctl_answer *ret, void *ctx)
+{
+	struct script *script = ctx;
+	AUTO_FREE char *text = json_dumps(request, JSON_COMPACT | JSON_SORT_KEYS);
+
+	strncat(script->asked, text, sizeof(script->asked) - strlen(script->asked) - 2);
+	strcat(script->asked, "\n");
+	if (!*script->answers)
+		return EX_UNAVAILABLE;
+	*ret = (struct ctl_answer){.whole = json_loads(*script->answers++, 0, NULL)};
+	assert_non_null(ret->whole);
+	return EX_OK;
+}
+
+static int list(const struct ctl_options *wanted, const char *const *answers, char *asked,
+		char text[4096])
+{
+	struct ctl_options options = *wanted;
+	struct script script = {.answers = answers};
+	const char *meant;
+	FILE *out = fmemopen(text, 4096, "w");
+
+	options.verb = ctl_verb_find("connections", &meant);
+	options.list = true;
+	int code = ctl_list(&options, say, &script, out);
+	fclose(out);
+	if (asked)
+		strcpy(asked, script.asked);
+	return code;
+}
+
+#define ROW(id, peer)                                                            \
+	"{\"listener\":\"echo\",\"worker\":1,\"slot\":2,\"pid\":813,\"id\":" #id \
+	",\"peer\":\"" peer "\",\"age_s\":61.5,\"bytes_read\":3,\"bytes_written\":1000}"
+#define EMPTY "{\"connections\":[],\"next\":null,\"stale\":false}"
+#define ONE_WORKER \
+	"{\"workers\":[{\"worker\":1,\"slot\":2,\"pid\":813,\"connections\":3,\"stale\":false}]}"
+
+static const char *const two_pages[] = {
+	ONE_WORKER,
+	EMPTY,
+	"{\"connections\":[" ROW(9, "192.0.2.1:80") "," ROW(8, "192.0.2.2:80") "],\"next\":8}",
+	"{\"connections\":[" ROW(5, "[2001:db8::1]:4242") "],\"next\":null}",
+	NULL,
+};
+
+static void pages_make_one_table(void **state)
+{
+	char text[4096], asked[2048];
+
+	assert_int_equal(list(&(struct ctl_options){0}, two_pages, asked, text), EX_OK);
+	assert_string_equal(
+		text,
+		"LISTENER    WORKER  SLOT      PID  PEER                       AGE       READ    "
+		"WRITTEN\n"
+		"echo             1     2      813  192.0.2.1:80            1m 01s          3       "
+		"1000\n"
+		"echo             1     2      813  192.0.2.2:80            1m 01s          3       "
+		"1000\n"
+		"echo             1     2      813  [2001:db8::1]:4242      1m 01s          3       "
+		"1000\n");
+	assert_string_equal(asked,
+			    "{\"command\":\"connections\",\"version\":1}\n"
+			    "{\"command\":\"list\",\"version\":1}\n"
+			    "{\"command\":\"list\",\"version\":1,\"worker\":1}\n"
+			    "{\"before\":8,\"command\":\"list\",\"version\":1,\"worker\":1}\n");
+}
+
+static void pages_make_one_line_of_json(void **state)
+{
+	char text[4096];
+
+	assert_int_equal(list(&(struct ctl_options){.json = true}, two_pages, NULL, text), EX_OK);
+	json_t *answer = json_loads(text, 0, NULL);
+	assert_non_null(answer);
+	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+	assert_true(json_is_true(json_object_get(answer, "ok")));
+	assert_int_equal(json_array_size(json_object_get(answer, "connections")), 3);
+	assert_int_equal(json_array_size(json_object_get(answer, "missing")), 0);
+	assert_true(json_is_false(json_object_get(answer, "truncated")));
+	json_decref(answer);
+}
+
+static void listener_and_worker_are_asked_for(void **state)
+{
+	const struct ctl_options options = {.operands = {"echo"}, .worker = 1};
+	const char *const answers[] = {ONE_WORKER, EMPTY, NULL};
+	char text[4096], asked[2048];
+
+	assert_int_equal(list(&options, answers, asked, text), EX_OK);
+	assert_string_equal(
+		asked, "{\"command\":\"connections\",\"listener\":\"echo\",\"version\":1}\n"
+		       "{\"command\":\"list\",\"listener\":\"echo\",\"version\":1,\"worker\":1}\n");
+}
+
+static void a_worker_that_there_is_not_is_said_to_be_none(void **state)
+{
+	const char *const answers[] = {ONE_WORKER, NULL};
+	char text[4096] = "";
+
+	assert_int_equal(list(&(struct ctl_options){.worker = 7}, answers, NULL, text), EX_USAGE);
+	assert_string_equal(text, "");
+}
+
+/* One that is stale among the counts is not asked again; one that stops later is found out. */
+static void workers_that_do_not_answer_are_named(void **state)
+{
+	const char *const answers[] = {
+		"{\"workers\":[{\"worker\":1,\"slot\":1,\"pid\":81,\"connections\":3,"
+		"\"stale\":true},{\"worker\":2,\"slot\":2,\"pid\":82,\"connections\":4,"
+		"\"stale\":false}]}",
+		EMPTY,
+		"{\"connections\":[],\"next\":null,\"stale\":true}",
+		NULL,
+	};
+	char text[4096];
+
+	assert_int_equal(list(&(struct ctl_options){0}, answers, NULL, text), EX_OK);
+	assert_non_null(strstr(
+		text, "worker 1 (slot 1, pid 81) did not answer in time; it had 3 connections\n"));
+	assert_non_null(strstr(
+		text, "worker 2 (slot 2, pid 82) did not answer in time; it had 4 connections\n"));
+}
+
+/* Half a list must not look like one. */
+static void a_usherd_that_goes_in_between_is_an_error(void **state)
+{
+	const char *const answers[] = {ONE_WORKER, EMPTY, NULL};
+	char text[4096];
+
+	assert_int_equal(list(&(struct ctl_options){.json = true}, answers, NULL, text),
+			 EX_UNAVAILABLE);
+	assert_null(json_loads(text, 0, NULL));
+}
+
+/* A usherd that says "more" for ever does not keep usherctl for ever. */
+static void pages_that_do_not_go_on_end_the_list(void **state)
+{
+	const char *const answers[] = {
+		ONE_WORKER,
+		EMPTY,
+		"{\"connections\":[],\"next\":8}",
+		"{\"connections\":[],\"next\":8}",
+		NULL,
+	};
+	char text[4096];
+
+	assert_int_equal(list(&(struct ctl_options){0}, answers, NULL, text), EX_OK);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pages_make_one_table),
+		cmocka_unit_test(pages_make_one_line_of_json),
+		cmocka_unit_test(listener_and_worker_are_asked_for),
+		cmocka_unit_test(a_worker_that_there_is_not_is_said_to_be_none),
+		cmocka_unit_test(workers_that_do_not_answer_are_named),
+		cmocka_unit_test(a_usherd_that_goes_in_between_is_an_error),
+		cmocka_unit_test(pages_that_do_not_go_on_end_the_list),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
