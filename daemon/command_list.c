@@ -4,6 +4,7 @@
 #include <sysexits.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "common/ipc/wide.h"
 #include "common/macros.h"
 
@@ -108,6 +109,70 @@ static int ask(struct list_call *lc, struct supervisor *s, uint32_t listener, ui
 	return error == -EPIPE || error == -ENOBUFS ? 0 : error;
 }
 
+/* --- what no worker has yet ------------------------------------------------------------------ */
+
+struct waiting_page {
+	const struct supervisor *supervisor;
+	uint32_t listener;
+	json_t *connections;
+	bool truncated;
+};
+
+/* The client of a Unix socket is told as the worker will tell it. */
+static void format_waiting_peer(const struct transit *t, char text[PEER_SIZE])
+{
+	struct ucred who = {.pid = 0, .uid = (uid_t)-1};
+	socklen_t size = sizeof(who);
+
+	if (t->peer.sa.sa_family != AF_UNIX) {
+		addr_format(&t->peer, text, PEER_SIZE);
+		return;
+	}
+	getsockopt(t->fd, SOL_SOCKET, SO_PEERCRED, &who, &size);
+	snprintf(text, PEER_SIZE, "pid %u, uid %u", (unsigned int)who.pid, who.uid);
+}
+
+/* taker is that of the worker which it is on its way to. */
+static json_t *waiting_json(const struct waiting_page *page, const struct transit *t,
+			    const struct taker *taker)
+{
+	const struct child *c = taker ? CONTAINER_OF(taker, struct child, taker) : NULL;
+	char peer[PEER_SIZE];
+
+	format_waiting_peer(t, peer);
+	return json_pack("{s:s, s:o, s:o, s:o, s:n, s:s, s:f, s:i, s:i}", "listener",
+			 page->supervisor->listeners[t->source->id].config->name, "worker",
+			 c ? json_integer(c->id) : json_null(), "slot",
+			 c ? json_integer(c->slot) : json_null(), "pid",
+			 c ? json_integer(c->process.pid) : json_null(), "id", "peer", peer,
+			 "age_s", (double)(clock_ms() - t->accepted_ms) / 1000, "bytes_read", 0,
+			 "bytes_written", 0);
+}
+
+static bool add_waiting(const struct transit *t, const struct taker *taker, void *ctx)
+{
+	struct waiting_page *page = ctx;
+
+	if (page->listener != IPC_LISTENERS_ALL && t->source->id != page->listener)
+		return true;
+	if (json_array_size(page->connections) == IPC_LISTED_MAX) {
+		page->truncated = true;
+		return false;
+	}
+	json_array_append_new(page->connections, waiting_json(page, t, taker));
+	return true;
+}
+
+static void list_waiting(struct control_call *call, uint32_t listener, const struct supervisor *s)
+{
+	struct waiting_page page = {s, listener, .connections = json_array()};
+
+	dispatch_each_waiting(&s->dispatcher, add_waiting, &page);
+	control_answer(call,
+		       json_pack("{s:n, s:b, s:n, s:b, s:o}", "worker", "stale", 0, "next",
+				 "truncated", page.truncated, "connections", page.connections));
+}
+
 void command_list(struct control_call *call, const json_t *request, uint32_t listener,
 		  struct supervisor *s)
 {
@@ -116,6 +181,11 @@ void command_list(struct control_call *call, const json_t *request, uint32_t lis
 	struct list_call *lc = malloc(sizeof(*lc));
 	int error = -ENOMEM;
 
+	if (worker == 0) {
+		free(lc);
+		list_waiting(call, listener, s);
+		return;
+	}
 	if (lc) {
 		*lc = (struct list_call){call, s, .worker = (unsigned int)worker};
 		error = ask(lc, s, listener, (uint64_t)before_us);

@@ -76,40 +76,62 @@ static json_t *count_json(const struct listener *l, json_int_t connections)
 	return json_pack("{s:s, s:I}", "name", l->config->name, "connections", connections);
 }
 
-static json_t *row_json(const struct connections_call *cc, const struct count_row *row)
+/* Counts by listener; *ret_sum is that of all of them. */
+static json_t *counts_json(const struct connections_call *cc, const uint32_t *connections,
+			   json_int_t *ret_sum)
 {
 	json_t *listeners = json_array();
-	json_int_t sum = 0;
 
+	*ret_sum = 0;
 	for (size_t i = cc->first; i < cc->end; i++) {
-		json_int_t count = row->connections[i];
-
-		sum += count;
-		json_array_append_new(listeners, count_json(&cc->supervisor->listeners[i], count));
+		*ret_sum += connections[i];
+		json_array_append_new(listeners,
+				      count_json(&cc->supervisor->listeners[i], connections[i]));
 	}
+	return listeners;
+}
+
+static json_t *row_json(const struct connections_call *cc, const struct count_row *row)
+{
+	json_int_t sum;
+	json_t *listeners = counts_json(cc, row->connections, &sum);
+
 	return json_pack("{s:i, s:i, s:i, s:s, s:I, s:b, s:o}", "worker", row->worker, "slot",
 			 row->slot, "pid", (int)row->pid, "state", child_state_name(row->state),
 			 "connections", sum, "stale", row->stale, "listeners", listeners);
 }
 
-static void on_counts(const struct count_row *rows, size_t n_rows, void *ctx)
+/* The sums by listener; *ret_total is that of all of them. */
+static json_t *sums_json(const struct connections_call *cc, const struct count_result *result,
+			 json_int_t *ret_total)
 {
-	AUTO_FREE struct connections_call *cc = ctx;
-	json_t *workers = json_array(), *listeners = json_array();
-	json_int_t total = 0;
+	json_t *listeners = json_array();
 
-	for (size_t i = 0; i < n_rows; i++)
-		json_array_append_new(workers, row_json(cc, &rows[i]));
+	*ret_total = 0;
 	for (size_t i = cc->first; i < cc->end; i++) {
-		json_int_t sum = 0;
+		json_int_t sum = result->waiting[i];
 
-		for (size_t j = 0; j < n_rows; j++)
-			sum += rows[j].connections[i];
-		total += sum;
+		for (size_t j = 0; j < result->n_rows; j++)
+			sum += result->rows[j].connections[i];
+		*ret_total += sum;
 		json_array_append_new(listeners, count_json(&cc->supervisor->listeners[i], sum));
 	}
-	control_answer(cc->call, json_pack("{s:I, s:o, s:o}", "connections", total, "listeners",
-					   listeners, "workers", workers));
+	return listeners;
+}
+
+static void on_counts(const struct count_result *result, void *ctx)
+{
+	AUTO_FREE struct connections_call *cc = ctx;
+	json_t *workers = json_array(), *listeners;
+	json_int_t total, waiting;
+
+	for (size_t i = 0; i < result->n_rows; i++)
+		json_array_append_new(workers, row_json(cc, &result->rows[i]));
+	listeners = sums_json(cc, result, &total);
+	json_t *by_listener = counts_json(cc, result->waiting, &waiting);
+	control_answer(cc->call, json_pack("{s:I, s:o, s:o, s:{s:I, s:o}}", "connections", total,
+					   "listeners", listeners, "workers", workers, "waiting",
+					   "connections", waiting, "listeners", by_listener));
 }
 
 /* Finds the listeners that a request is about: *ret_end - *ret_first of them, one if it names one.

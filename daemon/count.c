@@ -5,7 +5,9 @@
 #include "common/macros.h"
 
 struct answer {
-	struct count_row row;
+	struct count_row row; /* what is known without an answer, until there is one */
+	uint32_t *counted;    /* what it answered so far, by listener */
+	uint32_t *returned;   /* what came back since it was asked */
 	bool complete;
 	bool gone;
 };
@@ -20,7 +22,8 @@ struct count_query {
 	size_t n_answers;
 	struct answer *answers;
 	struct count_row *rows; /* the result */
-	uint32_t *connections;  /* of all rows */
+	uint32_t *numbers;      /* of all rows and answers */
+	uint32_t *waiting;
 };
 
 static void query_free(struct count_query *query)
@@ -29,14 +32,21 @@ static void query_free(struct count_query *query)
 		return;
 	free(query->answers);
 	free(query->rows);
-	free(query->connections);
+	free(query->numbers);
 	free(query);
 }
 
-/* The figure that an unanswered row shows is what its worker last said. */
+static void add(const struct counter *counter, uint32_t *sums, const uint32_t *counts)
+{
+	for (size_t i = 0; i < counter->n_listeners; i++)
+		sums[i] += counts[i];
+}
+
+/* The figure that an unanswered row shows is what its worker last said; with what was on its way
+ * to it, whether or not that came back. */
 static void finish(struct count_query *query)
 {
-	size_t n_rows = 0;
+	struct count_result result = {.rows = query->rows, .waiting = query->waiting};
 
 	LIST_REMOVE(query, link);
 	ev_timer_stop(query->counter->loop, &query->timer);
@@ -47,9 +57,13 @@ static void finish(struct count_query *query)
 		if (answer->gone)
 			continue;
 		answer->row.stale = !answer->complete;
-		query->rows[n_rows++] = answer->row;
+		if (answer->complete) {
+			answer->row.connections = answer->counted;
+			add(query->counter, query->waiting, answer->returned);
+		}
+		query->rows[result.n_rows++] = answer->row;
 	}
-	query->done(query->rows, n_rows, query->ctx);
+	query->done(&result, query->ctx);
 	query_free(query);
 }
 
@@ -70,9 +84,14 @@ static void finish_if_complete(struct count_query *query)
 }
 
 void counter_init(struct counter *counter, struct ev_loop *loop, const struct child_list *children,
-		  size_t n_listeners)
+		  const struct dispatcher *dispatcher, size_t n_listeners)
 {
-	*counter = (struct counter){.loop = loop, .children = children, .n_listeners = n_listeners};
+	*counter = (struct counter){
+		.loop = loop,
+		.children = children,
+		.dispatcher = dispatcher,
+		.n_listeners = n_listeners,
+	};
 	LIST_INIT(&counter->queries);
 }
 
@@ -99,12 +118,14 @@ static int query_new(struct counter *counter, count_fn *done, void *ctx, struct 
 
 	query->answers = calloc(n_children + 1, sizeof(*query->answers));
 	query->rows = calloc(n_children + 1, sizeof(*query->rows));
-	query->connections = calloc(n_children * counter->n_listeners + 1,
-				    sizeof(*query->connections));
-	if (!query->answers || !query->rows || !query->connections) {
+	query->numbers = calloc((3 * n_children + 1) * counter->n_listeners + 1,
+				sizeof(*query->numbers));
+	if (!query->answers || !query->rows || !query->numbers) {
 		query_free(query);
 		return -ENOMEM;
 	}
+	query->waiting = query->numbers + 3 * n_children * counter->n_listeners;
+	dispatch_count_parked(counter->dispatcher, query->waiting, counter->n_listeners);
 	query->counter = counter;
 	query->request = ++counter->last_request;
 	query->done = done;
@@ -113,18 +134,33 @@ static int query_new(struct counter *counter, count_fn *done, void *ctx, struct 
 	return 0;
 }
 
+/* Its connections have ended with it, but not those that it had not taken yet. */
+static void lose(struct count_query *query, struct answer *answer, const struct child *child)
+{
+	size_t n_listeners = query->counter->n_listeners;
+
+	answer->gone = true;
+	add(query->counter, query->waiting, answer->returned);
+	/* What it has been handed since its answer was counted elsewhere. */
+	if (!answer->complete)
+		handoff_count(&child->taker.handoff, query->waiting, n_listeners);
+}
+
 static void ask(struct count_query *query, struct child *child)
 {
 	struct counter *counter = query->counter;
 	struct ipc_count question = {query->request};
 	struct answer *answer = &query->answers[query->n_answers];
+	uint32_t *numbers = query->numbers + 3 * query->n_answers * counter->n_listeners;
 
+	answer->counted = numbers + counter->n_listeners;
+	answer->returned = numbers + 2 * counter->n_listeners;
 	answer->row = (struct count_row){
 		.worker = child->id,
 		.slot = child->slot,
 		.pid = child->process.pid,
 		.state = child->state,
-		.connections = query->connections + query->n_answers * counter->n_listeners,
+		.connections = numbers,
 	};
 	for (size_t i = 0; i < counter->n_listeners; i++)
 		answer->row.connections[i] = taker_connections(&child->taker, (uint32_t)i);
@@ -132,7 +168,7 @@ static void ask(struct count_query *query, struct child *child)
 
 	/* A channel that takes no question makes a row of the last known figures. */
 	if (child_send(child, IPC_COUNT, &question, NULL, 0, NULL) == -EPIPE)
-		answer->gone = true;
+		lose(query, answer, child);
 	query->n_answers++;
 }
 
@@ -165,6 +201,15 @@ static struct answer *answer_of(struct count_query *query, const struct child *c
 	return NULL;
 }
 
+/* A listener that the answer has left out has no connections there. */
+static void complete(struct count_query *query, struct answer *answer, struct child *child)
+{
+	for (size_t i = 0; i < query->counter->n_listeners; i++)
+		taker_set_connections(&child->taker, (uint32_t)i, answer->counted[i]);
+	answer->complete = true;
+	finish_if_complete(query);
+}
+
 int count_answer(struct counter *counter, struct child *child, const struct ipc_message *message)
 {
 	const struct ipc_counted *body = message->body;
@@ -183,11 +228,9 @@ int count_answer(struct counter *counter, struct child *child, const struct ipc_
 		if (query->request != body->request || !answer)
 			continue;
 		for (size_t i = 0; i < message->tail_count; i++)
-			answer->row.connections[rows[i].listener] = rows[i].connections;
-		if (body->last) {
-			answer->complete = true;
-			finish_if_complete(query);
-		}
+			answer->counted[rows[i].listener] = rows[i].connections;
+		if (body->last && !answer->complete && !answer->gone)
+			complete(query, answer, child);
 		return 0;
 	}
 	return 0; /* it came too late */
@@ -201,8 +244,21 @@ void count_forget(struct counter *counter, const struct child *child)
 		struct answer *answer = answer_of(query, child);
 
 		if (answer && !answer->gone) {
-			answer->gone = true;
+			lose(query, answer, child);
 			finish_if_complete(query);
 		}
+	}
+}
+
+/* After its answer only such come back as were sent after the question, and are counted already. */
+void count_returned(struct counter *counter, const struct child *child, uint32_t listener)
+{
+	struct count_query *query;
+
+	LIST_FOREACH (query, &counter->queries, link) {
+		struct answer *answer = answer_of(query, child);
+
+		if (answer && !answer->complete && !answer->gone && listener < counter->n_listeners)
+			answer->returned[listener]++;
 	}
 }

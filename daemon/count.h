@@ -1,7 +1,9 @@
 /* getConnections over all workers: a question to each, one result.
  *
- * A worker that dies meanwhile counts nothing, one that does not answer in time counts what it
- * said last and what has been handed to it since, and its row says so.
+ * Each connection counts once, where it was when the question was asked. A worker that dies
+ * meanwhile counts nothing, one that does not answer in time counts what it said last and what has
+ * been handed to it since, and its row says so. What comes back from a worker before it has
+ * answered waits, and so does what waited for one from the beginning.
  *
  * Owns:   the questions under way. ctx is borrowed until done is called.
  * Errors: functions return 0 or -errno.
@@ -10,6 +12,7 @@
 #ifndef USHER_DAEMON_COUNT_H
 #define USHER_DAEMON_COUNT_H
 
+#include "common/cluster/dispatch.h"
 #include "daemon/child.h"
 
 /* What a worker has to answer. */
@@ -24,7 +27,13 @@ struct count_row {
 	uint32_t *connections; /* by listener */
 };
 
-typedef void count_fn(const struct count_row *rows, size_t n_rows, void *ctx);
+struct count_result {
+	const struct count_row *rows;
+	size_t n_rows;
+	const uint32_t *waiting; /* by listener: accepted, and no worker has them */
+};
+
+typedef void count_fn(const struct count_result *result, void *ctx);
 
 LIST_HEAD(count_queries, count_query);
 
@@ -32,13 +41,14 @@ LIST_HEAD(count_queries, count_query);
 struct counter {
 	struct ev_loop *loop;
 	const struct child_list *children;
+	const struct dispatcher *dispatcher;
 	size_t n_listeners;
 	uint32_t last_request;
 	struct count_queries queries;
 };
 
 void counter_init(struct counter *counter, struct ev_loop *loop, const struct child_list *children,
-		  size_t n_listeners);
+		  const struct dispatcher *dispatcher, size_t n_listeners);
 
 /* Answers every question under way with what is known. */
 void counter_done(struct counter *counter);
@@ -48,6 +58,9 @@ int count_start(struct counter *counter, count_fn *done, void *ctx);
 
 /* Takes a worker's COUNTED message. -EPROTO: it names what does not exist. */
 int count_answer(struct counter *counter, struct child *child, const struct ipc_message *message);
+
+/* What was on its way to a worker came back. */
+void count_returned(struct counter *counter, const struct child *child, uint32_t listener);
 
 /* The worker will answer no more. */
 void count_forget(struct counter *counter, const struct child *child);

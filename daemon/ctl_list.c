@@ -155,7 +155,7 @@ static int show_worker(struct listing *l, const json_t *row)
 
 static int show_workers(struct listing *l, const json_t *workers)
 {
-	int code = l->options->worker ? EX_OK : show_worker(l, NULL);
+	int code = EX_OK;
 	const json_t *row;
 	size_t i;
 
@@ -171,6 +171,9 @@ static int show_workers(struct listing *l, const json_t *workers)
 		else
 			code = show_worker(l, row);
 	}
+	/* Last, for what a worker has taken does not come back: so nothing is shown twice. */
+	if (code == EX_OK && !l->options->worker)
+		code = show_worker(l, NULL);
 	return code;
 }
 

@@ -134,7 +134,19 @@ static void add_shares(struct ctl_table *t, const json_t *listeners)
 		ctl_table_add(t, "%s", *shares ? shares : "-");
 }
 
-static int show_rows(const json_t *workers, FILE *out)
+/* What no worker has yet has a row of its own when there is some. */
+static void add_waiting(struct ctl_table *t, const json_t *waiting)
+{
+	if (json_integer_value(json_object_get(waiting, "connections")) == 0)
+		return;
+	for (int i = 0; i < 3; i++)
+		ctl_table_add(t, "-");
+	ctl_table_add(t, "(waiting)");
+	ctl_add_number(t, waiting, "connections");
+	add_shares(t, json_object_get(waiting, "listeners"));
+}
+
+static int show_rows(const json_t *workers, const json_t *waiting, FILE *out)
 {
 	static const struct ctl_column columns[] = {
 		{"WORKER", true}, {"SLOT", true},        {"PID", true},
@@ -157,6 +169,7 @@ static int show_rows(const json_t *workers, FILE *out)
 		ctl_add_number(&t, row, "connections");
 		add_shares(&t, json_object_get(row, "listeners"));
 	}
+	add_waiting(&t, waiting);
 	r = print_and_drop(&t, out);
 	if (r == 0 && stale > 0)
 		fputs("* did not answer in time: its last known figures\n", out);
@@ -170,7 +183,8 @@ int ctl_show_connections(const json_t *answer, FILE *out)
 	if (r < 0)
 		return r;
 	fputc('\n', out);
-	return show_rows(json_object_get(answer, "workers"), out);
+	return show_rows(json_object_get(answer, "workers"), json_object_get(answer, "waiting"),
+			 out);
 }
 
 /* --- orders ----------------------------------------------------------------------------------- */

@@ -135,12 +135,20 @@ static void on_again(const struct taker *taker, void *ctx)
 	log_info("%s takes its connections again", child_name(child_of(taker)));
 }
 
+static void on_returned(const struct taker *taker, const struct source *source, void *ctx)
+{
+	struct supervisor *s = ctx;
+
+	count_returned(&s->counter, child_of(taker), source->id);
+}
+
 static void on_dropped(size_t count, void *ctx)
 {
 	log_warning("closed %zu connections that no worker could take any more", count);
 }
 
 static const struct dispatch_ops dispatch_ops = {
+	.returned = on_returned,
 	.complaint = on_complaint,
 	.late = on_late,
 	.again = on_again,
@@ -299,8 +307,8 @@ int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct con
 		.workers = workers,
 	};
 	TAILQ_INIT(&s->children);
-	dispatch_init(&s->dispatcher, loop, &dispatch_ops, NULL);
-	counter_init(&s->counter, loop, &s->children, config->n_listeners);
+	dispatch_init(&s->dispatcher, loop, &dispatch_ops, s);
+	counter_init(&s->counter, loop, &s->children, &s->dispatcher, config->n_listeners);
 	lister_init(&s->lister, loop, config->n_listeners);
 	ev_timer_init(&s->retry, on_retry, 0, NOTIFY_RETRY_S);
 	ev_timer_init(&s->watchdog, on_watchdog, interval, interval);

@@ -159,60 +159,6 @@ static uint32_t connections_of(struct worker *w, const struct service *service)
 		       : count;
 }
 
-static void on_count(struct worker *w, struct ipc_message *message)
-{
-	const struct ipc_count *question = message->body;
-	struct ipc_counted answer = {.request = question->request};
-	struct ipc_counted_row rows[COUNTED_ROWS_MAX];
-	struct service *service;
-	size_t n_rows = 0;
-
-	LIST_FOREACH (service, &w->services, link) {
-		service->told = connections_of(w, service);
-		if (n_rows > 0 && rows[n_rows - 1].listener == service->listener) {
-			rows[n_rows - 1].connections += service->told;
-			continue;
-		}
-		if (n_rows == ARRAY_LEN(rows)) {
-			send_or_fail(w, IPC_COUNTED, &answer, rows, n_rows);
-			n_rows = 0;
-		}
-		rows[n_rows++] = (struct ipc_counted_row){service->listener, service->told};
-	}
-	answer.last = 1;
-	send_or_fail(w, IPC_COUNTED, &answer, rows, n_rows);
-}
-
-static void on_list(struct worker *w, struct ipc_message *message)
-{
-	struct ipc_listed_row rows[IPC_LISTED_MAX];
-	struct ipc_listed answer;
-	size_t n_rows = listing_fill(&w->services, message->body, &answer, rows);
-
-	send_or_fail(w, IPC_LISTED, &answer, rows, n_rows);
-}
-
-/* --- connections that come accepted ---------------------------------------------------------- */
-
-/* Why none of a listener's can be taken; 0: they can. */
-static int reason_to_refuse(struct worker *w, const struct ipc_message *message)
-{
-	const struct ipc_handoff *body = message->body;
-	const struct service *service = find_service(w, body->listener, 0);
-
-	if (w->draining || !service || service->fd != -1)
-		return ESHUTDOWN;
-	return message->lost ? EMFILE : 0;
-}
-
-static void on_handoff(struct worker *w, struct ipc_message *message)
-{
-	int error = inbox_put(&w->inbox, message, reason_to_refuse(w, message), clock_ms());
-
-	if (error < 0)
-		fail(w, "connections that came", error);
-}
-
 /* Notes the numbers of connections that the supervisor does not know yet. */
 static size_t fill_rows(struct worker *w, struct ipc_counted_row rows[COUNTED_ROWS_MAX])
 {
@@ -247,6 +193,62 @@ static void answer(struct worker *w)
 		send_or_fail(w, IPC_REFUSED, NULL, w->inbox.refused, w->inbox.n_refused);
 	w->inbox.n_refused = 0;
 	send_or_fail(w, IPC_PROGRESS, &progress, rows, n_rows);
+}
+
+static void on_count(struct worker *w, struct ipc_message *message)
+{
+	const struct ipc_count *question = message->body;
+	struct ipc_counted counted = {.request = question->request};
+	struct ipc_counted_row rows[COUNTED_ROWS_MAX];
+	struct service *service;
+	size_t n_rows = 0;
+
+	/* What is refused goes back before the others are counted. */
+	answer(w);
+	LIST_FOREACH (service, &w->services, link) {
+		service->told = connections_of(w, service);
+		if (n_rows > 0 && rows[n_rows - 1].listener == service->listener) {
+			rows[n_rows - 1].connections += service->told;
+			continue;
+		}
+		if (n_rows == ARRAY_LEN(rows)) {
+			send_or_fail(w, IPC_COUNTED, &counted, rows, n_rows);
+			n_rows = 0;
+		}
+		rows[n_rows++] = (struct ipc_counted_row){service->listener, service->told};
+	}
+	counted.last = 1;
+	send_or_fail(w, IPC_COUNTED, &counted, rows, n_rows);
+}
+
+static void on_list(struct worker *w, struct ipc_message *message)
+{
+	struct ipc_listed_row rows[IPC_LISTED_MAX];
+	struct ipc_listed answer;
+	size_t n_rows = listing_fill(&w->services, message->body, &answer, rows);
+
+	send_or_fail(w, IPC_LISTED, &answer, rows, n_rows);
+}
+
+/* --- connections that come accepted ---------------------------------------------------------- */
+
+/* Why none of a listener's can be taken; 0: they can. */
+static int reason_to_refuse(struct worker *w, const struct ipc_message *message)
+{
+	const struct ipc_handoff *body = message->body;
+	const struct service *service = find_service(w, body->listener, 0);
+
+	if (w->draining || !service || service->fd != -1)
+		return ESHUTDOWN;
+	return message->lost ? EMFILE : 0;
+}
+
+static void on_handoff(struct worker *w, struct ipc_message *message)
+{
+	int error = inbox_put(&w->inbox, message, reason_to_refuse(w, message), clock_ms());
+
+	if (error < 0)
+		fail(w, "connections that came", error);
 }
 
 static void admit(struct worker *w)

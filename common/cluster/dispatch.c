@@ -79,6 +79,18 @@ static void watch_lease(struct dispatcher *d)
 
 /* --- handing off ---------------------------------------------------------------------------- */
 
+/* All in back come from a taker. */
+static void park(struct dispatcher *d, const struct taker *t, struct transit_list *back)
+{
+	const struct transit *transit;
+
+	if (d->ops->returned)
+		TAILQ_FOREACH (transit, back, link)
+			if (transit->source)
+				d->ops->returned(t, transit->source, d->ctx);
+	TAILQ_CONCAT(&d->parked, back, link);
+}
+
 /* Returns whether nobody has to wait for a taker of it. */
 static bool give(struct dispatcher *d, struct transit *transit)
 {
@@ -165,7 +177,11 @@ static bool accept_one(struct dispatcher *d, struct source *s)
 		stop_short(d, ENOMEM);
 		return false;
 	}
-	*t = (struct transit){.source = s, .peer.len = sizeof(t->peer.un)};
+	*t = (struct transit){
+		.source = s,
+		.peer.len = sizeof(t->peer.un),
+		.accepted_ms = clock_ms(),
+	};
 	t->fd = accept4(s->fd, &t->peer.sa, &t->peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (t->fd >= 0) {
 		if (!give(d, t))
@@ -284,19 +300,22 @@ int dispatch_progress(struct dispatcher *d, struct taker *t, const struct ipc_me
 int dispatch_refused(struct dispatcher *d, struct taker *t, const struct ipc_message *message)
 {
 	const struct ipc_refused_row *rows = message->tail;
+	struct transit_list back = TAILQ_HEAD_INITIALIZER(back);
 	struct transit *transit;
+	int error = 0;
 
-	for (size_t i = 0; i < message->tail_count; i++) {
+	for (size_t i = 0; error == 0 && i < message->tail_count; i++) {
 		int reason = (int)rows[i].reason;
-		int error = handoff_refused(&t->handoff, rows[i].number, reason, &transit);
 
-		if (error < 0)
-			return error;
-		if (transit)
-			TAILQ_INSERT_TAIL(&d->parked, transit, link);
+		error = handoff_refused(&t->handoff, rows[i].number, reason, &transit);
+		if (error == 0 && transit)
+			TAILQ_INSERT_TAIL(&back, transit, link);
 		if (t->handoff.full)
 			complain(d, t, NULL, -reason);
 	}
+	park(d, t, &back);
+	if (error < 0)
+		return error;
 	if (t->handoff.full)
 		pause_a_while(d);
 	dispatch_update(d);
@@ -305,8 +324,11 @@ int dispatch_refused(struct dispatcher *d, struct taker *t, const struct ipc_mes
 
 void dispatch_bury(struct dispatcher *d, struct taker *t)
 {
+	struct transit_list back = TAILQ_HEAD_INITIALIZER(back);
+
 	taker_leave_all(t);
-	handoff_end(&t->handoff, &d->parked);
+	handoff_end(&t->handoff, &back);
+	park(d, t, &back);
 	dispatch_update(d);
 }
 
@@ -317,9 +339,11 @@ static void on_lease(struct ev_loop *loop, ev_timer *watcher, int events)
 	struct taker *t;
 
 	TAILQ_FOREACH (t, &d->takers, link) {
+		struct transit_list back = TAILQ_HEAD_INITIALIZER(back);
 		bool was_late = t->handoff.late;
 
-		handoff_expire(&t->handoff, now_ms, &d->parked);
+		handoff_expire(&t->handoff, now_ms, &back);
+		park(d, t, &back);
 		if (t->handoff.late && !was_late)
 			d->ops->late(t, d->ctx);
 	}
@@ -394,6 +418,38 @@ void dispatch_remove_taker(struct dispatcher *d, struct taker *t)
 {
 	TAILQ_REMOVE(&d->takers, t, link);
 	dispatch_bury(d, t);
+}
+
+/* --- what waits ------------------------------------------------------------------------------ */
+
+void dispatch_count_parked(const struct dispatcher *d, uint32_t *counts, size_t n)
+{
+	const struct transit *transit;
+
+	TAILQ_FOREACH (transit, &d->parked, link)
+		if (transit->source && transit->source->id < n)
+			counts[transit->source->id]++;
+}
+
+/* Returns whether fn wants more. */
+static bool tell(const struct transit_list *transits, const struct taker *t,
+		 dispatch_waiting_fn *fn, void *ctx)
+{
+	const struct transit *transit;
+
+	TAILQ_FOREACH (transit, transits, link)
+		if (transit->source && !fn(transit, t, ctx))
+			return false;
+	return true;
+}
+
+void dispatch_each_waiting(const struct dispatcher *d, dispatch_waiting_fn *fn, void *ctx)
+{
+	const struct taker *t;
+	bool more = tell(&d->parked, NULL, fn, ctx);
+
+	TAILQ_FOREACH (t, &d->takers, link)
+		more = more && tell(&t->handoff.transits, t, fn, ctx);
 }
 
 bool dispatch_stop(struct dispatcher *d, dispatch_stopped_fn *on_stopped, void *ctx)

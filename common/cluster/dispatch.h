@@ -25,8 +25,10 @@
 
 typedef void dispatch_stopped_fn(void *ctx);
 
-/* For the log; called inside calls and from the loop, and must do no more. */
+/* For the log and for counting; called inside calls and from the loop, and must do no more. */
 struct dispatch_ops {
+	/* What was on its way to a taker waits for another one. May be NULL. */
+	void (*returned)(const struct taker *taker, const struct source *source, void *ctx);
 	/* Something is short, and connections wait: what failed, or else (NULL) which taker cannot
 	 * have more. No more often than every 10 seconds. */
 	void (*complaint)(const struct taker *taker, const char *what, int error, void *ctx);
@@ -83,6 +85,15 @@ int dispatch_refused(struct dispatcher *dispatcher, struct taker *taker,
 /* The taker's process is dead, and all that it said has been heard: it has joined nothing, and
  * what it did not answer goes to others. */
 void dispatch_bury(struct dispatcher *dispatcher, struct taker *taker);
+
+/* Adds what waits for a taker to counts by the source's id, of which there are n. */
+void dispatch_count_parked(const struct dispatcher *dispatcher, uint32_t *counts, size_t n);
+
+/* Tells each connection of which no taker has said yet that it has it; taker is NULL for one that
+ * waits. It ends when fn returns false. */
+typedef bool dispatch_waiting_fn(const struct transit *transit, const struct taker *taker,
+				 void *ctx);
+void dispatch_each_waiting(const struct dispatcher *dispatcher, dispatch_waiting_fn *fn, void *ctx);
 
 /* Hands off what waits in the kernel's queues, for as long as that may take, and accepts no more;
  * on_stopped is called from the loop after that. Returns whether that is so already, and it is not

@@ -27,6 +27,7 @@ struct transit {
 	int fd;
 	struct source *source; /* NULL: it is gone, and nobody else may have the connection */
 	struct addr peer;
+	int64_t accepted_ms;
 	uint32_t number;     /* handoff's: within one worker */
 	int64_t deadline_ms; /* handoff's: when another worker gets it; 0 until it is sent */
 };

@@ -159,7 +159,9 @@ long ask_total(const struct usher *u)
 
 	assert_true(json_is_integer(total));
 	long count = (long)json_integer_value(total);
-	assert_int_equal(sum_of_rows(answer, "workers"), count);
+	const json_t *waiting = json_object_get(json_object_get(answer, "waiting"), "connections");
+	assert_true(json_is_integer(waiting));
+	assert_int_equal(sum_of_rows(answer, "workers") + (long)json_integer_value(waiting), count);
 	assert_int_equal(sum_of_rows(answer, "listeners"), count);
 	json_decref(answer);
 	return count;

@@ -22,6 +22,8 @@ struct fixture {
 	struct child_list children;
 	struct child *child[WORKERS];
 	int theirs[WORKERS];
+	struct dispatcher dispatcher;
+	struct source sources[LISTENERS];
 	struct counter counter;
 	int answer_status; /* of the last count_answer() */
 
@@ -29,6 +31,7 @@ struct fixture {
 	size_t n_rows;
 	struct count_row rows[WORKERS];
 	uint32_t connections[WORKERS][LISTENERS];
+	uint32_t waiting[LISTENERS];
 };
 
 static struct fixture *fixture;
@@ -46,6 +49,12 @@ static void on_lost(struct channel *channel, int error, const char *why, void *c
 static const struct channel_ops channel_ops = {.on_message = on_message, .on_lost = on_lost};
 static const struct child_ops child_ops;
 
+static void on_dropped(size_t count, void *ctx)
+{
+}
+
+static const struct dispatch_ops dispatch_ops = {.dropped = on_dropped};
+
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -53,7 +62,10 @@ static int setup(void **state)
 	fixture = f;
 	f->loop = ev_loop_new(EVFLAG_AUTO);
 	TAILQ_INIT(&f->children);
-	counter_init(&f->counter, f->loop, &f->children, LISTENERS);
+	dispatch_init(&f->dispatcher, f->loop, &dispatch_ops, NULL);
+	for (uint32_t i = 0; i < LISTENERS; i++)
+		f->sources[i].id = i;
+	counter_init(&f->counter, f->loop, &f->children, &f->dispatcher, LISTENERS);
 	for (int i = 0; i < WORKERS; i++) {
 		struct child *c;
 		int pair[2];
@@ -85,22 +97,24 @@ static int teardown(void **state)
 		close_fd(f->theirs[i]);
 		child_free(f->child[i]);
 	}
+	dispatch_done(&f->dispatcher);
 	ev_loop_destroy(f->loop);
 	free(f);
 	return 0;
 }
 
-static void on_counts(const struct count_row *rows, size_t n_rows, void *ctx)
+static void on_counts(const struct count_result *result, void *ctx)
 {
 	struct fixture *f = ctx;
 
-	assert_true(n_rows <= WORKERS);
+	assert_true(result->n_rows <= WORKERS);
 	f->results++;
-	f->n_rows = n_rows;
-	for (size_t i = 0; i < n_rows; i++) {
-		f->rows[i] = rows[i];
-		memcpy(f->connections[i], rows[i].connections, sizeof(f->connections[i]));
+	f->n_rows = result->n_rows;
+	for (size_t i = 0; i < result->n_rows; i++) {
+		f->rows[i] = result->rows[i];
+		memcpy(f->connections[i], result->rows[i].connections, sizeof(f->connections[i]));
 	}
+	memcpy(f->waiting, result->waiting, sizeof(f->waiting));
 	ev_break(f->loop, EVBREAK_ALL);
 }
 
@@ -247,6 +261,149 @@ static void questions_at_once_do_not_mix(void **state)
 	assert_int_equal(f->connections[0][0], 1);
 }
 
+/* Of a listener that has ended in a worker there is no row, and nothing to remember. */
+static void what_an_answer_leaves_out_is_none(void **state)
+{
+	struct fixture *f = *state;
+	alignas(uint32_t) char packet[IPC_PACKET_MAX];
+
+	taker_set_connections(&f->child[0]->taker, 1, 5);
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	struct ipc_counted body = {.request = question(f, 0), .last = 1};
+	struct ipc_counted_row row = {0, 7};
+	int size = ipc_encode(IPC_COUNTED, &body, &row, 1, packet);
+	struct iovec part = {packet, (size_t)size};
+	assert_int_equal(fdpass_send(f->theirs[0], &part, 1, NULL, 0), size);
+	answer(f, 1, question(f, 1), 0, 0);
+	answer(f, 2, question(f, 2), 0, 0);
+	run(f);
+	assert_int_equal(f->connections[0][0], 7);
+	assert_int_equal(f->connections[0][1], 0);
+	assert_int_equal(taker_connections(&f->child[0]->taker, 1), 0);
+}
+
+/* --- connections that no worker has yet ------------------------------------------------------ */
+
+static struct transit *transit_of(struct fixture *f, uint32_t listener)
+{
+	struct transit *transit = calloc(1, sizeof(*transit));
+
+	assert_non_null(transit);
+	transit->fd = -1;
+	transit->source = &f->sources[listener];
+	return transit;
+}
+
+/* On its way to a worker. */
+static struct transit *hand(struct fixture *f, int worker, uint32_t listener)
+{
+	struct transit *transit = transit_of(f, listener);
+
+	handoff_add(&f->child[worker]->taker.handoff, transit);
+	return transit;
+}
+
+/* It was refused, or waited for too long. */
+static void give_back(struct fixture *f, int worker, struct transit *transit)
+{
+	TAILQ_REMOVE(&f->child[worker]->taker.handoff.transits, transit, link);
+	TAILQ_INSERT_TAIL(&f->dispatcher.parked, transit, link);
+	count_returned(&f->counter, f->child[worker], transit->source->id);
+}
+
+/* GC-6 */
+static void what_waits_for_a_worker_counts_once(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 3; i++) {
+		struct transit *transit = transit_of(f, 1);
+
+		TAILQ_INSERT_TAIL(&f->dispatcher.parked, transit, link);
+	}
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	for (int i = 0; i < WORKERS; i++)
+		answer(f, i, question(f, i), 1, 1);
+	run(f);
+	assert_int_equal(f->waiting[0], 0);
+	assert_int_equal(f->waiting[1], 3);
+	assert_int_equal(f->connections[0][1], 1);
+}
+
+/* GC-6: the worker counts what it has been handed before it was asked, unless it gives it back:
+ * then nobody else counts it. */
+static void what_comes_back_before_the_answer_waits(void **state)
+{
+	struct fixture *f = *state;
+	struct transit *first = hand(f, 0, 0), *second = hand(f, 0, 1);
+
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	give_back(f, 0, first);
+	answer(f, 0, question(f, 0), 0, 1);
+	answer(f, 1, question(f, 1), 0, 0);
+	ev_run(f->loop, EVRUN_NOWAIT);
+	/* After its answer: that one the worker has counted. */
+	give_back(f, 0, second);
+	answer(f, 2, question(f, 2), 0, 0);
+	run(f);
+	assert_int_equal(f->waiting[0], 1);
+	assert_int_equal(f->waiting[1], 0);
+	assert_int_equal(f->connections[0][1], 1);
+}
+
+/* GC-6, DF-6: the row of one that does not answer has what was on its way to it when it was asked,
+ * wherever that is now. */
+static void what_comes_back_from_a_stopped_worker_counts_once(void **state)
+{
+	struct fixture *f = *state;
+	struct transit *transit = hand(f, 2, 0);
+
+	hand(f, 2, 0);
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	give_back(f, 2, transit);
+	answer(f, 0, question(f, 0), 0, 0);
+	answer(f, 1, question(f, 1), 0, 0);
+	run(f);
+	assert_true(f->rows[2].stale);
+	assert_int_equal(f->connections[2][0], 2);
+	assert_int_equal(f->waiting[0], 0);
+}
+
+/* GC-3, GC-6 */
+static void what_a_dead_worker_has_not_taken_waits(void **state)
+{
+	struct fixture *f = *state;
+	struct transit *transit = hand(f, 2, 0);
+
+	hand(f, 2, 0);
+	taker_set_connections(&f->child[2]->taker, 0, 100);
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	give_back(f, 2, transit);
+	count_forget(&f->counter, f->child[2]);
+	answer(f, 0, question(f, 0), 0, 0);
+	answer(f, 1, question(f, 1), 0, 0);
+	run(f);
+	assert_int_equal(f->n_rows, 2);
+	assert_int_equal(f->waiting[0], 2);
+}
+
+/* What was handed to it after that is counted where it was before. */
+static void what_a_dead_worker_has_answered_does_not_count(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	answer(f, 2, question(f, 2), 3, 3);
+	ev_run(f->loop, EVRUN_NOWAIT);
+	hand(f, 2, 0);
+	count_forget(&f->counter, f->child[2]);
+	answer(f, 0, question(f, 0), 0, 0);
+	answer(f, 1, question(f, 1), 0, 0);
+	run(f);
+	assert_int_equal(f->n_rows, 2);
+	assert_int_equal(f->waiting[0], 0);
+}
+
 static void a_listener_that_does_not_exist_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -292,6 +449,12 @@ int main(void)
 		TEST(workers_that_die_meanwhile_drop_out_of_one_result),
 		TEST(a_stopped_worker_shows_its_last_figure_as_stale),
 		TEST(questions_at_once_do_not_mix),
+		TEST(what_an_answer_leaves_out_is_none),
+		TEST(what_waits_for_a_worker_counts_once),
+		TEST(what_comes_back_before_the_answer_waits),
+		TEST(what_comes_back_from_a_stopped_worker_counts_once),
+		TEST(what_a_dead_worker_has_not_taken_waits),
+		TEST(what_a_dead_worker_has_answered_does_not_count),
 		TEST(a_listener_that_does_not_exist_is_refused),
 		TEST(an_answer_nobody_waits_for_updates_the_last_figure),
 		TEST(the_end_answers_what_is_under_way),

@@ -57,9 +57,9 @@ static int list(const struct ctl_options *wanted, const char *const *answers, ch
 
 static const char *const two_pages[] = {
 	ONE_WORKER,
-	EMPTY,
 	"{\"connections\":[" ROW(9, "192.0.2.1:80") "," ROW(8, "192.0.2.2:80") "],\"next\":8}",
 	"{\"connections\":[" ROW(5, "[2001:db8::1]:4242") "],\"next\":null}",
+	EMPTY,
 	NULL,
 };
 
@@ -72,17 +72,20 @@ static void pages_make_one_table(void **state)
 		text,
 		"LISTENER    WORKER  SLOT      PID  PEER                       AGE       READ    "
 		"WRITTEN\n"
-		"echo             1     2      813  192.0.2.1:80            1m 01s          3       "
+		"echo             1     2      813  192.0.2.1:80            1m 01s          3      "
+		" "
 		"1000\n"
-		"echo             1     2      813  192.0.2.2:80            1m 01s          3       "
+		"echo             1     2      813  192.0.2.2:80            1m 01s          3      "
+		" "
 		"1000\n"
-		"echo             1     2      813  [2001:db8::1]:4242      1m 01s          3       "
+		"echo             1     2      813  [2001:db8::1]:4242      1m 01s          3      "
+		" "
 		"1000\n");
 	assert_string_equal(asked,
 			    "{\"command\":\"connections\",\"version\":1}\n"
-			    "{\"command\":\"list\",\"version\":1}\n"
 			    "{\"command\":\"list\",\"version\":1,\"worker\":1}\n"
-			    "{\"before\":8,\"command\":\"list\",\"version\":1,\"worker\":1}\n");
+			    "{\"before\":8,\"command\":\"list\",\"version\":1,\"worker\":1}\n"
+			    "{\"command\":\"list\",\"version\":1}\n");
 }
 
 static void pages_make_one_line_of_json(void **state)
@@ -128,8 +131,8 @@ static void workers_that_do_not_answer_are_named(void **state)
 		"{\"workers\":[{\"worker\":1,\"slot\":1,\"pid\":81,\"connections\":3,"
 		"\"stale\":true},{\"worker\":2,\"slot\":2,\"pid\":82,\"connections\":4,"
 		"\"stale\":false}]}",
-		EMPTY,
 		"{\"connections\":[],\"next\":null,\"stale\":true}",
+		EMPTY,
 		NULL,
 	};
 	char text[4096];
@@ -150,6 +153,22 @@ static void a_usherd_that_goes_in_between_is_an_error(void **state)
 	assert_int_equal(list(&(struct ctl_options){.json = true}, answers, NULL, text),
 			 EX_UNAVAILABLE);
 	assert_null(json_loads(text, 0, NULL));
+}
+
+static void what_waits_for_a_worker_is_shown_without_one(void **state)
+{
+	const char *const answers[] = {
+		"{\"workers\":[]}",
+		"{\"connections\":[{\"listener\":\"echo\",\"worker\":null,\"slot\":null,"
+		"\"pid\":null,\"id\":null,\"peer\":\"192.0.2.1:80\",\"age_s\":1,"
+		"\"bytes_read\":0,\"bytes_written\":0}],\"next\":null,\"truncated\":true}",
+		NULL,
+	};
+	char text[4096];
+
+	assert_int_equal(list(&(struct ctl_options){0}, answers, NULL, text), EX_OK);
+	assert_non_null(strstr(text, "echo             -     -        -  192.0.2.1:80"));
+	assert_non_null(strstr(text, "there are more that wait for a worker\n"));
 }
 
 /* A usherd that says "more" for ever does not keep usherctl for ever. */
@@ -176,6 +195,7 @@ int main(void)
 		cmocka_unit_test(a_worker_that_there_is_not_is_said_to_be_none),
 		cmocka_unit_test(workers_that_do_not_answer_are_named),
 		cmocka_unit_test(a_usherd_that_goes_in_between_is_an_error),
+		cmocka_unit_test(what_waits_for_a_worker_is_shown_without_one),
 		cmocka_unit_test(pages_that_do_not_go_on_end_the_list),
 	};
 

@@ -69,6 +69,20 @@ static void connections_are_sums_and_a_row_per_worker(void **state)
 	       "     2     1  814  draining            0  -\n");
 }
 
+static void what_waits_for_a_worker_has_a_row(void **state)
+{
+	expect(ctl_show_connections,
+	       "{\"connections\":7,\"listeners\":[{\"name\":\"echo\",\"connections\":7}],"
+	       "\"workers\":[],\"waiting\":{\"connections\":7,\"listeners\":"
+	       "[{\"name\":\"echo\",\"connections\":7}]}}",
+	       "LISTENER  CONNECTIONS\n"
+	       "echo                7\n"
+	       "(all)               7\n"
+	       "\n"
+	       "WORKER  SLOT  PID  STATE      CONNECTIONS  BY LISTENER\n"
+	       "     -     -    -  (waiting)            7  echo 7\n");
+}
+
 static void figures_that_are_old_are_marked(void **state)
 {
 	expect(ctl_show_connections,
@@ -139,6 +153,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(status_is_three_tables),
 		cmocka_unit_test(connections_are_sums_and_a_row_per_worker),
+		cmocka_unit_test(what_waits_for_a_worker_has_a_row),
 		cmocka_unit_test(figures_that_are_old_are_marked),
 		cmocka_unit_test(what_an_answer_lacks_is_a_dash),
 		cmocka_unit_test(times_have_their_two_largest_units),
