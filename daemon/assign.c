@@ -74,6 +74,19 @@ int assign_shared(struct supervisor *s, struct child *c)
 	return error;
 }
 
+int assign_again(struct supervisor *s, struct child *c)
+{
+	int error = 0;
+
+	for (size_t i = 0; error == 0 && i < s->n_listeners; i++) {
+		const struct listener *l = &s->listeners[i];
+
+		if (!distribute_hands_off(l->config->distribute) && !listener_has_owners(l))
+			error = send_handle(c, l, 0);
+	}
+	return error;
+}
+
 /* --- who is to own -------------------------------------------------------------------------- */
 
 static size_t owned_by(const struct supervisor *s, const struct child *c)

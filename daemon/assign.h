@@ -15,6 +15,9 @@ struct supervisor;
 /* Sends a worker the listeners that all of them have. Returns 0 or -errno. */
 int assign_shared(struct supervisor *supervisor, struct child *child);
 
+/* Sends one that has given them up the sockets that all of them accept on. Returns 0 or -errno. */
+int assign_again(struct supervisor *supervisor, struct child *child);
+
 /* Gives each socket that is to have an owner to a worker that is ready, and back to that of its
  * slot. */
 void assign_owned(struct supervisor *supervisor);

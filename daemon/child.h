@@ -20,6 +20,7 @@
 #define CHILD_STATE_TABLE(X)                                                                      \
 	X(STARTING, "starting")       /* runs, has not said READY */                              \
 	X(READY, "ready")             /* serves */                                                \
+	X(RESTING, "resting")         /* out of rotation: gets nothing new, serves what it has */ \
 	X(DRAINING, "draining")       /* accepts no more, ends with its last connection */        \
 	X(STOPPING, "stopping")       /* was killed or has closed its channel: its end is near */ \
 	X(BACKING_OFF, "backing-off") /* no process: the next start waits */                      \
@@ -48,6 +49,7 @@ struct child {
 	/* the supervisor's */
 	TAILQ_ENTRY(child) link;
 	bool greeted;              /* its process has said HELLO */
+	unsigned int rests;        /* REST messages that it has not answered */
 	bool retiring;             /* nobody takes its slot when it ends */
 	unsigned int restarts;     /* of its slot */
 	unsigned int quick_deaths; /* in a row */

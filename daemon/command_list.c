@@ -81,20 +81,10 @@ static void on_page(const struct list_page *page, void *ctx)
 	control_answer(lc->call, page_json(lc, page));
 }
 
-static struct child *find_worker(const struct supervisor *s, unsigned int id)
-{
-	struct child *c;
-
-	TAILQ_FOREACH (c, &s->children, link)
-		if (c->id == id && c->process.pid > 0)
-			return c;
-	return NULL;
-}
-
 /* What cannot be asked has a page of its own: one that has ended, or whose channel is full. */
 static int ask(struct list_call *lc, struct supervisor *s, uint32_t listener, uint64_t before_us)
 {
-	struct child *c = find_worker(s, lc->worker);
+	struct child *c = supervisor_find_worker(s, lc->worker);
 	int error = -EPIPE;
 
 	if (c) {

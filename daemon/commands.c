@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/macros.h"
 #include "daemon/command_list.h"
+#include "daemon/command_worker.h"
 
 /* --- status --------------------------------------------------------------------------------- */
 
@@ -209,6 +210,11 @@ static void on_scale(struct control_call *call, const json_t *request, struct su
 
 /* --- dispatch ------------------------------------------------------------------------------- */
 
+static void on_worker(struct control_call *call, const json_t *request, struct supervisor *s)
+{
+	command_worker(call, request, s);
+}
+
 static const struct {
 	const char *name;
 	void (*handle)(struct control_call *call, const json_t *request, struct supervisor *s);
@@ -216,7 +222,7 @@ static const struct {
 } commands[] = {
 	{"status", on_status, false}, {"connections", on_connections, false},
 	{"list", on_list, false},     {"stop", on_stop, true},
-	{"scale", on_scale, true},
+	{"scale", on_scale, true},    {"worker", on_worker, true},
 };
 
 void commands_handle(struct control_call *call, const char *command, const json_t *request,

@@ -13,7 +13,7 @@
 
 #define QUOTE_SIZE 48
 
-enum field_kind { FIELD_NONE, FIELD_NAME, FIELD_COUNT, FIELD_ID, FIELD_TIME };
+enum field_kind { FIELD_NONE, FIELD_NAME, FIELD_COUNT, FIELD_ID, FIELD_TIME, FIELD_ACTION };
 
 struct field {
 	const char *command;
@@ -140,6 +140,13 @@ static bool is_within(const json_t *value, json_int_t most)
 	       json_integer_value(value) <= most;
 }
 
+static bool is_action(const json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	return text && (strcmp(text, "drain") == 0 || strcmp(text, "undrain") == 0);
+}
+
 static int check_value(const struct field *field, const json_t *value,
 		       char complaint[CONTROL_COMPLAINT_SIZE])
 {
@@ -154,6 +161,11 @@ static int check_value(const struct field *field, const json_t *value,
 			       ? 0
 			       : complain(complaint, "\"%s\" must be a text of 1 to %d letters",
 					  field->name, CONTROL_NAME_MAX);
+	if (field->kind == FIELD_ACTION)
+		return is_action(value)
+			       ? 0
+			       : complain(complaint, "\"%s\" must be \"drain\" or \"undrain\"",
+					  field->name);
 	return is_within(value, most[field->kind])
 		       ? 0
 		       : complain(complaint,

@@ -24,7 +24,9 @@
 	X(list, "listener", NAME, false)        \
 	X(list, "before", TIME, false)          \
 	X(scale, "workers", COUNT, true)        \
-	X(stop, NULL, NONE, false)
+	X(stop, NULL, NONE, false)              \
+	X(worker, "worker", ID, true)           \
+	X(worker, "action", ACTION, true)
 
 /* Reads one request, without its line feed. Returns 0, or -EINVAL with a complaint. */
 int control_request_parse(const char *line, size_t size, json_t **ret,

@@ -1,6 +1,7 @@
 #include "daemon/ctl_show.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "common/macros.h"
 #include "daemon/ctl_value.h"
@@ -199,6 +200,18 @@ int ctl_show_scale(const json_t *answer, FILE *out)
 			    json_integer_value(workers));
 	else
 		r = fputs("usherd goes to that number of workers\n", out);
+	return r < 0 ? -EIO : 0;
+}
+
+int ctl_show_worker(const json_t *answer, FILE *out)
+{
+	const char *state = ctl_text_of(answer, "state");
+	json_int_t worker = json_integer_value(json_object_get(answer, "worker"));
+	int r = fprintf(out, "worker %" JSON_INTEGER_FORMAT " is %s%s\n", worker, state,
+			strcmp(state, "resting") == 0
+				? ": it gets no new connections, and serves those it has"
+				: "");
+
 	return r < 0 ? -EIO : 0;
 }
 

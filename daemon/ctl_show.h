@@ -14,6 +14,6 @@
 
 typedef int ctl_show_fn(const json_t *answer, FILE *out);
 
-ctl_show_fn ctl_show_status, ctl_show_connections, ctl_show_scale, ctl_show_stop;
+ctl_show_fn ctl_show_status, ctl_show_connections, ctl_show_scale, ctl_show_stop, ctl_show_worker;
 
 #endif

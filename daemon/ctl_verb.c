@@ -38,6 +38,21 @@ const struct ctl_verb ctl_verbs[] = {
 		.show = ctl_show_scale,
 	},
 	{
+		.name = "worker",
+		.operands = {{"N", "worker", CTL_ID, true},
+			     {"drain|undrain", "action", CTL_CHOICE, true}},
+		.summary = "take worker N out of rotation, or put it back",
+		.details =
+			"drain: worker N gets no new connections, and goes on to serve those it "
+			"has;\n"
+			"its state is \"resting\". It stays until undrain, scale, stop or its "
+			"death.\n"
+			"undrain: it gets new connections again.\n"
+			"N is the worker's number, the column WORKER of status, and not its slot.\n"
+			"Needs the right to change something.",
+		.show = ctl_show_worker,
+	},
+	{
 		.name = "stop",
 		.summary = "stop usherd gracefully",
 		.details =

@@ -13,6 +13,9 @@
 /* From the loss of the channel to the end of the process. */
 #define EXIT_TIMEOUT_MS 1000
 
+/* For a worker to stop accepting; then others take its sockets over, whatever it does. */
+#define REST_TIMEOUT_MS 1000
+
 /* How long workers outlive a supervisor that did not stop them. */
 #define ORPHAN_TIMEOUT_MS 5000
 
@@ -111,6 +114,55 @@ static enum child_state stopped_accepting(struct supervisor *s, struct child *c)
 	assign_release(s, c);
 	return CHILD_DRAINING;
 }
+
+/* --- out of rotation and back --------------------------------------------------------------- */
+
+/* Its own sockets stay its own until it says that it accepts on them no more. */
+static enum child_state rest(struct supervisor *s, struct child *c)
+{
+	int error = child_send(c, IPC_REST, NULL, NULL, 0, NULL);
+
+	if (error < 0) {
+		log_error("%s cannot be told to rest: %s; killing it", child_name(c),
+			  strerror(-error));
+		return kill_it(s, c);
+	}
+	c->rests++;
+	child_set_deadline(c, REST_TIMEOUT_MS);
+	log_info("%s rests: it gets no new connections", child_name(c));
+	return CHILD_RESTING;
+}
+
+static enum child_state has_let_go(struct supervisor *s, struct child *c)
+{
+	child_set_deadline(c, 0);
+	assign_release(s, c);
+	return CHILD_RESTING;
+}
+
+static enum child_state does_not_let_go(struct supervisor *s, struct child *c)
+{
+	log_warning("%s does not say that it has stopped accepting; others take over all the same",
+		    child_name(c));
+	return has_let_go(s, c);
+}
+
+static enum child_state resume(struct supervisor *s, struct child *c)
+{
+	int error;
+
+	has_let_go(s, c);
+	error = assign_again(s, c);
+	if (error < 0) {
+		log_error("%s: its listeners cannot be sent: %s; killing it", child_name(c),
+			  strerror(-error));
+		return kill_it(s, c);
+	}
+	log_info("%s serves again", child_name(c));
+	return CHILD_READY;
+}
+
+/* --- the end -------------------------------------------------------------------------------- */
 
 static bool died_quickly(const struct child *c)
 {
@@ -219,6 +271,21 @@ static transition_fn *const transitions[CHILD_STATES][EVENTS] = {
 			[EVENT_CLOSED] = await_exit,
 			[EVENT_BROKE] = cut_off,
 			[EVENT_EXITED] = bury,
+			[EVENT_REST] = rest,
+			[EVENT_RETIRE] = drain,
+			[EVENT_KILL] = kill_it,
+		},
+	[CHILD_RESTING] =
+		{
+			[EVENT_HELLO] = out_of_order,
+			[EVENT_READY] = out_of_order,
+			[EVENT_DRAINING] = drains_by_itself,
+			[EVENT_RESTING] = has_let_go,
+			[EVENT_CLOSED] = await_exit,
+			[EVENT_BROKE] = cut_off,
+			[EVENT_EXITED] = bury,
+			[EVENT_DEADLINE] = does_not_let_go,
+			[EVENT_RESUME] = resume,
 			[EVENT_RETIRE] = drain,
 			[EVENT_KILL] = kill_it,
 		},
@@ -255,7 +322,7 @@ void lifecycle_handle(struct supervisor *s, struct child *c, enum lifecycle_even
 		return;
 	child_set_state(c, transition(s, c));
 
-	if (c->state != CHILD_READY && c->state != CHILD_DRAINING)
+	if (c->state != CHILD_READY && c->state != CHILD_RESTING && c->state != CHILD_DRAINING)
 		assign_release(s, c);
 	if (c->process.pid == 0 || c->state == CHILD_STOPPING) {
 		count_forget(&s->counter, c);
@@ -301,6 +368,17 @@ static void on_draining(struct supervisor *s, struct child *c, struct ipc_messag
 	lifecycle_handle(s, c, EVENT_DRAINING);
 }
 
+/* It may have been told more in between: its last answer counts. */
+static void on_resting(struct supervisor *s, struct child *c, struct ipc_message *message)
+{
+	if (c->rests == 0) {
+		log_error("%s rests, which it was not told to; killing it", child_name(c));
+		lifecycle_handle(s, c, EVENT_BROKE);
+	} else if (--c->rests == 0) {
+		lifecycle_handle(s, c, EVENT_RESTING);
+	}
+}
+
 static void on_counted(struct supervisor *s, struct child *c, struct ipc_message *message)
 {
 	if (count_answer(&s->counter, c, message) == 0)
@@ -342,7 +420,7 @@ typedef void message_fn(struct supervisor *s, struct child *c, struct ipc_messag
 static message_fn *const message_handlers[IPC_TYPE_END] = {
 	[IPC_HELLO] = on_hello,       [IPC_READY] = on_ready,       [IPC_COUNTED] = on_counted,
 	[IPC_DRAINING] = on_draining, [IPC_PROGRESS] = on_progress, [IPC_REFUSED] = on_refused,
-	[IPC_LISTED] = on_listed,
+	[IPC_LISTED] = on_listed,     [IPC_RESTING] = on_resting,
 };
 
 static void on_message(struct child *c, struct ipc_message *message, void *ctx)

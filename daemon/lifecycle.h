@@ -12,11 +12,14 @@ struct supervisor;
 enum lifecycle_event {
 	EVENT_HELLO,
 	EVENT_READY,
-	EVENT_DRAINING, /* it accepts no more */
+	EVENT_DRAINING, /* it accepts no more, and will end */
+	EVENT_RESTING,  /* it accepts no more, until it is told to */
 	EVENT_CLOSED,   /* its end of the channel */
 	EVENT_BROKE,    /* the rules of the channel */
 	EVENT_EXITED,
 	EVENT_DEADLINE,
+	EVENT_REST,   /* we want nothing new to come to it */
+	EVENT_RESUME, /* we want it to serve again */
 	EVENT_RETIRE, /* we want it to finish */
 	EVENT_KILL,   /* we want it gone */
 	EVENTS

@@ -14,13 +14,13 @@
 
 /* --- the workers as a whole ----------------------------------------------------------------- */
 
-static unsigned int count_ready(const struct supervisor *s)
+static unsigned int count_in(const struct supervisor *s, enum child_state state)
 {
 	const struct child *c;
 	unsigned int count = 0;
 
 	TAILQ_FOREACH (c, &s->children, link)
-		count += c->state == CHILD_READY;
+		count += c->state == state;
 	return count;
 }
 
@@ -49,8 +49,10 @@ static bool announce(struct supervisor *s, unsigned int ready)
 /* What systemctl status shows, and READY once every worker has become ready. */
 void supervisor_tell_state(struct supervisor *s)
 {
-	unsigned int ready = count_ready(s);
-	bool complete = ready >= s->workers;
+	unsigned int ready = count_in(s, CHILD_READY);
+	unsigned int resting = count_in(s, CHILD_RESTING);
+	/* Who rests already has become ready. */
+	bool complete = ready + (s->state == SUPERVISOR_STARTING ? resting : 0) >= s->workers;
 
 	if (s->state == SUPERVISOR_STOPPING) {
 		check_told(notify_send("STATUS=Stopping, workers are finishing their connections"));
@@ -62,7 +64,11 @@ void supervisor_tell_state(struct supervisor *s)
 		s->state = SUPERVISOR_RUNNING;
 	else if (s->state == SUPERVISOR_RUNNING)
 		s->state = SUPERVISOR_DEGRADED;
-	check_told(notify_send("STATUS=%u of %u workers are ready", ready, s->workers));
+	if (resting > 0)
+		check_told(notify_send("STATUS=%u of %u workers are ready, %u are resting", ready,
+				       s->workers, resting));
+	else
+		check_told(notify_send("STATUS=%u of %u workers are ready", ready, s->workers));
 }
 
 static bool slot_is_taken(const struct supervisor *s, unsigned int slot)
@@ -82,6 +88,7 @@ void supervisor_start_worker(struct supervisor *s, struct child *c)
 	if (error == 0) {
 		child_set_state(c, CHILD_STARTING);
 		c->greeted = false;
+		c->rests = 0;
 		child_set_deadline(c, s->config->start_timeout_ms);
 		return;
 	}
@@ -189,6 +196,9 @@ void supervisor_stop(struct supervisor *s)
 		return;
 	}
 
+	/* Somebody must take what waits in the queues, or closing them would reset it. */
+	if (count_in(s, CHILD_READY) == 0)
+		handle_all(s, EVENT_RESUME);
 	log_info("stopping: workers have %u ms to finish their connections",
 		 s->config->drain_timeout_ms);
 	s->state = SUPERVISOR_STOPPING;
@@ -196,6 +206,45 @@ void supervisor_stop(struct supervisor *s)
 
 	if (dispatch_stop(&s->dispatcher, drain_workers, s))
 		drain_workers(s);
+}
+
+struct child *supervisor_find_worker(const struct supervisor *s, unsigned int id)
+{
+	struct child *c;
+
+	TAILQ_FOREACH (c, &s->children, link)
+		if (c->id == id && c->process.pid > 0)
+			return c;
+	return NULL;
+}
+
+/* Whether it can be told to rest and to serve again. */
+static int check_serves(const struct supervisor *s, const struct child *c)
+{
+	if (c->state == CHILD_STARTING)
+		return -EAGAIN;
+	if (s->state == SUPERVISOR_STOPPING ||
+	    (c->state != CHILD_READY && c->state != CHILD_RESTING))
+		return -ESHUTDOWN;
+	return 0;
+}
+
+int supervisor_rest(struct supervisor *s, struct child *c)
+{
+	int error = check_serves(s, c);
+
+	if (error == 0)
+		lifecycle_handle(s, c, EVENT_REST);
+	return error;
+}
+
+int supervisor_resume(struct supervisor *s, struct child *c)
+{
+	int error = check_serves(s, c);
+
+	if (error == 0)
+		lifecycle_handle(s, c, EVENT_RESUME);
+	return error;
 }
 
 static struct child *highest_slot(const struct supervisor *s)

@@ -63,6 +63,15 @@ void supervisor_stop(struct supervisor *supervisor);
  * -ESHUTDOWN: it stops; or why a socket for another slot cannot be opened: then nothing changes. */
 int supervisor_scale(struct supervisor *supervisor, unsigned int workers);
 
+/* The worker with that id, if it has a process; else NULL. */
+struct child *supervisor_find_worker(const struct supervisor *supervisor, unsigned int id);
+
+/* Takes a ready worker out of rotation: it gets no new connections, and serves those it has; or
+ * back into it. Doing that twice is fine. -EAGAIN: it has not become ready yet; -ESHUTDOWN: it is
+ * to end. */
+int supervisor_rest(struct supervisor *supervisor, struct child *child);
+int supervisor_resume(struct supervisor *supervisor, struct child *child);
+
 /* Adds a worker in the lowest slot that is free. */
 void supervisor_add_worker(struct supervisor *supervisor);
 

@@ -325,13 +325,24 @@ static void on_drain(struct worker *w, struct ipc_message *message)
 	worker_drain(w, body->timeout_ms, body->empty_queue);
 }
 
+/* What comes accepted still comes: the supervisor knows whether it shall. */
+static void on_rest(struct worker *w, struct ipc_message *message)
+{
+	struct service *service;
+
+	LIST_FOREACH (service, &w->services, link)
+		if (service->fd != -1)
+			service_stop(service, false);
+	send_or_fail(w, IPC_RESTING, NULL, NULL, 0);
+}
+
 typedef void message_fn(struct worker *w, struct ipc_message *message);
 
 static message_fn *const message_handlers[IPC_TYPE_END] = {
 	[IPC_NUDGE] = on_nudge,     [IPC_WELCOME] = on_welcome, [IPC_SERVE] = on_serve,
 	[IPC_RELEASE] = on_release, [IPC_START] = on_start,     [IPC_COUNT] = on_count,
 	[IPC_DRAIN] = on_drain,     [IPC_ADOPT] = on_adopt,     [IPC_HANDOFF] = on_handoff,
-	[IPC_LIST] = on_list,
+	[IPC_LIST] = on_list,       [IPC_REST] = on_rest,
 };
 
 static void on_message(struct channel *channel, struct ipc_message *message, void *ctx)

@@ -8,6 +8,9 @@
  * worker answers READY. From then on SERVE and RELEASE may come at any time. After DRAIN the
  * worker stops accepting, says DRAINING, and ends when its connections have, or at the deadline.
  *
+ * After REST the worker gives up the sockets that it accepts on, says RESTING, and goes on with the
+ * connections it has; a SERVE that comes later it serves as ever.
+ *
  * A listener on which the supervisor accepts is announced by ADOPT instead of SERVE. Its
  * connections come by HANDOFF to a worker that is ready, numbered through all listeners, and at
  * most IPC_IN_FLIGHT_MAX of them are without an answer. The worker says REFUSED of those that it
@@ -275,7 +278,9 @@ struct ipc_listed_row {
 	X(SOCKETS_CLOSED,  37, EITHER, ipc_sockets_closed,  ipc_none, 0) \
 	X(FAILED,   40,   WORKER,     ipc_failed,   ipc_none,        0) \
 	X(LIST,     45,   SUPERVISOR, ipc_list,     ipc_none,        0) \
-	X(LISTED,   46,   WORKER,     ipc_listed,   ipc_listed_row,  0)
+	X(LISTED,   46,   WORKER,     ipc_listed,   ipc_listed_row,  0) \
+	X(REST,     47,   SUPERVISOR, ipc_none,     ipc_none,        0) \
+	X(RESTING,  48,   WORKER,     ipc_none,     ipc_none,        0)
 /* clang-format on */
 
 /* One byte of a tail that is text; it need not end with a NUL. */

@@ -159,6 +159,16 @@ void clients_connect(struct clients *c, int port, size_t count)
 	}
 }
 
+void clients_connect_apart(struct clients *c, int port, size_t count)
+{
+	int *fds = realloc(c->fds, (c->count + count + 1) * sizeof(*fds));
+
+	assert_non_null(fds);
+	c->fds = fds;
+	for (; count > 0; count--, c->count++)
+		fds[c->count] = connect_tcp_from(0x7f000002 + (uint32_t)c->count, port);
+}
+
 void clients_expect_echo(const struct clients *c)
 {
 	for (size_t i = 0; i < c->count; i++)

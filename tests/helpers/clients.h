@@ -34,6 +34,8 @@ struct clients {
 
 /* Adds count connections to 127.0.0.1:port. */
 void clients_connect(struct clients *c, int port, size_t count);
+/* The same, each from an address of its own. */
+void clients_connect_apart(struct clients *c, int port, size_t count);
 void clients_expect_echo(const struct clients *c);
 /* Closes the last count of them. */
 void clients_close(struct clients *c, size_t count);

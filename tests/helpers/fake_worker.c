@@ -166,6 +166,13 @@ static void unasked_list(void)
 	send_bytes(packet, encode(IPC_LISTED, &listed, &row, 1));
 }
 
+static void unasked_rest(void)
+{
+	say_hello(IPC_VERSION);
+	await_welcome();
+	say(IPC_RESTING, NULL);
+}
+
 /* Correct in every message, and never done: answers to a question of long ago. */
 static void flood(void)
 {
@@ -241,6 +248,7 @@ static const struct {
 	{"stray-descriptor", stray_descriptor},
 	{"unasked-count", unasked_count},
 	{"unasked-list", unasked_list},
+	{"unasked-rest", unasked_rest},
 	{"flood", flood},
 	{"unsent-progress", unsent_progress},
 	{"unsent-refusal", unsent_refusal},

@@ -47,22 +47,10 @@ static int start(struct usher *u, unsigned int workers)
 	return ask_port(u, "it");
 }
 
-/* Adds a client that has an address of its own, so that source-hash spreads them as well. */
-static void connect_one(struct usher *u, int port)
-{
-	struct clients *c = &u->clients;
-	int *fds = realloc(c->fds, (c->count + 1) * sizeof(*fds));
-
-	assert_non_null(fds);
-	c->fds = fds;
-	c->fds[c->count] = connect_tcp_from(0x7f000002 + (uint32_t)c->count, port);
-	c->count++;
-}
-
+/* Each has an address of its own, so that source-hash spreads them as well. */
 static void connect_many(struct usher *u, int port, size_t count)
 {
-	while (count-- > 0)
-		connect_one(u, port);
+	clients_connect_apart(&u->clients, port, count);
 }
 
 /* The numbers of connections of the workers that run. */

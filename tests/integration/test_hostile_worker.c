@@ -146,6 +146,11 @@ static void a_list_of_what_there_is_not_ends_its_worker(void **state)
 	expect_end_of_fake(*state, "unasked-list", "cannot be");
 }
 
+static void a_rest_that_nobody_told_it_to_have_ends_its_worker(void **state)
+{
+	expect_end_of_fake(*state, "unasked-rest", "was not told to");
+}
+
 static void an_answer_for_what_was_not_handed_off_ends_its_worker(void **state)
 {
 	expect_end_of_fake(*state, "unsent-progress", "never handed");
@@ -182,6 +187,7 @@ int main(void)
 		USHER_TEST(a_stray_descriptor_ends_its_worker_and_is_closed),
 		USHER_TEST(a_count_that_nobody_asked_for_ends_its_worker),
 		USHER_TEST(a_list_of_what_there_is_not_ends_its_worker),
+		USHER_TEST(a_rest_that_nobody_told_it_to_have_ends_its_worker),
 		USHER_TEST(an_answer_for_what_was_not_handed_off_ends_its_worker),
 		USHER_TEST(a_refusal_of_what_was_not_handed_off_ends_its_worker),
 		USHER_TEST(progress_of_an_unknown_listener_ends_its_worker),

@@ -47,6 +47,8 @@ static void every_command_is_understood(void **state)
 	accepts("{\"version\":1,\"command\":\"list\"}");
 	accepts("{\"version\":1,\"command\":\"list\",\"worker\":4294967295,"
 		"\"listener\":\"echo\",\"before\":9223372036854775807}");
+	accepts("{\"version\":1,\"command\":\"worker\",\"worker\":7,\"action\":\"drain\"}");
+	accepts("{\"version\":1,\"command\":\"worker\",\"worker\":7,\"action\":\"undrain\"}");
 	accepts("{\"version\":1,\"command\":\"scale\",\"workers\":4}");
 	accepts(" { \"command\" : \"stop\" , \"version\" : 1 } ");
 }
@@ -101,6 +103,12 @@ static void fields_have_their_type_and_range(void **state)
 	refuses("{\"version\":1,\"command\":\"scale\",\"workers\":\"4\"}", "from 1 to");
 	refuses("{\"version\":1,\"command\":\"scale\",\"workers\":99999999999999999999}",
 		"not JSON");
+	refuses("{\"version\":1,\"command\":\"worker\",\"worker\":7}",
+		"\"worker\" needs the field \"action\"");
+	refuses("{\"version\":1,\"command\":\"worker\",\"action\":\"drain\"}",
+		"\"worker\" needs the field \"worker\"");
+	refuses("{\"version\":1,\"command\":\"worker\",\"worker\":7,\"action\":\"rest\"}",
+		"must be \"drain\" or \"undrain\"");
 	refuses("{\"version\":1,\"command\":\"list\",\"worker\":0}", "\"worker\" must be");
 	refuses("{\"version\":1,\"command\":\"list\",\"worker\":4294967296}",
 		"from 1 to 4294967295");

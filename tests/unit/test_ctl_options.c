@@ -121,6 +121,13 @@ static void operands_fit_the_verb(void **state)
 	refuses("scale 1025", "scale takes a number from 1 to 1024, not \"1025\"");
 	refuses("scale four", "scale takes a number from 1 to 1024, not \"four\"");
 	refuses("scale 4 5", "scale takes one operand; what is \"5\"?");
+	assert_string_equal(accepts("worker 7 undrain").operands[1], "undrain");
+	refuses("worker", "worker needs N");
+	refuses("worker 7", "worker needs drain|undrain");
+	refuses("worker 0 drain", "worker takes the number of a worker, not \"0\"");
+	refuses("worker 7 rain", "worker takes drain|undrain, not \"rain\"");
+	refuses("worker 7 drain|undrain", "worker takes drain|undrain, not \"drain|undrain\"");
+	refuses("worker 7 drain now", "worker takes two operands; what is \"now\"?");
 	refuses("stop now", "stop takes no operand; what is \"now\"?");
 	refuses("connections \xff", "connections takes UTF-8 text");
 }
@@ -162,6 +169,8 @@ static void verbs_become_requests(void **state)
 	expect_request("connections echo",
 		       "{\"version\":1,\"command\":\"connections\",\"listener\":\"echo\"}");
 	expect_request("scale 4", "{\"version\":1,\"command\":\"scale\",\"workers\":4}");
+	expect_request("worker 7 drain", "{\"version\":1,\"command\":\"worker\",\"worker\":7,"
+					 "\"action\":\"drain\"}");
 	expect_request("stop", "{\"version\":1,\"command\":\"stop\"}");
 }
 

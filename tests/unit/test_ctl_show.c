@@ -83,6 +83,13 @@ static void what_waits_for_a_worker_has_a_row(void **state)
 	       "     -     -    -  (waiting)            7  echo 7\n");
 }
 
+static void a_worker_is_told_to_rest_and_to_serve(void **state)
+{
+	expect(ctl_show_worker, "{\"worker\":3,\"state\":\"resting\"}",
+	       "worker 3 is resting: it gets no new connections, and serves those it has\n");
+	expect(ctl_show_worker, "{\"worker\":3,\"state\":\"ready\"}", "worker 3 is ready\n");
+}
+
 static void figures_that_are_old_are_marked(void **state)
 {
 	expect(ctl_show_connections,
@@ -154,6 +161,7 @@ int main(void)
 		cmocka_unit_test(status_is_three_tables),
 		cmocka_unit_test(connections_are_sums_and_a_row_per_worker),
 		cmocka_unit_test(what_waits_for_a_worker_has_a_row),
+		cmocka_unit_test(a_worker_is_told_to_rest_and_to_serve),
 		cmocka_unit_test(figures_that_are_old_are_marked),
 		cmocka_unit_test(what_an_answer_lacks_is_a_dash),
 		cmocka_unit_test(times_have_their_two_largest_units),
