@@ -45,9 +45,9 @@ void transfer_save_socket(const struct net_socket *s, struct transfer *ret)
 		.no_delay = s->no_delay,
 		.keep_alive = s->keep_alive,
 		.high_water_mark = s->high_water_mark,
-		.write_limit = s->write_limit,
 	};
 	if (s->extra) {
+		ret->write_limit = s->extra->write_limit;
 		ret->keep_alive_initial_delay_ms = s->extra->keep_alive_initial_delay_ms;
 		ret->type_of_service = s->extra->type_of_service;
 	}
@@ -137,7 +137,8 @@ static int restore_extra(struct net_socket *s, const struct transfer *from)
 	struct socket_extra *extra;
 	int r;
 
-	if (from->keep_alive_initial_delay_ms == 0 && from->type_of_service == 0 && !has_path)
+	if (from->keep_alive_initial_delay_ms == 0 && from->type_of_service == 0 &&
+	    from->write_limit == 0 && !has_path)
 		return 0;
 
 	r = socket_get_extra(s, &extra);
@@ -145,6 +146,7 @@ static int restore_extra(struct net_socket *s, const struct transfer *from)
 		return r;
 	extra->keep_alive_initial_delay_ms = from->keep_alive_initial_delay_ms;
 	extra->type_of_service = from->type_of_service;
+	extra->write_limit = from->write_limit;
 	return restore_path(extra, &from->peer);
 }
 
@@ -154,7 +156,6 @@ static void restore_marks(struct net_socket *s, const struct transfer *from)
 	s->no_delay = from->no_delay;
 	s->keep_alive = from->keep_alive;
 	s->high_water_mark = from->high_water_mark;
-	s->write_limit = from->write_limit;
 	if (from->paused)
 		s->read_state = READ_PAUSED;
 	if (from->ended)
