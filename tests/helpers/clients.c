@@ -31,7 +31,10 @@ static int try_connect_from(const struct sockaddr_in *from, const struct sockadd
 
 	if (fd == -1)
 		return -errno;
-	if (from && bind(fd, (const struct sockaddr *)from, sizeof(*from)) == -1)
+	/* The port is chosen at the connect: else it would be one that nobody else may use. */
+	if (from &&
+	    (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int)) == -1 ||
+	     bind(fd, (const struct sockaddr *)from, sizeof(*from)) == -1))
 		return -errno;
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == -1 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == -1 ||
@@ -209,6 +212,16 @@ void clients_forget_ended(struct clients *c)
 		else
 			c->fds[kept++] = c->fds[i];
 	c->count = kept;
+}
+
+void clients_reset(struct clients *c)
+{
+	const struct linger reset = {.l_onoff = 1};
+
+	for (size_t i = 0; i < c->count; i++)
+		assert_int_equal(
+			setsockopt(c->fds[i], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	clients_close(c, c->count);
 }
 
 void clients_done(struct clients *c)

@@ -43,6 +43,8 @@ void clients_close(struct clients *c, size_t count);
 size_t clients_ended(const struct clients *c);
 /* Closes those. */
 void clients_forget_ended(struct clients *c);
+/* Resets all of them: so many that the ports they had must be free at once. */
+void clients_reset(struct clients *c);
 void clients_done(struct clients *c);
 
 #endif
