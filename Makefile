@@ -71,7 +71,7 @@ PUBLIC      = $(wildcard common/net/net.h common/cluster/cluster.h)
 COMMON_SRC  = $(wildcard common/*.c common/*/*.c)
 DAEMON_SRC  = $(filter-out $(MAINS),$(wildcard daemon/*.c))
 WORKER_SRC  = $(filter-out $(MAINS),$(wildcard worker/*.c worker/*/*.c))
-FAKES       = $(wildcard tests/helpers/fake_*.c tests/interop/*.c tests/bench/*.c)
+FAKES       = $(wildcard tests/helpers/fake_*.c tests/interop/*.c tests/cluster/*.c tests/bench/*.c)
 HELPER_SRC  = $(filter-out $(FAKES),$(wildcard tests/helpers/*.c))
 UNIT        = $(wildcard tests/unit/test_*.c)
 INTEGRATION = $(wildcard tests/integration/test_*.c)
@@ -129,6 +129,10 @@ valgrind: deps-valgrind ## run the unit tests under valgrind
 conformance: deps-check ## show by which test each requirement is shown, and what has none
 	+@$(AGAIN) all tests
 	@tests/conformance/run.sh $(BUILD)
+
+compare: deps-check ## show what the same clients meet at a cluster of Node.js and at usher
+	+@$(AGAIN) all tests
+	@USHER_BUILD=$(BUILD) node tests/cluster/compare.js
 
 FUZZ_SECONDS ?= 60
 fuzz: deps-fuzz ## fuzz each parser of outside bytes for FUZZ_SECONDS (60) with libFuzzer
@@ -212,7 +216,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 	@sed -n '/^# Yours/,/^$$/s/^# //p' $(MAKEFILE_LIST)
 
-.PHONY: all programs library units tests run check conformance deps sanitize valgrind fuzz \
+.PHONY: all programs library units tests run check conformance compare deps sanitize valgrind fuzz \
 	fuzz-build bench bench-scaling bench-net format lint public-headers install uninstall dist clean help always
 .DELETE_ON_ERROR:
 

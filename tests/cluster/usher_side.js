@@ -1,0 +1,168 @@
+'use strict';
+// One side of the comparison: usherd, asked by usherctl, with the words of node_side.js.
+
+const { execFile, spawn } = require('child_process');
+const fs = require('fs');
+const path = require('path');
+const { HANG_MS } = require('./clients');
+const { Remembered, go, kill, until, within } = require('./processes');
+
+const build = path.resolve(process.env.USHER_BUILD || path.join(__dirname, '..', '..', 'build'));
+
+// The words of net.Server.listen() in those of usher.yaml(5).
+function listenerOf(name, options, listen) {
+	const words = {
+		port: listen.port,
+		host: listen.host && JSON.stringify(listen.host),
+		path: listen.path,
+		fd: listen.fd,
+		ipv6_only: listen.ipv6Only,
+		mode: listen.readableAll && listen.writableAll ? '"0666"' : undefined,
+		max_connections: options.maxConnections && options.maxConnections * options.workers,
+		distribute: options.distribute,
+		handler: 'echo',
+	};
+	const pairs = Object.entries(words).filter(([, value]) => value !== undefined);
+
+	return `  - {name: ${name}, ${pairs.map((pair) => pair.join(': ')).join(', ')}}\n`;
+}
+
+class UsherSide {
+	constructor(place) {
+		this.name = 'usher';
+		this.place = place;
+		this.seen = new Remembered();
+	}
+
+	configure(options) {
+		const servers = options.servers || Array.from({ length: options.times || 1 },
+			(_, i) => ({ name: `it${i || ''}`, ...options.listen }));
+		const user = process.getuid() === 0 ? 'user: root\n' : '';
+
+		fs.writeFileSync(path.join(this.place, 'usher.yaml'),
+			`control: ${this.place}/control.sock\n${user}` +
+			`workers: ${options.workers}\n` +
+			`drain_timeout: ${options.drainTimeout || '2s'}\nstop_timeout: 1s\nlisteners:\n` +
+			servers.map(({ name, ...listen }) => listenerOf(name, options, listen)).join(''));
+	}
+
+	async start(options) {
+		this.configure(options);
+		this.stderr = '';
+		this.code = undefined;
+		this.child = spawn(path.join(build, 'usherd'), ['-c', path.join(this.place, 'usher.yaml')],
+			{ stdio: ['ignore', 'ignore', 'pipe', options.fd ?? 'ignore'] });
+		this.supervisor = this.child.pid;
+		this.child.stderr.setEncoding('utf8').on('data', (text) => { this.stderr += text; });
+		this.ended = new Promise((resolve) => { this.child.once('exit', resolve); });
+		this.child.once('exit', (code) => { this.code = code; });
+		const said = new Promise((resolve) => { this.child.once('close', resolve); });
+
+		await until('usherd is ready, or ends', async () => this.code !== undefined ||
+			(await this.workers()).length === options.workers);
+		if (this.code !== undefined) {
+			await said;
+			return this.stderr.trim().split('\n');
+		}
+
+		const { listeners } = await this.ctl('status');
+
+		this.addresses = Object.fromEntries(listeners.map(({ name, address }) => [name, address]));
+		return [];
+	}
+
+	target(name = 'it') {
+		const address = this.addresses[name];
+
+		return address.startsWith('/') ? { path: address }
+			: { host: '127.0.0.1', port: Number(address.replace(/.*:/, '')) };
+	}
+
+	// The answer, or undefined when there is none.
+	ctl(...words) {
+		return new Promise((resolve) => {
+			execFile(path.join(build, 'usherctl'),
+				['-s', path.join(this.place, 'control.sock'), '--json', ...words],
+				(error, out) => resolve(error ? undefined : JSON.parse(out)));
+		});
+	}
+
+	async rows(state) {
+		const status = await this.ctl('status');
+		const rows = status ? status.workers : [];
+
+		rows.forEach(({ pid }) => pid && this.seen.add(pid));
+		return rows.filter((row) => row.state === state);
+	}
+
+	async workers() {
+		return (await this.rows('ready')).map((row) => row.pid);
+	}
+
+	async count(name, ms = HANG_MS) {
+		const answer = await within(ms, this.ctl('connections', ...(name ? [name] : [])));
+		const rows = answer && answer.workers.map(({ pid, connections }) => [pid, connections]);
+
+		return answer && { total: answer.connections, workers: Object.fromEntries(rows) };
+	}
+
+	async getConnections() {
+		return (await this.count()).total;
+	}
+
+	async drain(pid) {
+		process.kill(pid, 'SIGTERM');
+	}
+
+	disconnect(pid) {
+		return this.drain(pid);
+	}
+
+	// The only slot backs off for longer each time its worker dies soon: at last for a second.
+	async loseWorkers() {
+		await until('the slot backs off', async () => {
+			const pids = await this.workers();
+
+			await Promise.all(pids.map((pid) => kill(pid)));
+			return (await this.rows('backing-off')).some((row) => row.restarts >= 3);
+		});
+	}
+
+	async comeBack() {
+		await until('a worker is ready', async () => (await this.workers()).length === 1);
+	}
+
+	async untilReplaced(pid, count) {
+		await until(`${pid} is replaced`, async () => {
+			const pids = await this.workers();
+
+			return pids.length === count && !pids.includes(pid);
+		});
+	}
+
+	modeOf(socket) {
+		return (fs.statSync(socket).mode & 0o777).toString(8);
+	}
+
+	async die() {
+		this.child.kill('SIGKILL');
+		await this.ended;
+		await this.seen.kill();
+	}
+
+	// Asked nicely, it must end well; its workers end before it.
+	async end() {
+		if (this.mayDie)
+			await this.ended;
+		if (!this.child || this.code !== undefined)
+			return this.seen.kill();
+		[this.supervisor, ...this.seen.left()].forEach(go);
+		this.child.kill('SIGTERM');
+		await within(2 * HANG_MS, this.ended);
+		await this.seen.kill();
+		if (this.code !== 0)
+			throw new Error(`usherd ended with ${this.code}; it logged:\n${this.stderr}`);
+	}
+}
+
+module.exports = { UsherSide };
