@@ -76,6 +76,7 @@ static void a_killed_worker_costs_its_own_connections_only(void **state)
 	assert_true(of_worker(u, replacement, "worker") > 2);
 }
 
+/* WK-8: a signal to a worker is that signal. */
 static void the_log_names_worker_pid_and_signal(void **state)
 {
 	struct usher *u = *state;
@@ -92,6 +93,7 @@ static void the_log_names_worker_pid_and_signal(void **state)
 	assert_true(ask_until_replaced(u, pids[0], 2));
 }
 
+/* LS-13 */
 static void connections_wait_while_no_worker_lives(void **state)
 {
 	struct usher *u = *state;
@@ -110,7 +112,7 @@ static void connections_wait_while_no_worker_lives(void **state)
 	ask_expect_connections(u, port, 100);
 }
 
-/* Kills the only worker again and again: from the second time on the wait for the next grows. */
+/* WK-10: kills the only worker again and again; from the second time on the wait for the next grows. */
 static void quick_deaths_back_off(void **state)
 {
 	enum { DEATHS = 5 };
@@ -151,6 +153,7 @@ static bool workers_have_gone(void *ctx)
 	return kernel_children(0, NULL, 0) == 0;
 }
 
+/* WK-7 */
 static void workers_without_a_supervisor_drain_and_end(void **state)
 {
 	struct usher *u = *state;
@@ -169,6 +172,7 @@ static void workers_without_a_supervisor_drain_and_end(void **state)
 	assert_true(poll_until(workers_have_gone, NULL, WAIT_MS));
 }
 
+/* WK-7 */
 static void idle_clients_of_orphans_are_ended_at_the_deadline(void **state)
 {
 	struct usher *u = *state;

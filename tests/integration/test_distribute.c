@@ -96,6 +96,7 @@ static void ipv6_and_both_families_are_served(void **state)
 	}
 }
 
+/* LS-14 */
 static void every_worker_gets_some_and_all_are_counted(void **state)
 {
 	struct usher *u = *state;
@@ -204,6 +205,7 @@ static void counting_does_not_wait_for_a_stopped_worker(void **state)
 	expect_served_and_counted(u, port);
 }
 
+/* LS-13 */
 static void with_no_worker_able_connections_wait(void **state)
 {
 	struct usher *u = *state;

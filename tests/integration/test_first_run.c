@@ -244,7 +244,7 @@ static void reply_says_its_text_and_ends(void **state)
 	client_expect_end(hello);
 }
 
-/* A stopped worker cannot accept, so who answers is the other. */
+/* LS-14: a stopped worker cannot accept, so who answers is the other. */
 static void each_worker_accepts_on_a_shared_listener(void **state)
 {
 	struct usher *u = *state;

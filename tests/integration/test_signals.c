@@ -53,6 +53,7 @@ static void int_waits_until_the_clients_have_left(void **state)
 	expect_graceful_stop(*state, SIGINT);
 }
 
+/* WK-5 */
 static void the_deadline_ends_clients_that_stay(void **state)
 {
 	struct usher *u = *state;
@@ -66,7 +67,7 @@ static void the_deadline_ends_clients_that_stay(void **state)
 	assert_in_range(now_ms() - asked, 900, 1000 + AT_ONCE_MS);
 }
 
-/* A worker that does not even run cannot hold up the end. */
+/* WK-5: a worker that does not even run cannot hold up the end. */
 static void the_deadline_ends_a_stopped_worker(void **state)
 {
 	struct usher *u = *state;

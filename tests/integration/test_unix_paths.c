@@ -79,7 +79,7 @@ static void a_stale_file_is_replaced(void **state)
 	expect_service(u);
 }
 
-/* The workers are killed first: one that lives listens until it has noticed. */
+/* LS-6: the workers are killed first: one that lives listens until it has noticed. */
 static void what_a_killed_usherd_left_is_replaced(void **state)
 {
 	struct usher *u = *state;
@@ -170,7 +170,7 @@ static void a_missing_folder_is_named(void **state)
 	expect_refusal(u, (const char *const[]){usher_path(u, "nowhere"), "No such file", NULL});
 }
 
-/* SC-6 */
+/* SC-6, LS-6 */
 static void the_file_is_removed_at_the_end(void **state)
 {
 	struct usher *u = *state;
@@ -231,20 +231,47 @@ static void a_second_usherd_is_told_that_the_control_socket_is_busy(void **state
 	json_decref(ask_status(u));
 }
 
+/* A listening socket, and its port. */
+static int occupy_port(int *ret_port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+	assert_int_equal(listen(fd, 5), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+	*ret_port = ntohs(address.sin_port);
+	return fd;
+}
+
+/* LS-5: that it was busy is not remembered. */
+static void a_port_that_was_busy_is_served_when_it_is_free(void **state)
+{
+	struct usher *u = *state;
+	int port;
+	AUTO_CLOSE int theirs = occupy_port(&port);
+
+	usher_configure(u,
+			"workers: 2\n"
+			"listeners:\n"
+			"  - {name: busy, host: 127.0.0.1, port: %d, handler: echo}\n",
+			port);
+	expect_refusal(u, (const char *const[]){"in use", NULL});
+	close_fd(take_fd(&theirs));
+	usher_start(u);
+	clients_connect(&u->clients, port, 4);
+	clients_expect_echo(&u->clients);
+}
+
 /* DF-10, SL-12 */
 static void a_busy_port_is_named(void **state)
 {
 	struct usher *u = *state;
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t size = sizeof(address);
-	AUTO_CLOSE int theirs = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	char text[64];
-
-	assert_int_equal(bind(theirs, (struct sockaddr *)&address, size), 0);
-	assert_int_equal(listen(theirs, 5), 0);
-	assert_int_equal(getsockname(theirs, (struct sockaddr *)&address, &size), 0);
-	int port = ntohs(address.sin_port);
+	int port;
+	AUTO_CLOSE int theirs = occupy_port(&port);
 
 	usher_configure(u,
 			"workers: 1\n"
@@ -278,6 +305,7 @@ int main(void)
 		USHER_TEST(a_file_of_another_is_not_removed_at_the_end),
 		USHER_TEST(nothing_is_left_when_the_start_fails),
 		USHER_TEST(a_second_usherd_is_told_that_the_control_socket_is_busy),
+		USHER_TEST(a_port_that_was_busy_is_served_when_it_is_free),
 		USHER_TEST(a_busy_port_is_named),
 	};
 

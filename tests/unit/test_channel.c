@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "common/fdpass.h"
@@ -102,6 +103,7 @@ static void answer_count(struct end *worker, struct ipc_message *message)
 	worker->lost_count += send_counted(worker, body->request, 10) < 0;
 }
 
+/* IP-3: two that only send wait for ever, so each reads while what it sends has to wait. */
 static void both_directions_may_be_full_at_once(void **state)
 {
 	struct world *w = *state;
@@ -275,6 +277,47 @@ static void descriptor_in_the_queue_survives_the_callers_close(void **state)
 	assert_int_equal(read(reader, &byte, 1), 0);
 }
 
+/* A file with the number in it. */
+static int file_of(uint32_t number)
+{
+	int fd = memfd_create("number", MFD_CLOEXEC);
+
+	assert_int_equal(write(fd, &number, sizeof(number)), sizeof(number));
+	return fd;
+}
+
+/* Messages of odd numbers bring the file of their number, the others nothing. */
+static void expect_own_file(struct end *worker, struct ipc_message *message)
+{
+	uint32_t number = worker->numbers[worker->count - 1], written = 0;
+
+	assert_int_equal(message->n_fds, number % 2);
+	if (message->n_fds == 0)
+		return;
+	assert_int_equal(pread(message->fds[0], &written, sizeof(written), 0), sizeof(written));
+	assert_int_equal(written, number);
+}
+
+/* IP-2: none comes with the plain bytes before it, in the kernel's buffer or in the queue. */
+static void each_descriptor_comes_with_its_own_message(void **state)
+{
+	enum { MESSAGES = 1000 };
+	struct world *w = *state;
+	size_t queued = 0;
+
+	for (uint32_t i = 0; i < MESSAGES; i++) {
+		AUTO_CLOSE int fd = file_of(i);
+
+		assert_int_equal(i % 2 ? world_send_serve(w, i, fd) : world_send_count(w, i), 0);
+		queued = w->supervisor.channel.queued_messages;
+	}
+	assert_in_range(queued, 1, MESSAGES - 1);
+	w->worker.react = expect_own_file;
+	world_open_worker(w);
+	WORLD_RUN_UNTIL(w, w->worker.count == MESSAGES);
+	world_assert_numbers(&w->worker, MESSAGES);
+}
+
 static void descriptor_that_nobody_took_is_closed(void **state)
 {
 	struct world *w = *state;
@@ -416,6 +459,7 @@ int main(void)
 		TEST(message_that_cannot_be_queued_leaves_nothing_behind),
 		TEST(wakeup_handles_so_many_messages_that_others_get_their_turn),
 		TEST(descriptor_in_the_queue_survives_the_callers_close),
+		TEST(each_descriptor_comes_with_its_own_message),
 		TEST(descriptor_that_nobody_took_is_closed),
 		TEST(closing_closes_the_descriptors_in_the_queue),
 		TEST(second_descriptor_is_refused_and_closed),

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "common/net/socket.h"
+#include "tests/helpers/clients.h"
 #include "tests/helpers/stage.h"
 
 static char big[8 << 20];
@@ -241,6 +242,22 @@ static void destroy_with_unread_data_resets_the_peer(void **state)
 	close(fd);
 }
 
+/* EN-7, KF-7 */
+static void destroy_with_unread_data_resets_the_peer_of_a_path(void **state)
+{
+	struct stage *stage = *state;
+	AUTO_CLOSE int fd = -1;
+
+	stage->host.guest_ops = &actor_deaf_ops;
+	stage_open_path(stage, NULL);
+	fd = connect_unix(stage->path);
+	story_run_until(&stage->story, "H.connection");
+	plain_send(fd, "unread");
+	story_run_ready(&stage->story);
+	net_socket_destroy(stage->guest.socket, 0);
+	plain_expect_reset(fd);
+}
+
 /* EN-8 */
 static void destroy_soon_sends_first(void **state)
 {
@@ -388,6 +405,7 @@ int main(void)
 		on_stage(destroy_without_a_connection_is_a_close),
 		on_stage(an_error_without_a_listener_closes_the_socket_only),
 		on_stage(destroy_with_unread_data_resets_the_peer),
+		on_stage(destroy_with_unread_data_resets_the_peer_of_a_path),
 		on_stage(destroy_soon_sends_first),
 		on_stage(a_reset_is_one_for_the_peer_and_a_plain_close_here),
 		on_stage(a_reset_while_connecting_waits_for_the_connection),

@@ -245,6 +245,7 @@ static void what_cannot_be_set_up_names_the_step(void **state)
 	program_close(&program);
 }
 
+/* WK-11 */
 static void its_environment_is_ours_with_what_was_added(void **state)
 {
 	static const char *const env[] = {"USHER_A=new", "USHER_C=1", "USHER_C=2", NULL};
@@ -284,6 +285,7 @@ static void its_streams_may_be_ours_in_another_order(void **state)
 	expect_output(f, "out\nerr\n");
 }
 
+/* WK-11 */
 static void it_starts_in_the_given_folder(void **state)
 {
 	struct fixture *f = *state;
@@ -308,6 +310,7 @@ static void the_open_program_runs_even_when_its_file_was_replaced(void **state)
 	assert_int_equal(WEXITSTATUS(f->status), 0);
 }
 
+/* IP-13, WK-11 */
 static void it_holds_its_channel_and_the_standard_streams_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -351,6 +354,7 @@ static void it_can_gain_no_privileges(void **state)
 	expect_output(f, "1\n");
 }
 
+/* WK-11 */
 static void it_runs_as_the_given_user_without_our_groups_and_powers(void **state)
 {
 	struct fixture *f = *state;
@@ -366,6 +370,7 @@ static void it_runs_as_the_given_user_without_our_groups_and_powers(void **state
 	expect_output(f, "65534\n65534\n65534\n0000000000000000\n");
 }
 
+/* WK-2: its end is told when it is reaped, whatever became of the channel. */
 static void closing_the_channel_is_told_before_the_end(void **state)
 {
 	struct fixture *f = *state;
