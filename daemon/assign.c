@@ -50,6 +50,8 @@ static int announce(struct child *c, const struct listener *l)
 	if (error < 0)
 		return error;
 	fill(&text, l->config);
+	if (l->config->distribute == DISTRIBUTE_LEAST_CONNECTIONS)
+		c->taker.handoff.by_message = true;
 	struct ipc_adopt message = {
 		.listener = l->source.id,
 		.handler = l->config->handler,

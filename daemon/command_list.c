@@ -173,6 +173,7 @@ void command_list(struct control_call *call, const json_t *request, uint32_t lis
 
 	if (worker == 0) {
 		free(lc);
+		dispatch_look(&s->dispatcher);
 		list_waiting(call, listener, s);
 		return;
 	}

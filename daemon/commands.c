@@ -165,6 +165,7 @@ static void on_connections(struct control_call *call, const json_t *request, str
 	cc = malloc(sizeof(*cc));
 	if (cc) {
 		*cc = (struct connections_call){call, s, first, end};
+		dispatch_look(&s->dispatcher);
 		error = count_start(&s->counter, on_counts, cc);
 	}
 	if (error < 0) {

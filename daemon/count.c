@@ -7,7 +7,8 @@
 struct answer {
 	struct count_row row; /* what is known without an answer, until there is one */
 	uint32_t *counted;    /* what it answered so far, by listener */
-	uint32_t *returned;   /* what came back since it was asked */
+	uint32_t *returned;   /* of what was on its way when it was asked: what came back since */
+	uint32_t last;        /* number of the last that was */
 	bool complete;
 	bool gone;
 };
@@ -155,6 +156,7 @@ static void ask(struct count_query *query, struct child *child)
 
 	answer->counted = numbers + counter->n_listeners;
 	answer->returned = numbers + 2 * counter->n_listeners;
+	answer->last = child->taker.handoff.last;
 	answer->row = (struct count_row){
 		.worker = child->id,
 		.slot = child->slot,
@@ -250,15 +252,19 @@ void count_forget(struct counter *counter, const struct child *child)
 	}
 }
 
-/* After its answer only such come back as were sent after the question, and are counted already. */
-void count_returned(struct counter *counter, const struct child *child, uint32_t listener)
+/* What was sent after the question is counted already, where it was then. */
+void count_returned(struct counter *counter, const struct child *child,
+		    const struct transit *transit)
 {
 	struct count_query *query;
+	uint32_t listener = transit->source->id;
 
 	LIST_FOREACH (query, &counter->queries, link) {
 		struct answer *answer = answer_of(query, child);
 
-		if (answer && !answer->complete && !answer->gone && listener < counter->n_listeners)
+		if (answer && !answer->complete && !answer->gone &&
+		    listener < counter->n_listeners &&
+		    !claims_is_before(answer->last, transit->number))
 			answer->returned[listener]++;
 	}
 }

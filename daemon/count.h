@@ -60,7 +60,8 @@ int count_start(struct counter *counter, count_fn *done, void *ctx);
 int count_answer(struct counter *counter, struct child *child, const struct ipc_message *message);
 
 /* What was on its way to a worker came back. */
-void count_returned(struct counter *counter, const struct child *child, uint32_t listener);
+void count_returned(struct counter *counter, const struct child *child,
+		    const struct transit *transit);
 
 /* The worker will answer no more. */
 void count_forget(struct counter *counter, const struct child *child);

@@ -42,6 +42,15 @@ static enum child_state out_of_order(struct supervisor *s, struct child *c)
 	return cut_off(s, c);
 }
 
+/* The memory in which it is to take connections. */
+static int send_claims(struct child *c)
+{
+	AUTO_CLOSE int fd = -1;
+	int error = handoff_open(&c->taker.handoff, &fd);
+
+	return error < 0 ? error : child_send(c, IPC_CLAIMS, NULL, NULL, 0, &fd);
+}
+
 static enum child_state greet(struct supervisor *s, struct child *c)
 {
 	struct ipc_welcome welcome = {
@@ -56,6 +65,8 @@ static enum child_state greet(struct supervisor *s, struct child *c)
 	c->greeted = true;
 
 	error = child_send(c, IPC_WELCOME, &welcome, NULL, 0, NULL);
+	if (error == 0)
+		error = send_claims(c);
 	if (error == 0)
 		error = assign_shared(s, c);
 	if (error == 0)
@@ -325,6 +336,8 @@ void lifecycle_handle(struct supervisor *s, struct child *c, enum lifecycle_even
 	if (c->state != CHILD_READY && c->state != CHILD_RESTING && c->state != CHILD_DRAINING)
 		assign_release(s, c);
 	if (c->process.pid == 0 || c->state == CHILD_STOPPING) {
+		/* What it has taken ends with it. */
+		dispatch_look(&s->dispatcher);
 		count_forget(&s->counter, c);
 		list_forget(&s->lister, c);
 	}
@@ -381,6 +394,8 @@ static void on_resting(struct supervisor *s, struct child *c, struct ipc_message
 
 static void on_counted(struct supervisor *s, struct child *c, struct ipc_message *message)
 {
+	/* What it refused before it counted is none of what it counted. */
+	dispatch_look(&s->dispatcher);
 	if (count_answer(&s->counter, c, message) == 0)
 		return;
 	log_error("%s counted a listener that does not exist; killing it", child_name(c));
@@ -395,32 +410,21 @@ static void on_listed(struct supervisor *s, struct child *c, struct ipc_message 
 	lifecycle_handle(s, c, EVENT_BROKE);
 }
 
-/* Of PROGRESS and REFUSED. */
-static void check_answer(struct supervisor *s, struct child *c, int error)
+static void on_progress(struct supervisor *s, struct child *c, struct ipc_message *message)
 {
-	if (error == 0)
+	if (dispatch_progress(&s->dispatcher, &c->taker, message) == 0)
 		return;
 	log_error("%s answered for a connection that it was never handed; killing it",
 		  child_name(c));
 	lifecycle_handle(s, c, EVENT_BROKE);
 }
 
-static void on_progress(struct supervisor *s, struct child *c, struct ipc_message *message)
-{
-	check_answer(s, c, dispatch_progress(&s->dispatcher, &c->taker, message));
-}
-
-static void on_refused(struct supervisor *s, struct child *c, struct ipc_message *message)
-{
-	check_answer(s, c, dispatch_refused(&s->dispatcher, &c->taker, message));
-}
-
 typedef void message_fn(struct supervisor *s, struct child *c, struct ipc_message *message);
 
 static message_fn *const message_handlers[IPC_TYPE_END] = {
 	[IPC_HELLO] = on_hello,       [IPC_READY] = on_ready,       [IPC_COUNTED] = on_counted,
-	[IPC_DRAINING] = on_draining, [IPC_PROGRESS] = on_progress, [IPC_REFUSED] = on_refused,
-	[IPC_LISTED] = on_listed,     [IPC_RESTING] = on_resting,
+	[IPC_DRAINING] = on_draining, [IPC_PROGRESS] = on_progress, [IPC_LISTED] = on_listed,
+	[IPC_RESTING] = on_resting,
 };
 
 static void on_message(struct child *c, struct ipc_message *message, void *ctx)

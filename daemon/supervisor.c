@@ -142,11 +142,21 @@ static void on_again(const struct taker *taker, void *ctx)
 	log_info("%s takes its connections again", child_name(child_of(taker)));
 }
 
-static void on_returned(const struct taker *taker, const struct source *source, void *ctx)
+static void on_returned(const struct taker *taker, const struct transit *transit, void *ctx)
 {
 	struct supervisor *s = ctx;
 
-	count_returned(&s->counter, child_of(taker), source->id);
+	count_returned(&s->counter, child_of(taker), transit);
+}
+
+/* What it says from now on is not worth listening to. */
+static void on_broke(struct taker *taker, void *ctx)
+{
+	struct child *c = CONTAINER_OF(taker, struct child, taker);
+
+	log_error("%s took a connection that it was never handed; killing it", child_name(c));
+	channel_close(&c->process.channel);
+	child_kill(c);
 }
 
 static void on_dropped(size_t count, void *ctx)
@@ -159,6 +169,7 @@ static const struct dispatch_ops dispatch_ops = {
 	.complaint = on_complaint,
 	.late = on_late,
 	.again = on_again,
+	.broke = on_broke,
 	.dropped = on_dropped,
 };
 

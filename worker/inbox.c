@@ -9,10 +9,9 @@ static struct arrival *at(struct inbox *inbox, size_t index)
 	return &inbox->arrivals[(inbox->first + index) % ARRAY_LEN(inbox->arrivals)];
 }
 
-static void refuse(struct inbox *inbox, uint32_t number, int reason)
+void inbox_init(struct inbox *inbox, struct claims *claims)
 {
-	inbox->refused[inbox->n_refused++] = (struct ipc_refused_row){.number = number,
-								      .reason = (uint32_t)reason};
+	*inbox = (struct inbox){.claims = claims};
 }
 
 static int check(const struct inbox *inbox, const struct ipc_message *message)
@@ -20,8 +19,8 @@ static int check(const struct inbox *inbox, const struct ipc_message *message)
 	const struct ipc_handoff *body = message->body;
 	const struct ipc_peer *peers = message->tail;
 
-	if (body->first != inbox->last + 1 ||
-	    inbox->last - inbox->answered + message->tail_count > IPC_IN_FLIGHT_MAX ||
+	if (!inbox->claims->page || body->first != inbox->last + 1 ||
+	    inbox->last - inbox->taken + message->tail_count > IPC_IN_FLIGHT_MAX ||
 	    inbox->count + message->tail_count > IPC_IN_FLIGHT_MAX)
 		return -EPROTO;
 	for (size_t i = 0; i < message->tail_count; i++)
@@ -30,73 +29,90 @@ static int check(const struct inbox *inbox, const struct ipc_message *message)
 	return 0;
 }
 
-int inbox_put(struct inbox *inbox, struct ipc_message *message, int reason, int64_t now_ms)
+static void keep(struct inbox *inbox, const struct arrival *arrival)
+{
+	*at(inbox, inbox->count++) = *arrival;
+}
+
+int inbox_put(struct inbox *inbox, struct ipc_message *message, int reason)
 {
 	const struct ipc_handoff *body = message->body;
 	const struct ipc_peer *peers = message->tail;
-	int64_t valid_until_ms = (int64_t)body->valid_until[1] << 32 | body->valid_until[0];
 	int error = check(inbox, message);
 
 	if (error < 0)
 		return error;
-	if (reason == 0 && now_ms >= valid_until_ms)
-		reason = ETIMEDOUT;
 	for (size_t i = 0; i < message->tail_count; i++) {
-		inbox->last++;
-		if (reason != 0) {
-			refuse(inbox, inbox->last, reason);
-			continue;
-		}
-		struct arrival *arrival = at(inbox, inbox->count++);
+		struct arrival arrival = {.listener = body->listener, .peer.len = peers[i].size};
 
-		*arrival = (struct arrival){
-			.fd = take_fd(&message->fds[i]),
-			.listener = body->listener,
-			.number = inbox->last,
-			.valid_until_ms = valid_until_ms,
-			.peer.len = peers[i].size,
-		};
-		memcpy(&arrival->peer.sa, peers[i].address, peers[i].size);
+		arrival.number = ++inbox->last;
+		claims_set_reason(inbox->claims, arrival.number, reason);
+		if (reason != 0)
+			continue;
+		arrival.fd = take_fd(&message->fds[i]);
+		memcpy(&arrival.peer.sa, peers[i].address, peers[i].size);
+		keep(inbox, &arrival);
 	}
+	inbox->refuses |= reason != 0;
 	return 0;
 }
 
 bool inbox_waits(const struct inbox *inbox)
 {
-	return inbox->last != inbox->answered;
+	return inbox->last != inbox->taken;
 }
 
-void inbox_answer(struct inbox *inbox, int reason, int64_t now_ms, struct ipc_progress *ret)
+static void refuse_new(struct inbox *inbox, int reason)
 {
-	size_t kept = inbox->n_answered;
-
-	for (size_t i = inbox->n_answered; i < inbox->count; i++) {
-		struct arrival *arrival = at(inbox, i);
-
-		if (reason == 0 && now_ms < arrival->valid_until_ms) {
-			*at(inbox, kept++) = *arrival;
-			continue;
-		}
-		refuse(inbox, arrival->number, reason ? reason : ETIMEDOUT);
-		close_fd(arrival->fd);
+	for (size_t i = inbox->n_taken; i < inbox->count; i++) {
+		claims_set_reason(inbox->claims, at(inbox, i)->number, reason);
+		close_fd(at(inbox, i)->fd);
 	}
-	inbox->count = inbox->n_answered = kept;
-	inbox->answered = inbox->last;
-	ret->taken = inbox->last;
+	inbox->count = inbox->n_taken;
+	inbox->refuses = true;
 }
 
-bool inbox_take(struct inbox *inbox, int64_t now_ms, struct arrival *ret)
+static void drop_withdrawn(struct inbox *inbox, uint32_t withdrawn)
 {
-	while (inbox->n_answered > 0) {
-		*ret = *at(inbox, 0);
-		inbox->n_answered--;
-		inbox->count--;
-		inbox->first = (inbox->first + 1) % ARRAY_LEN(inbox->arrivals);
-		if (now_ms < ret->valid_until_ms + IPC_GRACE_MS)
-			return true;
-		close_fd(ret->fd);
+	size_t kept = inbox->n_taken;
+
+	for (size_t i = inbox->n_taken; i < inbox->count; i++) {
+		if (claims_is_before(withdrawn, at(inbox, i)->number))
+			*at(inbox, kept++) = *at(inbox, i);
+		else
+			close_fd(at(inbox, i)->fd);
 	}
-	return false;
+	inbox->count = kept;
+}
+
+bool inbox_take(struct inbox *inbox, int reason)
+{
+	bool tell;
+	uint32_t withdrawn;
+
+	if (!inbox_waits(inbox))
+		return false;
+	if (reason != 0)
+		refuse_new(inbox, reason);
+	withdrawn = claims_take(inbox->claims, inbox->last);
+	tell = inbox->refuses || withdrawn != inbox->taken;
+	if (withdrawn != inbox->taken)
+		drop_withdrawn(inbox, withdrawn);
+	inbox->n_taken = inbox->count;
+	inbox->taken = inbox->last;
+	inbox->refuses = false;
+	return tell;
+}
+
+bool inbox_next(struct inbox *inbox, struct arrival *ret)
+{
+	if (inbox->n_taken == 0)
+		return false;
+	*ret = *at(inbox, 0);
+	inbox->n_taken--;
+	inbox->count--;
+	inbox->first = (inbox->first + 1) % ARRAY_LEN(inbox->arrivals);
+	return true;
 }
 
 uint32_t inbox_count(struct inbox *inbox, uint32_t listener)
@@ -112,5 +128,5 @@ void inbox_done(struct inbox *inbox)
 {
 	for (size_t i = 0; i < inbox->count; i++)
 		close_fd(at(inbox, i)->fd);
-	inbox->count = inbox->n_answered = 0;
+	inbox->count = inbox->n_taken = 0;
 }

@@ -1,10 +1,9 @@
-/* Connections that came by HANDOFF, until the supervisor has been told that they are taken.
+/* Connections that came by HANDOFF, until they are taken.
  *
- * A connection that was not answered may be given to another worker, so nothing is done with one
- * before the answer has left. One that is found too late is refused, for it may be another's by
- * now.
+ * A connection that was not taken may be given to another worker, so nothing is done with one
+ * before. One that was withdrawn meanwhile is another's, and closed.
  *
- * Owns:   the descriptors until inbox_take() hands them out.
+ * Owns:   the descriptors until inbox_next() hands them out. The claims are borrowed.
  * Errors: 0 or -EPROTO: the supervisor has broken the rules.
  * Source: common/ipc/messages.h says what is promised to whom. */
 #ifndef USHER_WORKER_INBOX_H
@@ -14,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/ipc/claims.h"
 #include "common/ipc/messages.h"
 #include "common/net/addr.h"
 
@@ -21,35 +21,36 @@ struct arrival {
 	int fd;
 	uint32_t listener;
 	uint32_t number;
-	int64_t valid_until_ms;
 	struct addr peer;
 };
 
-/* All fields but refused are the module's own. */
+/* All fields are the module's own. */
 struct inbox {
+	struct claims *claims;
 	struct arrival arrivals[IPC_IN_FLIGHT_MAX]; /* a ring */
 	size_t first;
 	size_t count;
-	size_t n_answered; /* the first so many of them */
-	struct ipc_refused_row refused[IPC_IN_FLIGHT_MAX];
-	size_t n_refused;
-	uint32_t last; /* number that came */
-	uint32_t answered;
+	size_t n_taken; /* the first so many of them */
+	uint32_t last;  /* number that came */
+	uint32_t taken;
+	bool refuses; /* some that are not taken yet */
 };
 
-/* Takes a HANDOFF message over, or refuses all of it for a reason other than 0. */
-int inbox_put(struct inbox *inbox, struct ipc_message *message, int reason, int64_t now_ms);
+/* claims may be opened later, but before the first connection comes. */
+void inbox_init(struct inbox *inbox, struct claims *claims);
 
-/* Whether there is something to answer. */
+/* Takes a HANDOFF message over, or refuses all of it for a reason other than 0. */
+int inbox_put(struct inbox *inbox, struct ipc_message *message, int reason);
+
+/* Whether there is something to take. */
 bool inbox_waits(const struct inbox *inbox);
 
-/* Refuses what was found too late, or with a reason everything, and fills in the answer. After it
- * refused and the answer are to be sent; they are not given a second time. */
-void inbox_answer(struct inbox *inbox, int reason, int64_t now_ms, struct ipc_progress *ret);
+/* Takes all that came, or with a reason refuses it. Returns whether the supervisor should be told,
+ * for some are its own again. */
+bool inbox_take(struct inbox *inbox, int reason);
 
-/* Hands out the next connection that was answered: the caller's. One whose answer may have come too
- * late is closed. Returns whether there was one. */
-bool inbox_take(struct inbox *inbox, int64_t now_ms, struct arrival *ret);
+/* Hands out the next connection that was taken: the caller's. Returns whether there was one. */
+bool inbox_next(struct inbox *inbox, struct arrival *ret);
 
 /* How many of a listener are there. */
 uint32_t inbox_count(struct inbox *inbox, uint32_t listener);

@@ -3,7 +3,6 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "common/clock.h"
 #include "common/log.h"
 #include "common/macros.h"
 #include "common/net/server.h"
@@ -144,6 +143,14 @@ static void on_welcome(struct worker *w, struct ipc_message *message)
 	memcpy(&w->welcome, message->body, sizeof(w->welcome));
 }
 
+static void on_claims(struct worker *w, struct ipc_message *message)
+{
+	int error = w->claims.page ? -EPROTO : claims_open(&w->claims, message->fds[0]);
+
+	if (error < 0)
+		fail(w, "the claims that came", error);
+}
+
 static void on_start(struct worker *w, struct ipc_message *message)
 {
 	if (!w->draining)
@@ -179,20 +186,34 @@ static size_t fill_rows(struct worker *w, struct ipc_counted_row rows[COUNTED_RO
 	return n_rows;
 }
 
-static void answer(struct worker *w)
+/* The supervisor sees all that was taken, and what the rows say is of the same moment. */
+static void tell(struct worker *w)
 {
 	struct ipc_counted_row rows[COUNTED_ROWS_MAX];
-	struct ipc_progress progress;
-	bool waits = inbox_waits(&w->inbox);
-
-	inbox_answer(&w->inbox, w->draining ? ESHUTDOWN : 0, clock_ms(), &progress);
+	struct ipc_progress progress = {.taken = w->inbox.taken};
 	size_t n_rows = w->tells ? fill_rows(w, rows) : 0;
-	if (!waits && n_rows == 0)
+
+	if (!w->rings && n_rows == 0)
 		return;
-	if (w->inbox.n_refused > 0)
-		send_or_fail(w, IPC_REFUSED, NULL, w->inbox.refused, w->inbox.n_refused);
-	w->inbox.n_refused = 0;
+	w->rings = false;
+	w->told = w->inbox.taken;
 	send_or_fail(w, IPC_PROGRESS, &progress, rows, n_rows);
+}
+
+/* While it has not read what it was told, there is more to tell later at once. */
+static void tell_if_it_listens(struct worker *w)
+{
+	if (w->channel.queued_messages == 0)
+		tell(w);
+}
+
+static void take(struct worker *w)
+{
+	if (inbox_waits(&w->inbox)) {
+		w->rings |= inbox_take(&w->inbox, w->draining ? ESHUTDOWN : 0);
+		w->rings |= w->tells || claims_wants_bell(&w->claims);
+	}
+	tell_if_it_listens(w);
 }
 
 static void on_count(struct worker *w, struct ipc_message *message)
@@ -204,7 +225,8 @@ static void on_count(struct worker *w, struct ipc_message *message)
 	size_t n_rows = 0;
 
 	/* What is refused goes back before the others are counted. */
-	answer(w);
+	take(w);
+	tell(w);
 	LIST_FOREACH (service, &w->services, link) {
 		service->told = connections_of(w, service);
 		if (n_rows > 0 && rows[n_rows - 1].listener == service->listener) {
@@ -245,42 +267,78 @@ static int reason_to_refuse(struct worker *w, const struct ipc_message *message)
 
 static void on_handoff(struct worker *w, struct ipc_message *message)
 {
-	int error = inbox_put(&w->inbox, message, reason_to_refuse(w, message), clock_ms());
+	int error = inbox_put(&w->inbox, message, reason_to_refuse(w, message));
 
 	if (error < 0)
 		fail(w, "connections that came", error);
 }
 
+static int admit_one(struct worker *w, const struct arrival *arrival)
+{
+	struct service *service = find_service(w, arrival->listener, 0);
+
+	if (!service) {
+		close_fd(arrival->fd);
+		return -ESHUTDOWN;
+	}
+	/* It may be closed before the call returns. */
+	copies_add(&w->copies, arrival->fd, arrival->number);
+	return server_adopt(service->server, arrival->fd, &arrival->peer);
+}
+
 static void admit(struct worker *w)
 {
 	struct arrival arrival;
+	int error;
 
-	while (inbox_take(&w->inbox, clock_ms(), &arrival)) {
-		struct service *service = find_service(w, arrival.listener, 0);
-
-		int error = -ESHUTDOWN;
-
-		if (service)
-			error = server_adopt(service->server, arrival.fd, &arrival.peer);
-		else
-			close_fd(arrival.fd);
-		if (error < 0)
-			log_warning("listener %u: a connection is lost: %s", arrival.listener,
-				    net_error_message(error));
+	while (inbox_next(&w->inbox, &arrival)) {
+		error = admit_one(w, &arrival);
+		if (error == 0)
+			continue;
+		/* It was closed, and the supervisor's copy is to be. */
+		w->rings = true;
+		log_warning("listener %u: a connection is lost: %s", arrival.listener,
+			    net_error_message(error));
 	}
 }
 
-/* Once in each turn of the loop: first the answer, and only when it has left, the connections. */
+/* Once in each turn of the loop. */
 static void on_settle(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
 	struct worker *w = CONTAINER_OF(watcher, struct worker, settle);
 
-	if (w->channel.queued_messages > 0)
-		return;
-	answer(w);
-	if (w->channel.queued_messages == 0)
-		admit(w);
+	take(w);
+	admit(w);
+	tell_if_it_listens(w);
 }
+
+/* --- connections of which the supervisor has a copy ------------------------------------------ */
+
+static bool has_copy(void *ctx, int fd)
+{
+	const struct worker *w = ctx;
+
+	return copies_number(&w->copies, fd) != 0;
+}
+
+/* Its client learns of the end when the supervisor has closed its copy: now, unless it was told of
+ * that connection already, and has only not come to it yet. */
+static bool on_closing(void *ctx, int fd)
+{
+	struct worker *w = ctx;
+	uint32_t number = copies_number(&w->copies, fd);
+
+	copies_remove(&w->copies, fd);
+	if (number == 0)
+		return false;
+	if (claims_is_before(w->told, number)) {
+		w->rings = true;
+		tell_if_it_listens(w);
+	}
+	return true;
+}
+
+static const struct copy_keeper keeper = {.has = has_copy, .closing = on_closing};
 
 /* --- the end -------------------------------------------------------------------------------- */
 
@@ -305,7 +363,7 @@ void worker_drain(struct worker *w, unsigned int timeout_ms, bool empty_queue)
 	if (w->draining)
 		return;
 	/* What came before is ours. */
-	answer(w);
+	take(w);
 	admit(w);
 	w->draining = true;
 
@@ -342,7 +400,7 @@ static message_fn *const message_handlers[IPC_TYPE_END] = {
 	[IPC_NUDGE] = on_nudge,     [IPC_WELCOME] = on_welcome, [IPC_SERVE] = on_serve,
 	[IPC_RELEASE] = on_release, [IPC_START] = on_start,     [IPC_COUNT] = on_count,
 	[IPC_DRAIN] = on_drain,     [IPC_ADOPT] = on_adopt,     [IPC_HANDOFF] = on_handoff,
-	[IPC_LIST] = on_list,       [IPC_REST] = on_rest,
+	[IPC_LIST] = on_list,       [IPC_REST] = on_rest,       [IPC_CLAIMS] = on_claims,
 };
 
 static void on_message(struct channel *channel, struct ipc_message *message, void *ctx)
@@ -384,9 +442,17 @@ int worker_init(struct worker *w, struct ev_loop *loop, int channel_fd)
 	ev_prepare_init(&w->settle, on_settle);
 	ev_prepare_start(loop, &w->settle);
 
-	error = channel_open(&w->channel, loop, channel_fd, IPC_WORKER, &channel_ops, w);
+	copies_init(&w->copies, &w->claims);
+	inbox_init(&w->inbox, &w->claims);
+	error = context_get(loop, &w->context);
 	if (error < 0)
 		return error;
+	error = channel_open(&w->channel, loop, channel_fd, IPC_WORKER, &channel_ops, w);
+	if (error < 0) {
+		context_put(w->context);
+		return error;
+	}
+	context_set_copy_keeper(w->context, &keeper, w);
 	return channel_send(&w->channel, IPC_HELLO, &hello, NULL, 0, NULL);
 }
 
@@ -402,4 +468,8 @@ void worker_done(struct worker *w)
 		service_free(service);
 	}
 	channel_close(&w->channel);
+	context_set_copy_keeper(w->context, NULL, NULL);
+	context_put(w->context);
+	copies_done(&w->copies);
+	claims_close(&w->claims);
 }

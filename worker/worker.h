@@ -14,7 +14,11 @@
 #include <stdbool.h>
 
 #include "common/ipc/channel.h"
+#include "common/ipc/claims.h"
+#include "worker/copies.h"
 #include "worker/inbox.h"
+
+struct net_context;
 
 LIST_HEAD(service_list, service);
 
@@ -22,9 +26,14 @@ struct worker {
 	struct ev_loop *loop;
 	struct channel channel;
 	struct service_list services;
+	struct net_context *context;
+	struct claims claims;
+	struct copies copies;
 	struct inbox inbox;
-	ev_prepare settle; /* answers what came, before the loop sleeps */
+	ev_prepare settle; /* takes what came, before the loop sleeps */
 	bool tells;        /* a service tells its number of connections */
+	bool rings;        /* the supervisor is to look at the claims */
+	uint32_t told;     /* up to this one it was told to look */
 	struct ipc_welcome welcome;
 	bool draining;
 	int status; /* the exit code */

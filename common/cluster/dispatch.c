@@ -9,6 +9,9 @@
 /* Connections taken from one source in one wake-up. */
 #define ACCEPTS_MAX 64
 
+/* A copy of what was taken is kept for no longer, even if nothing else happens. */
+#define LOOK_S 0.02
+
 /* Complaints about that come no more often. */
 #define COMPLAINT_S 10
 
@@ -48,36 +51,7 @@ static void pause_a_while(struct dispatcher *d)
 	ev_timer_start(d->loop, &d->pause);
 }
 
-/* --- the lease ------------------------------------------------------------------------------ */
-
-static int64_t first_deadline_ms(const struct dispatcher *d)
-{
-	const struct taker *t;
-	int64_t first = 0;
-
-	TAILQ_FOREACH (t, &d->takers, link) {
-		int64_t deadline = handoff_deadline_ms(&t->handoff);
-
-		if (deadline > 0 && (first == 0 || deadline < first))
-			first = deadline;
-	}
-	return first;
-}
-
-/* One that runs is early enough: what is sent later is due later. */
-static void watch_lease(struct dispatcher *d)
-{
-	int64_t deadline = ev_is_active(&d->lease) ? 0 : first_deadline_ms(d);
-
-	if (deadline == 0)
-		return;
-	int64_t left = deadline - clock_ms();
-	ev_now_update(d->loop);
-	ev_timer_set(&d->lease, left > 0 ? (double)left / 1000 : 0, 0);
-	ev_timer_start(d->loop, &d->lease);
-}
-
-/* --- handing off ---------------------------------------------------------------------------- */
+/* --- what takers have taken ----------------------------------------------------------------- */
 
 /* All in back come from a taker. */
 static void park(struct dispatcher *d, const struct taker *t, struct transit_list *back)
@@ -87,9 +61,70 @@ static void park(struct dispatcher *d, const struct taker *t, struct transit_lis
 	if (d->ops->returned)
 		TAILQ_FOREACH (transit, back, link)
 			if (transit->source)
-				d->ops->returned(t, transit->source, d->ctx);
+				d->ops->returned(t, transit, d->ctx);
 	TAILQ_CONCAT(&d->parked, back, link);
 }
+
+static void tell_change(struct dispatcher *d, struct taker *t, bool was_late, bool was_full)
+{
+	if (was_late && !t->handoff.late)
+		d->ops->again(t, d->ctx);
+	if (was_full || !t->handoff.full)
+		return;
+	complain(d, t, NULL, -t->handoff.full);
+	pause_a_while(d);
+}
+
+static void look_at(struct dispatcher *d, struct taker *t)
+{
+	struct transit_list back = TAILQ_HEAD_INITIALIZER(back);
+	bool was_late = t->handoff.late, was_full = t->handoff.full;
+	int error = handoff_look(&t->handoff, &back);
+
+	park(d, t, &back);
+	if (error < 0)
+		d->ops->broke(t, d->ctx);
+	tell_change(d, t, was_late, was_full);
+}
+
+void dispatch_look(struct dispatcher *d)
+{
+	struct taker *t;
+
+	TAILQ_FOREACH (t, &d->takers, link)
+		look_at(d, t);
+}
+
+/* What was taken before the bell was wanted is to be seen as well. */
+static void want_bells(struct dispatcher *d, bool wanted)
+{
+	struct taker *t;
+
+	TAILQ_FOREACH (t, &d->takers, link)
+		if (handoff_want_bell(&t->handoff, wanted))
+			look_at(d, t);
+}
+
+static bool is_under_way(const struct dispatcher *d)
+{
+	const struct taker *t;
+
+	TAILQ_FOREACH (t, &d->takers, link)
+		if (handoff_deadline_ms(&t->handoff) > 0)
+			return true;
+	return false;
+}
+
+static void look_soon(struct dispatcher *d)
+{
+	if (ev_is_active(&d->look) || !is_under_way(d))
+		return;
+	ev_now_update(d->loop);
+	ev_timer_set(&d->look, LOOK_S, LOOK_S);
+	ev_timer_start(d->loop, &d->look);
+}
+
+/* --- handing off ---------------------------------------------------------------------------- */
 
 /* Returns whether nobody has to wait for a taker of it. */
 static bool give(struct dispatcher *d, struct transit *transit)
@@ -138,7 +173,7 @@ static void send_noted(struct dispatcher *d)
 			pause_a_while(d);
 		}
 	}
-	watch_lease(d);
+	look_soon(d);
 }
 
 /* After the end nobody will come for them; of one source, or all (NULL). */
@@ -254,11 +289,41 @@ static void on_end(struct ev_loop *loop, ev_timer *watcher, int events)
 	d->on_stopped(d->stopped_ctx);
 }
 
-void dispatch_update(struct dispatcher *d)
+static void give_all(struct dispatcher *d)
 {
 	/* Who cannot be sent to is not able any more, so this ends. */
 	while (!TAILQ_EMPTY(&d->parked) && give_parked(d))
 		send_noted(d);
+}
+
+/* Whether its takers have no room, all of them; one that nobody has joined waits for no room. */
+static bool lacks_room(const struct dispatcher *d, const struct source *s)
+{
+	const struct taker *t;
+	bool has_takers = false;
+
+	TAILQ_FOREACH (t, &d->takers, link)
+		has_takers |= t->ready && taker_has_joined(t, s->id);
+	return has_takers && !somebody_is_able(d, s);
+}
+
+static bool wants_room(const struct dispatcher *d)
+{
+	const struct source *s;
+
+	if (!TAILQ_EMPTY(&d->parked))
+		return true;
+	TAILQ_FOREACH (s, &d->sources, link)
+		if (lacks_room(d, s))
+			return true;
+	return false;
+}
+
+void dispatch_update(struct dispatcher *d)
+{
+	give_all(d);
+	want_bells(d, wants_room(d));
+	give_all(d);
 	if (d->stopped)
 		drop_parked(d, NULL);
 	watch_sources(d);
@@ -270,20 +335,23 @@ static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct dispatcher *d = watcher->data;
 
+	dispatch_look(d);
 	accept_some(d, CONTAINER_OF(watcher, struct source, acceptor), ACCEPTS_MAX);
 	dispatch_update(d);
 }
 
-/* --- what takers answer ---------------------------------------------------------------------- */
+/* --- what takers say ------------------------------------------------------------------------ */
 
 /* Of a source that has gone there may still be word. */
 int dispatch_progress(struct dispatcher *d, struct taker *t, const struct ipc_message *message)
 {
 	const struct ipc_progress *body = message->body;
 	const struct ipc_counted_row *rows = message->tail;
-	bool was_late = t->handoff.late;
-	int error = handoff_taken(&t->handoff, body->taken);
+	struct transit_list back = TAILQ_HEAD_INITIALIZER(back);
+	bool was_late = t->handoff.late, was_full = t->handoff.full;
+	int error = handoff_told(&t->handoff, body->taken, &back);
 
+	park(d, t, &back);
 	if (error < 0)
 		return error;
 	for (size_t i = 0; i < message->tail_count; i++) {
@@ -291,33 +359,7 @@ int dispatch_progress(struct dispatcher *d, struct taker *t, const struct ipc_me
 			return -EPROTO;
 		taker_set_connections(t, rows[i].listener, rows[i].connections);
 	}
-	if (was_late && !t->handoff.late)
-		d->ops->again(t, d->ctx);
-	dispatch_update(d);
-	return 0;
-}
-
-int dispatch_refused(struct dispatcher *d, struct taker *t, const struct ipc_message *message)
-{
-	const struct ipc_refused_row *rows = message->tail;
-	struct transit_list back = TAILQ_HEAD_INITIALIZER(back);
-	struct transit *transit;
-	int error = 0;
-
-	for (size_t i = 0; error == 0 && i < message->tail_count; i++) {
-		int reason = (int)rows[i].reason;
-
-		error = handoff_refused(&t->handoff, rows[i].number, reason, &transit);
-		if (error == 0 && transit)
-			TAILQ_INSERT_TAIL(&back, transit, link);
-		if (t->handoff.full)
-			complain(d, t, NULL, -reason);
-	}
-	park(d, t, &back);
-	if (error < 0)
-		return error;
-	if (t->handoff.full)
-		pause_a_while(d);
+	tell_change(d, t, was_late, was_full);
 	dispatch_update(d);
 	return 0;
 }
@@ -332,23 +374,31 @@ void dispatch_bury(struct dispatcher *d, struct taker *t)
 	dispatch_update(d);
 }
 
-static void on_lease(struct ev_loop *loop, ev_timer *watcher, int events)
+static void expire(struct dispatcher *d, struct taker *t, int64_t now_ms)
 {
-	struct dispatcher *d = CONTAINER_OF(watcher, struct dispatcher, lease);
+	struct transit_list back = TAILQ_HEAD_INITIALIZER(back);
+	bool was_late = t->handoff.late;
+	int error = handoff_expire(&t->handoff, now_ms, &back);
+
+	park(d, t, &back);
+	if (error < 0)
+		d->ops->broke(t, d->ctx);
+	if (t->handoff.late && !was_late)
+		d->ops->late(t, d->ctx);
+}
+
+static void on_look(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	struct dispatcher *d = CONTAINER_OF(watcher, struct dispatcher, look);
 	int64_t now_ms = clock_ms();
 	struct taker *t;
 
-	TAILQ_FOREACH (t, &d->takers, link) {
-		struct transit_list back = TAILQ_HEAD_INITIALIZER(back);
-		bool was_late = t->handoff.late;
-
-		handoff_expire(&t->handoff, now_ms, &back);
-		park(d, t, &back);
-		if (t->handoff.late && !was_late)
-			d->ops->late(t, d->ctx);
-	}
+	dispatch_look(d);
+	TAILQ_FOREACH (t, &d->takers, link)
+		expire(d, t, now_ms);
 	dispatch_update(d);
-	watch_lease(d);
+	if (!is_under_way(d))
+		ev_timer_stop(loop, watcher);
 }
 
 static void on_pause_over(struct ev_loop *loop, ev_timer *watcher, int events)
@@ -377,10 +427,10 @@ void dispatch_init(struct dispatcher *d, struct ev_loop *loop, const struct disp
 	TAILQ_INIT(&d->sources);
 	TAILQ_INIT(&d->parked);
 	ev_init(&d->pause, on_pause_over);
-	ev_init(&d->lease, on_lease);
+	ev_init(&d->look, on_look);
 	ev_init(&d->end, on_end);
-	/* An answer that is there already counts: it is read first. */
-	ev_set_priority(&d->lease, EV_MINPRI);
+	/* What is said already counts: it is read first. */
+	ev_set_priority(&d->look, EV_MINPRI);
 }
 
 void dispatch_add_source(struct dispatcher *d, struct source *s)
@@ -473,7 +523,7 @@ void dispatch_done(struct dispatcher *d)
 {
 	d->stopped = true;
 	watch_sources(d);
-	ev_timer_stop(d->loop, &d->lease);
+	ev_timer_stop(d->loop, &d->look);
 	ev_timer_stop(d->loop, &d->pause);
 	ev_timer_stop(d->loop, &d->end);
 	drop_parked(d, NULL);

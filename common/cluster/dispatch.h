@@ -1,14 +1,14 @@
 /* Accepts on sources and gives each connection to a taker.
  *
  * Work per wake-up is bounded, and so is what is under way: with no taker of a source able to
- * take more, nothing is accepted and the kernel's queue holds. What a taker does not answer,
+ * take more, nothing is accepted and the kernel's queue holds. What a taker lets wait,
  * refuses, or takes to its grave goes to another; meanwhile it is parked, and comes first. Sources
  * and takers come and go.
  *
  * Owns:   accepted connections that no taker has yet, and the watchers. An accepted connection is
  *         never watched: it would stay in our epoll set after we have closed it. Sources,
  *         takers, ops and ctx are borrowed.
- * Errors: 0 or -errno; -EPROTO for a taker's answer to what it was never sent. Out of descriptors
+ * Errors: 0 or -errno; -EPROTO for a taker that takes what it was never sent. Out of descriptors
  *         or memory it pauses, and complains once in a while.
  * Source: accept(2), "Error handling"; epoll(7), "Questions and answers", on closing. */
 #ifndef USHER_COMMON_CLUSTER_DISPATCH_H
@@ -25,16 +25,20 @@
 
 typedef void dispatch_stopped_fn(void *ctx);
 
-/* For the log and for counting; called inside calls and from the loop, and must do no more. */
+/* Called inside calls and from the loop. For the log and for counting, and must do no more; but
+ * after broke the taker's process must be ended, and its channel be closed: its end is told later.
+ */
 struct dispatch_ops {
 	/* What was on its way to a taker waits for another one. May be NULL. */
-	void (*returned)(const struct taker *taker, const struct source *source, void *ctx);
+	void (*returned)(const struct taker *taker, const struct transit *transit, void *ctx);
 	/* Something is short, and connections wait: what failed, or else (NULL) which taker cannot
 	 * have more. No more often than every 10 seconds. */
 	void (*complaint)(const struct taker *taker, const char *what, int error, void *ctx);
-	/* A taker does not answer, so others get its connections; or it does again. */
+	/* A taker does not take its connections, so others get them; or it does again. */
 	void (*late)(const struct taker *taker, void *ctx);
 	void (*again)(const struct taker *taker, void *ctx);
+	/* A taker says to have taken what it was never sent. */
+	void (*broke)(struct taker *taker, void *ctx);
 	/* So many connections were closed, for no taker is left for them. */
 	void (*dropped)(size_t count, void *ctx);
 };
@@ -48,7 +52,7 @@ struct dispatcher {
 	struct source_list sources;
 	uint32_t end_of_ids; /* no source had this one or a higher one */
 	struct transit_list parked;
-	ev_timer lease; /* until the first unanswered one has waited for too long */
+	ev_timer look;  /* while connections are on their way, and nothing else wakes us */
 	ev_timer pause; /* until what was short may be there again */
 	bool short_of;  /* we cannot accept for now */
 	bool emptying;  /* the kernel's queues, before the end */
@@ -76,21 +80,22 @@ void dispatch_remove_taker(struct dispatcher *dispatcher, struct taker *taker);
 /* A taker has become able to take connections, or is so no longer. */
 void dispatch_update(struct dispatcher *dispatcher);
 
-/* Take the messages PROGRESS and REFUSED of a taker. */
+/* Takes the message PROGRESS of a taker. */
 int dispatch_progress(struct dispatcher *dispatcher, struct taker *taker,
 		      const struct ipc_message *message);
-int dispatch_refused(struct dispatcher *dispatcher, struct taker *taker,
-		     const struct ipc_message *message);
+
+/* Sees what the takers have taken by now: before the rest is counted. */
+void dispatch_look(struct dispatcher *dispatcher);
 
 /* The taker's process is dead, and all that it said has been heard: it has joined nothing, and
- * what it did not answer goes to others. */
+ * what it did not take goes to others. */
 void dispatch_bury(struct dispatcher *dispatcher, struct taker *taker);
 
 /* Adds what waits for a taker to counts by the source's id, of which there are n. */
 void dispatch_count_parked(const struct dispatcher *dispatcher, uint32_t *counts, size_t n);
 
-/* Tells each connection of which no taker has said yet that it has it; taker is NULL for one that
- * waits. It ends when fn returns false. */
+/* Tells each connection that was not seen taken; taker is NULL for one that waits. It ends when fn
+ * returns false. */
 typedef bool dispatch_waiting_fn(const struct transit *transit, const struct taker *taker,
 				 void *ctx);
 void dispatch_each_waiting(const struct dispatcher *dispatcher, dispatch_waiting_fn *fn, void *ctx);

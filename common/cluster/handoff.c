@@ -6,12 +6,6 @@
 #include "common/cluster/source.h"
 #include "common/macros.h"
 
-/* Whether a number comes before another, though they wrap around. */
-static bool is_before(uint32_t a, uint32_t b)
-{
-	return (int32_t)(a - b) < 0;
-}
-
 void transit_free(struct transit *t)
 {
 	close_fd(t->fd);
@@ -32,6 +26,18 @@ void handoff_done(struct handoff *h)
 		TAILQ_REMOVE(&h->transits, t, link);
 		transit_free(t);
 	}
+	claims_close(&h->claims);
+}
+
+int handoff_open(struct handoff *h, int *ret_fd)
+{
+	claims_close(&h->claims);
+	return claims_new(&h->claims, ret_fd);
+}
+
+static bool can_look(const struct handoff *h)
+{
+	return h->claims.page && !h->broken;
 }
 
 /* By number: what is late has gone elsewhere, but still waits in front of the worker. */
@@ -42,7 +48,7 @@ uint32_t handoff_unanswered(const struct handoff *h)
 
 bool handoff_has_room(const struct handoff *h)
 {
-	return !h->late && !h->full && handoff_unanswered(h) < IPC_IN_FLIGHT_MAX;
+	return can_look(h) && !h->late && h->full == 0 && handoff_unanswered(h) < IPC_IN_FLIGHT_MAX;
 }
 
 void handoff_add(struct handoff *h, struct transit *t)
@@ -79,7 +85,7 @@ static void put(struct batch *batch, const struct transit *t)
 }
 
 /* As many from t on as go into one message. Returns the first one that does not. */
-static struct transit *fill(struct batch *batch, struct transit *t, int64_t valid_until_ms)
+static struct transit *fill(struct batch *batch, struct transit *t, int64_t deadline_ms)
 {
 	const struct source *source = t->source;
 
@@ -87,11 +93,10 @@ static struct transit *fill(struct batch *batch, struct transit *t, int64_t vali
 	batch->body = (struct ipc_handoff){
 		.listener = source->id,
 		.first = t->number,
-		.valid_until = {(uint32_t)valid_until_ms, (uint32_t)(valid_until_ms >> 32)},
 	};
 	for (; t && t->source == source && batch->count < ARRAY_LEN(batch->fds);
 	     t = TAILQ_NEXT(t, link)) {
-		t->deadline_ms = valid_until_ms + IPC_GRACE_MS;
+		t->deadline_ms = deadline_ms;
 		put(batch, t);
 	}
 	return t;
@@ -103,7 +108,7 @@ static struct transit *first_unsent(const struct handoff *h)
 
 	TAILQ_FOREACH_REVERSE(t, &h->transits, transit_list, link)
 	{
-		if (!is_before(h->sent, t->number))
+		if (!claims_is_before(h->sent, t->number))
 			break;
 		first = t;
 	}
@@ -118,7 +123,7 @@ int handoff_send(struct handoff *h, struct channel *channel, int64_t now_ms,
 	int error = 0;
 
 	while (t && error == 0) {
-		next = fill(&batch, t, now_ms + IPC_VALID_MS);
+		next = fill(&batch, t, now_ms + HANDOFF_PATIENCE_MS);
 		error = channel_send(channel, IPC_HANDOFF, &batch.body, batch.peers, batch.count,
 				     batch.fds);
 		if (error == -EPIPE)
@@ -136,73 +141,164 @@ int handoff_send(struct handoff *h, struct channel *channel, int64_t now_ms,
 		give_back(h, t, ret);
 	}
 	h->last = h->sent;
-	h->full = true;
+	h->full = -error;
 	return error;
 }
 
-/* --- answers -------------------------------------------------------------------------------- */
+/* --- taken ---------------------------------------------------------------------------------- */
 
-static bool was_sent(const struct handoff *h, uint32_t number)
+static bool is_sent(const struct handoff *h, uint32_t number)
 {
-	return is_before(h->taken, number) && !is_before(h->sent, number);
+	return !claims_is_before(number, h->taken) && !claims_is_before(h->sent, number);
 }
 
-int handoff_taken(struct handoff *h, uint32_t number)
+/* What the worker has written is what it may write. */
+static bool is_sound(const struct handoff *h, struct claims_state state)
 {
-	struct transit *t;
+	uint32_t withdrawn = claims_is_before(h->withdrawn, state.taken) ? state.taken
+									 : h->withdrawn;
 
-	if (number != h->taken && !was_sent(h, number))
-		return -EPROTO;
-	if (number != h->taken)
-		h->late = false;
-	h->taken = number;
-	while ((t = TAILQ_FIRST(&h->transits)) && !is_before(number, t->number)) {
-		TAILQ_REMOVE(&h->transits, t, link);
-		transit_free(t);
-	}
-	return 0;
+	return is_sent(h, state.taken) && state.withdrawn == withdrawn;
 }
 
-int handoff_refused(struct handoff *h, uint32_t number, int reason, struct transit **ret)
+/* It has taken all up to number. */
+static void settle(struct handoff *h, uint32_t number, struct transit_list *ret)
 {
 	struct transit *t;
+	int reason;
 
-	if (!was_sent(h, number))
-		return -EPROTO;
-	/* Being late is over once it has answered; all else lasts a while. */
-	if (reason != ETIMEDOUT)
-		h->full = true;
-	*ret = NULL;
-	TAILQ_FOREACH (t, &h->transits, link) {
-		if (t->number != number)
+	while ((t = TAILQ_FIRST(&h->transits)) && !claims_is_before(number, t->number)) {
+		reason = claims_reason(&h->claims, t->number);
+		if (reason == 0) {
+			TAILQ_REMOVE(&h->transits, t, link);
+			transit_free(t);
 			continue;
-		TAILQ_REMOVE(&h->transits, t, link);
-		*ret = t;
-		break;
+		}
+		give_back(h, t, ret);
+		h->full = reason;
 	}
+	if (number == h->taken)
+		return;
+	h->late = false;
+	h->taken = number;
+	if (claims_is_before(h->withdrawn, number))
+		h->withdrawn = number;
+	claims_let_go(&h->claims, number);
+}
+
+/* One that lies is looked at no more. */
+static int read_claims(struct handoff *h, struct claims_state *ret)
+{
+	*ret = claims_read(&h->claims);
+	if (is_sound(h, *ret))
+		return 0;
+	h->broken = true;
+	return -EPROTO;
+}
+
+int handoff_look(struct handoff *h, struct transit_list *ret)
+{
+	struct claims_state state;
+	int error;
+
+	if (!can_look(h) || h->by_message)
+		return 0;
+	error = read_claims(h, &state);
+	if (error == 0)
+		settle(h, state.taken, ret);
+	return error;
+}
+
+int handoff_told(struct handoff *h, uint32_t taken, struct transit_list *ret)
+{
+	struct claims_state state;
+	int error;
+
+	if (!can_look(h))
+		return -EPROTO;
+	error = read_claims(h, &state);
+	if (error < 0)
+		return error;
+	if (!h->by_message)
+		taken = state.taken;
+	if (!is_sent(h, taken) || claims_is_before(state.taken, taken))
+		return -EPROTO;
+	settle(h, taken, ret);
 	return 0;
 }
 
 void handoff_retry(struct handoff *h)
 {
-	h->full = false;
+	h->full = 0;
 }
 
-/* --- no answer ------------------------------------------------------------------------------ */
-
-void handoff_expire(struct handoff *h, int64_t now_ms, struct transit_list *ret)
+bool handoff_want_bell(struct handoff *h, bool wanted)
 {
-	struct transit *t;
+	if (!h->claims.page || h->bell == wanted)
+		return false;
+	h->bell = wanted;
+	claims_want_bell(&h->claims, wanted);
+	return wanted;
+}
 
-	while ((t = TAILQ_FIRST(&h->transits)) && t->deadline_ms > 0 && t->deadline_ms <= now_ms) {
-		give_back(h, t, ret);
-		h->late = true;
+/* --- not taken ------------------------------------------------------------------------------ */
+
+static bool is_overdue(const struct handoff *h, int64_t now_ms)
+{
+	const struct transit *t = TAILQ_FIRST(&h->transits);
+
+	return t && t->deadline_ms > 0 && t->deadline_ms <= now_ms;
+}
+
+static void give_back_after(struct handoff *h, uint32_t taken, struct transit_list *ret)
+{
+	struct transit *t, *next;
+
+	for (t = TAILQ_FIRST(&h->transits); t; t = next) {
+		next = TAILQ_NEXT(t, link);
+		if (claims_is_before(taken, t->number))
+			give_back(h, t, ret);
 	}
+}
+
+/* It takes what it takes before we withdraw the rest, and each time there is less of it. */
+static int withdraw(struct handoff *h, struct claims_state *ret)
+{
+	int error;
+
+	do {
+		error = read_claims(h, ret);
+		if (error < 0)
+			return error;
+	} while (!claims_withdraw(&h->claims, ret, h->sent));
+	h->withdrawn = h->sent;
+	return 0;
+}
+
+int handoff_expire(struct handoff *h, int64_t now_ms, struct transit_list *ret)
+{
+	struct claims_state state;
+	int error;
+
+	if (!can_look(h) || !is_overdue(h, now_ms))
+		return 0;
+	error = withdraw(h, &state);
+	if (error < 0)
+		return error;
+	give_back_after(h, state.taken, ret);
+	/* What it has taken in time it may still have to tell. */
+	h->late = claims_is_before(state.taken, h->sent);
+	return 0;
 }
 
 void handoff_end(struct handoff *h, struct transit_list *ret)
 {
+	struct claims_state state;
+
+	if (can_look(h) && read_claims(h, &state) == 0)
+		settle(h, state.taken, ret);
 	TAILQ_CONCAT(ret, &h->transits, link);
+	claims_close(&h->claims);
 	handoff_init(h);
 }
 

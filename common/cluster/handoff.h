@@ -1,11 +1,11 @@
-/* The connections that are on their way to one worker: handed off, and not yet answered.
+/* The connections that are on their way to one worker: handed off, and not yet taken.
  *
- * Nothing is lost: our copy of a connection is kept until the worker says that it has it. What it
- * refuses, leaves unanswered for too long, or had not answered when it died, is given back.
+ * Nothing is lost: our copy of a connection is kept until we see that the worker has it. What it
+ * refuses, lets wait for too long, or had not taken when it died, is given back.
  *
- * Owns:   each transit and its descriptor, from handoff_add() until it is answered or given back;
- *         then it is the caller's. Sources are borrowed.
- * Errors: 0 or -errno; -EPROTO when a worker answers what it was never sent.
+ * Owns:   each transit and its descriptor, from handoff_add() until it is taken or given back; then
+ *         it is the caller's. Sources are borrowed.
+ * Errors: 0 or -errno; -EPROTO when a worker takes what it was never sent.
  * Source: close(2) ends a connection only when no process and no queue has it any more, so each
  *         copy must be closed by somebody. */
 #ifndef USHER_COMMON_CLUSTER_HANDOFF_H
@@ -17,9 +17,13 @@
 #include <sys/queue.h>
 
 #include "common/ipc/channel.h"
+#include "common/ipc/claims.h"
 #include "common/net/addr.h"
 
 struct source;
+
+/* Who lets a connection wait for longer does not get it. */
+#define HANDOFF_PATIENCE_MS 1000
 
 /* An accepted connection of which no worker has said yet that it has it. */
 struct transit {
@@ -37,14 +41,20 @@ TAILQ_HEAD(transit_list, transit);
 /* Closes the connection and frees the transit. */
 void transit_free(struct transit *transit);
 
-/* late and full are for reading; the other fields are the module's own. */
+/* late and full are for reading, by_message is the caller's; the other fields are the module's own.
+ */
 struct handoff {
 	struct transit_list transits; /* in the order of their numbers */
 	uint32_t last;                /* number that was given away */
 	uint32_t sent;
-	uint32_t taken;
-	bool late; /* has let one wait for too long, and answered none since */
-	bool full; /* can take none for now; cleared by handoff_retry() */
+	uint32_t taken;     /* as far as we have looked */
+	uint32_t withdrawn; /* up to this one they went elsewhere if they were not taken */
+	struct claims claims;
+	bool broken;     /* has taken what it was never sent */
+	bool bell;       /* it is to say when it takes some */
+	bool by_message; /* its figures come with PROGRESS: what it takes counts from then on */
+	bool late;       /* has let one wait for too long, and taken none since */
+	int full;        /* why it can take none for now, an errno; cleared by handoff_retry() */
 };
 
 void handoff_init(struct handoff *handoff);
@@ -52,10 +62,13 @@ void handoff_init(struct handoff *handoff);
 /* Closes what is on its way. */
 void handoff_done(struct handoff *handoff);
 
+/* For a new process: the descriptor of the memory in which it takes is ret_fd, the caller's. */
+int handoff_open(struct handoff *handoff, int *ret_fd);
+
 /* Whether the worker may be given another one. */
 bool handoff_has_room(const struct handoff *handoff);
 
-/* How many it has not answered; those that went elsewhere since are among them. */
+/* How many it has not taken; those that went elsewhere since are among them. */
 uint32_t handoff_unanswered(const struct handoff *handoff);
 
 /* Notes a connection for the next handoff_send(). */
@@ -67,16 +80,20 @@ void handoff_add(struct handoff *handoff, struct transit *transit);
 int handoff_send(struct handoff *handoff, struct channel *channel, int64_t now_ms,
 		 struct transit_list *ret);
 
-/* The worker has all up to a number: our copies are closed. */
-int handoff_taken(struct handoff *handoff, uint32_t number);
+/* Sees what the worker has taken: our copies are closed, and what it refused is in ret. */
+int handoff_look(struct handoff *handoff, struct transit_list *ret);
 
-/* The worker does not want one: it is in *ret, unless it has gone elsewhere already (NULL). */
-int handoff_refused(struct handoff *handoff, uint32_t number, int reason, struct transit **ret);
+/* The same, when it has said PROGRESS. */
+int handoff_told(struct handoff *handoff, uint32_t taken, struct transit_list *ret);
 
-/* Moves to ret what has waited for too long; the worker is late then. */
-void handoff_expire(struct handoff *handoff, int64_t now_ms, struct transit_list *ret);
+/* When one has waited for too long, moves all that the worker has not taken to ret; it is late
+ * then. Look before. */
+int handoff_expire(struct handoff *handoff, int64_t now_ms, struct transit_list *ret);
 
-/* Moves everything to ret and starts anew: the process is dead. */
+/* Whether the worker is to say when it takes some. Returns whether that is new: look then. */
+bool handoff_want_bell(struct handoff *handoff, bool wanted);
+
+/* Moves what it has not taken to ret and starts anew: the process is dead. */
 void handoff_end(struct handoff *handoff, struct transit_list *ret);
 
 /* The worker is no longer full. */

@@ -13,11 +13,15 @@
  *
  * A listener on which the supervisor accepts is announced by ADOPT instead of SERVE. Its
  * connections come by HANDOFF to a worker that is ready, numbered through all listeners, and at
- * most IPC_IN_FLIGHT_MAX of them are without an answer. The worker says REFUSED of those that it
- * cannot serve, and then PROGRESS, which answers all up to a number; only after that it touches a
- * connection. What is not answered belongs to the supervisor: it gives it to another worker when
- * this one has died, or IPC_GRACE_MS after the moment until which the hand-off was valid. A worker
- * therefore refuses what it finds too late.
+ * most IPC_IN_FLIGHT_MAX of them are not taken. The worker takes them in the memory that CLAIMS has
+ * brought (claims.h), where it also notes those that it cannot serve, and only after that it
+ * touches a connection. What is not taken belongs to the supervisor: it gives it to another worker
+ * when this one has died, or has let it wait for too long.
+ *
+ * PROGRESS makes the supervisor look there. The worker says it when a connection was refused, when
+ * the supervisor waits for room, before it closes a connection of which the supervisor still has a
+ * copy, and when it finds what was withdrawn, for then it was thought to hang; with
+ * tell_connections whenever it has taken any.
  *
  * Messages of users go both ways, numbered for each direction, in pieces (MAIL). One that has a
  * socket or a server with it is announced by HANDLE, which carries the descriptor, and goes on
@@ -77,19 +81,13 @@ struct ipc_adopt {
 	uint32_t tell_connections; /* 1: in PROGRESS, whenever their number has changed */
 };
 
-/* An unanswered connection is valid for so long, and so much later another worker gets it. */
-#define IPC_VALID_MS 1000
-#define IPC_GRACE_MS 250
-
-/* So many connections may be unanswered by one worker. */
+/* So many connections may be on their way to one worker. */
 #define IPC_IN_FLIGHT_MAX 256
 
 /* The tail has a row for each connection, in the order of their numbers. */
 struct ipc_handoff {
 	uint32_t listener;
 	uint32_t first; /* the number of the first one; the first ever is 1, and they wrap around */
-	uint32_t
-		valid_until[2]; /* milliseconds of CLOCK_MONOTONIC: the lower half, the upper one */
 };
 
 /* Who has connected, as accept(2) told: later the connection may no longer know. */
@@ -99,12 +97,7 @@ struct ipc_peer {
 };
 
 struct ipc_progress {
-	uint32_t taken; /* all up to this number are the worker's, but for those refused before */
-};
-
-struct ipc_refused_row {
-	uint32_t number;
-	uint32_t reason; /* an errno */
+	uint32_t taken; /* all up to this number; the rows count those among them that it serves */
 };
 
 /* Something waits in the queue of a shared listener: whoever was woken for it has not come. */
@@ -266,7 +259,6 @@ struct ipc_listed_row {
 	X(ADOPT,    11,   SUPERVISOR, ipc_adopt,    ipc_text,        0) \
 	X(HANDOFF,  12,   SUPERVISOR, ipc_handoff,  ipc_peer,        IPC_FDS_EACH) \
 	X(PROGRESS, 13,   WORKER,     ipc_progress, ipc_counted_row, 0) \
-	X(REFUSED,  14,   WORKER,     ipc_none,     ipc_refused_row, 0) \
 	X(NUDGE,    15,   SUPERVISOR, ipc_nudge,    ipc_none,        0) \
 	X(MAIL,     30,   EITHER,     ipc_mail,     ipc_text,        0) \
 	X(HANDLE,   31,   EITHER,     ipc_handle,   ipc_handle_row,  IPC_FDS_EACH) \
@@ -280,7 +272,8 @@ struct ipc_listed_row {
 	X(LIST,     45,   SUPERVISOR, ipc_list,     ipc_none,        0) \
 	X(LISTED,   46,   WORKER,     ipc_listed,   ipc_listed_row,  0) \
 	X(REST,     47,   SUPERVISOR, ipc_none,     ipc_none,        0) \
-	X(RESTING,  48,   WORKER,     ipc_none,     ipc_none,        0)
+	X(RESTING,  48,   WORKER,     ipc_none,     ipc_none,        0) \
+	X(CLAIMS,   50,   SUPERVISOR, ipc_none,     ipc_none,        1)
 /* clang-format on */
 
 /* One byte of a tail that is text; it need not end with a NUL. */

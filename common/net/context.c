@@ -32,6 +32,8 @@ static struct net_context *make(struct ev_loop *loop)
 	context->text = NULL;
 	context->provider = NULL;
 	context->provider_ctx = NULL;
+	context->keeper = NULL;
+	context->keeper_ctx = NULL;
 	defer_init(&context->calls, loop);
 	SLIST_INSERT_HEAD(&contexts, context, link);
 	return context;
@@ -102,4 +104,21 @@ void context_give_back(struct net_context *context, struct net_server *server, u
 {
 	if (context->provider)
 		context->provider->close(context->provider_ctx, server, ticket);
+}
+
+void context_set_copy_keeper(struct net_context *context, const struct copy_keeper *keeper,
+			     void *ctx)
+{
+	context->keeper = keeper;
+	context->keeper_ctx = ctx;
+}
+
+bool context_may_be_copied(const struct net_context *context, int fd)
+{
+	return !context->keeper || context->keeper->has(context->keeper_ctx, fd);
+}
+
+bool context_closing(struct net_context *context, int fd)
+{
+	return context->keeper && context->keeper->closing(context->keeper_ctx, fd);
 }

@@ -7,6 +7,7 @@
 #define USHER_COMMON_NET_CONTEXT_H
 
 #include <ev.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -29,6 +30,14 @@ struct listen_provider {
 	void (*close)(void *ctx, struct net_server *server, unsigned ticket);
 };
 
+/* Knows of which descriptors another process has a copy that was not sent by net_socket: closing
+ * such a one alone ends nothing. Without it all may be copied. */
+struct copy_keeper {
+	bool (*has)(void *ctx, int fd);
+	/* A socket's descriptor is about to be closed. Returns whether there is a copy. */
+	bool (*closing)(void *ctx, int fd);
+};
+
 struct net_context {
 	SLIST_ENTRY(net_context) link;
 	struct ev_loop *loop;
@@ -37,6 +46,8 @@ struct net_context {
 	const struct listen_provider *provider;
 	void *provider_ctx;
 	uint64_t last_us;
+	const struct copy_keeper *keeper;
+	void *keeper_ctx;
 	char *text; /* room for a decoded buffer; NULL until a socket has an encoding */
 	/* What a read brings is only ever here while its callback runs. */
 	char buffer[CONTEXT_BUFFER_SIZE];
@@ -61,5 +72,16 @@ void context_set_listen_provider(struct net_context *context,
 
 /* Tells the provider, if there is one, that server no longer uses ticket. */
 void context_give_back(struct net_context *context, struct net_server *server, unsigned ticket);
+
+/* keeper is borrowed until it is replaced; NULL: none. Hold a reference to the context meanwhile.
+ */
+void context_set_copy_keeper(struct net_context *context, const struct copy_keeper *keeper,
+			     void *ctx);
+
+/* Whether another process may have a copy of fd. */
+bool context_may_be_copied(const struct net_context *context, int fd);
+
+/* fd is about to be closed. Returns whether the keeper knows of a copy. */
+bool context_closing(struct net_context *context, int fd);
 
 #endif

@@ -368,6 +368,16 @@ int socket_take_fd(struct net_socket *s)
 	return fd;
 }
 
+static void close_descriptor(struct net_socket *s)
+{
+	if (s->io.fd < 0)
+		return;
+	if (context_closing(s->context, s->io.fd) || s->shared)
+		unwatch(s->context->loop, s->io.fd);
+	close(s->io.fd);
+	ev_io_set(&s->io, -1, 0);
+}
+
 void socket_fail(struct net_socket *s, int error, enum socket_call call)
 {
 	if (s->destroyed)
@@ -382,11 +392,7 @@ void socket_fail(struct net_socket *s, int error, enum socket_call call)
 	pipe_break(s);
 
 	watch_stop(s);
-	if (s->shared)
-		unwatch(s->context->loop, s->io.fd);
-	if (s->io.fd >= 0)
-		close(s->io.fd);
-	ev_io_set(&s->io, -1, 0);
+	close_descriptor(s);
 
 	defer_call(&s->context->calls, &s->close_call, on_close_turn);
 	if (s->server)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/fdpass.h"
+#include "common/ipc/claims.h"
 #include "common/ipc/messages.h"
 #include "common/macros.h"
 
@@ -190,21 +191,41 @@ static void flood(void)
 	}
 }
 
-/* Answers for connections that there were not. */
-static void unsent_progress(void)
+/* The memory that comes after WELCOME. */
+static void await_claims(struct claims *claims)
 {
-	say_hello(IPC_VERSION);
+	struct pollfd entry = {.fd = channel, .events = POLLIN};
+	int fd = -1;
+	size_t n_fds;
+
 	await_welcome();
+	if (poll(&entry, 1, WELCOME_MS) != 1 ||
+	    fdpass_recv(channel, packet, sizeof(packet), &fd, 1, &n_fds) <= 0 || n_fds != 1 ||
+	    claims_open(claims, fd) < 0)
+		exit(70);
+}
+
+/* Takes connections that there were not. */
+static void unsent_claim(void)
+{
+	struct claims claims;
+
+	say_hello(IPC_VERSION);
+	await_claims(&claims);
+	claims_take(&claims, 1);
 	say(IPC_PROGRESS, &(struct ipc_progress){.taken = 1});
 }
 
-static void unsent_refusal(void)
+/* Writes all over the page, also where only the supervisor writes. */
+static void garbage_claims(void)
 {
-	const struct ipc_refused_row row = {.number = 1, .reason = EMFILE};
+	struct claims claims;
 
 	say_hello(IPC_VERSION);
-	await_welcome();
-	send_bytes(packet, encode(IPC_REFUSED, NULL, &row, 1));
+	await_claims(&claims);
+	for (int i = 0; i < GARBAGE_SIZE; i++)
+		((unsigned char *)claims.page)[i] = (unsigned char)next_random();
+	say(IPC_PROGRESS, &(struct ipc_progress){.taken = 0});
 }
 
 /* Counts for a listener that there is not. */
@@ -250,8 +271,8 @@ static const struct {
 	{"unasked-list", unasked_list},
 	{"unasked-rest", unasked_rest},
 	{"flood", flood},
-	{"unsent-progress", unsent_progress},
-	{"unsent-refusal", unsent_refusal},
+	{"unsent-claim", unsent_claim},
+	{"garbage-claims", garbage_claims},
 	{"unknown-progress", unknown_progress},
 	{"user-message", user_message},
 	{"silent", silent},

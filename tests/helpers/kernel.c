@@ -134,6 +134,23 @@ int kernel_fd_count(pid_t pid)
 	return count;
 }
 
+size_t kernel_watched_fds(pid_t pid)
+{
+	char path[64], line[256];
+	size_t count = 0;
+
+	for (int fd = 0; fd < 1000; fd++) {
+		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)pid, fd);
+		FILE *file = fopen(path, "re");
+
+		while (file && fgets(line, sizeof(line), file))
+			count += strncmp(line, "tfd:", 4) == 0;
+		if (file)
+			fclose(file);
+	}
+	return count;
+}
+
 size_t kernel_children(pid_t pid, pid_t *pids, size_t max)
 {
 	char path[64];

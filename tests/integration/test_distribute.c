@@ -252,31 +252,13 @@ static rlim_t lowest_free_fd(pid_t pid)
 	return fd - 1;
 }
 
-/* How many descriptors are in the epoll sets of a process. */
-static size_t watched_fds(pid_t pid)
-{
-	char path[64], line[256];
-	size_t count = 0;
-
-	for (int fd = 0; fd < 1000; fd++) {
-		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)pid, fd);
-		FILE *file = fopen(path, "re");
-
-		while (file && fgets(line, sizeof(line), file))
-			count += strncmp(line, "tfd:", 4) == 0;
-		if (file)
-			fclose(file);
-	}
-	return count;
-}
-
 /* KF-1: closing a watched descriptor that lives on elsewhere leaves it in the set. */
 static void what_is_handed_off_is_never_watched(void **state)
 {
 	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
 	int port = start(u, 2);
-	size_t before = watched_fds(u->process.pid);
+	size_t before = kernel_watched_fds(u->process.pid);
 
 	assert_true(before > 0);
 	assert_int_equal(ask_workers(u, "ready", pids), 2);
@@ -285,11 +267,11 @@ static void what_is_handed_off_is_never_watched(void **state)
 	connect_many(u, port, 100);
 	assert_true(usher_logs(u, "does not take its connections"));
 	assert_true(kernel_fd_count(u->process.pid) >= u->daemon_fds + 100);
-	assert_true(watched_fds(u->process.pid) <= before + 2); /* and usherctl's */
+	assert_true(kernel_watched_fds(u->process.pid) <= before + 2); /* and usherctl's */
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(kill(pids[i], SIGCONT), 0);
 	expect_served_and_counted(u, port);
-	assert_true(watched_fds(u->process.pid) <= before + 2);
+	assert_true(kernel_watched_fds(u->process.pid) <= before + 2);
 }
 
 /* None: it can open no more than it has. */
@@ -384,6 +366,23 @@ static void what_waits_at_the_stop_is_served(void **state)
 		client_expect(u->clients.fds[i], "last");
 	clients_close(&u->clients, u->clients.count);
 	assert_int_equal(usher_ended(u), 0);
+}
+
+/* KF-2: usherd may still have a copy of the connection, and be in no state to close it. */
+static void an_end_reaches_the_client_whatever_usherd_does(void **state)
+{
+	struct usher *u = *state;
+	int port = start(u, 2);
+
+	for (size_t i = 0; i < 10; i++) {
+		connect_many(u, port, 1);
+		client_expect_echo(u->clients.fds[i]);
+		kernel_stop(u->process.pid);
+		assert_int_equal(shutdown(u->clients.fds[i], SHUT_WR), 0);
+		client_expect_end(u->clients.fds[i]);
+		usher_signal(u, SIGCONT);
+	}
+	ask_expect_connections(u, port, 0);
 }
 
 /* Nobody will take what waits, and the end does not wait for it. */
@@ -570,6 +569,7 @@ int main(void)
 		USHER_TEST(a_worker_that_drains_leaves_nobody_behind),
 		USHER_TEST(scaling_loses_nobody),
 		USHER_TEST(what_waits_at_the_stop_is_served),
+		USHER_TEST(an_end_reaches_the_client_whatever_usherd_does),
 		USHER_TEST(a_stop_without_a_worker_that_takes_anything_ends),
 		USHER_TEST(workers_outlive_a_killed_usherd_with_what_they_have),
 	};

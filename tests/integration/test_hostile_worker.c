@@ -151,14 +151,14 @@ static void a_rest_that_nobody_told_it_to_have_ends_its_worker(void **state)
 	expect_end_of_fake(*state, "unasked-rest", "was not told to");
 }
 
-static void an_answer_for_what_was_not_handed_off_ends_its_worker(void **state)
+static void taking_what_was_not_handed_off_ends_its_worker(void **state)
 {
-	expect_end_of_fake(*state, "unsent-progress", "never handed");
+	expect_end_of_fake(*state, "unsent-claim", "never handed");
 }
 
-static void a_refusal_of_what_was_not_handed_off_ends_its_worker(void **state)
+static void garbage_in_the_claims_ends_its_worker(void **state)
 {
-	expect_end_of_fake(*state, "unsent-refusal", "never handed");
+	expect_end_of_fake(*state, "garbage-claims", "never handed");
 }
 
 static void progress_of_an_unknown_listener_ends_its_worker(void **state)
@@ -188,8 +188,8 @@ int main(void)
 		USHER_TEST(a_count_that_nobody_asked_for_ends_its_worker),
 		USHER_TEST(a_list_of_what_there_is_not_ends_its_worker),
 		USHER_TEST(a_rest_that_nobody_told_it_to_have_ends_its_worker),
-		USHER_TEST(an_answer_for_what_was_not_handed_off_ends_its_worker),
-		USHER_TEST(a_refusal_of_what_was_not_handed_off_ends_its_worker),
+		USHER_TEST(taking_what_was_not_handed_off_ends_its_worker),
+		USHER_TEST(garbage_in_the_claims_ends_its_worker),
 		USHER_TEST(progress_of_an_unknown_listener_ends_its_worker),
 		USHER_TEST(a_worker_that_says_nothing_is_ended_at_the_deadline),
 	};

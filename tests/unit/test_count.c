@@ -308,7 +308,7 @@ static void give_back(struct fixture *f, int worker, struct transit *transit)
 {
 	TAILQ_REMOVE(&f->child[worker]->taker.handoff.transits, transit, link);
 	TAILQ_INSERT_TAIL(&f->dispatcher.parked, transit, link);
-	count_returned(&f->counter, f->child[worker], transit->source->id);
+	count_returned(&f->counter, f->child[worker], transit);
 }
 
 /* GC-6 */
@@ -349,6 +349,23 @@ static void what_comes_back_before_the_answer_waits(void **state)
 	assert_int_equal(f->waiting[0], 1);
 	assert_int_equal(f->waiting[1], 0);
 	assert_int_equal(f->connections[0][1], 1);
+}
+
+/* GC-6: it waited when the question was asked, and counts there. */
+static void what_was_handed_over_after_the_question_and_comes_back_counts_once(void **state)
+{
+	struct fixture *f = *state;
+	struct transit *transit = transit_of(f, 0);
+
+	TAILQ_INSERT_TAIL(&f->dispatcher.parked, transit, link);
+	assert_int_equal(count_start(&f->counter, on_counts, f), 0);
+	TAILQ_REMOVE(&f->dispatcher.parked, transit, link);
+	handoff_add(&f->child[0]->taker.handoff, transit);
+	give_back(f, 0, transit);
+	for (int i = 0; i < WORKERS; i++)
+		answer(f, i, question(f, i), 0, 0);
+	run(f);
+	assert_int_equal(f->waiting[0], 1);
 }
 
 /* GC-6, DF-6: the row of one that does not answer has what was on its way to it when it was asked,
@@ -452,6 +469,7 @@ int main(void)
 		TEST(what_an_answer_leaves_out_is_none),
 		TEST(what_waits_for_a_worker_counts_once),
 		TEST(what_comes_back_before_the_answer_waits),
+		TEST(what_was_handed_over_after_the_question_and_comes_back_counts_once),
 		TEST(what_comes_back_from_a_stopped_worker_counts_once),
 		TEST(what_a_dead_worker_has_not_taken_waits),
 		TEST(what_a_dead_worker_has_answered_does_not_count),

@@ -19,6 +19,7 @@ struct worker {
 	struct taker taker;
 	struct channel ours;
 	struct channel theirs;
+	struct claims claims;
 	size_t handed; /* connections that have come */
 	uint32_t last; /* number of the last one */
 };
@@ -33,6 +34,7 @@ struct fixture {
 	int clients[16];
 	size_t n_clients;
 	size_t dropped;
+	size_t broken;
 	bool late;
 	size_t fds;
 };
@@ -52,12 +54,9 @@ static void on_handed(struct channel *channel, struct ipc_message *message, void
 static void on_answer(struct channel *channel, struct ipc_message *message, void *ctx)
 {
 	struct worker *w = ctx;
-	struct dispatcher *d = &fixture->dispatcher;
 
-	if (message->type == IPC_PROGRESS)
-		assert_int_equal(dispatch_progress(d, &w->taker, message), 0);
-	else
-		assert_int_equal(dispatch_refused(d, &w->taker, message), 0);
+	assert_int_equal(message->type, IPC_PROGRESS);
+	assert_int_equal(dispatch_progress(&fixture->dispatcher, &w->taker, message), 0);
 }
 
 static void on_lost(struct channel *channel, int error, const char *why, void *ctx)
@@ -75,6 +74,12 @@ static void on_taker(const struct taker *taker, void *ctx)
 {
 }
 
+static void on_broke(struct taker *taker, void *ctx)
+{
+	((struct fixture *)ctx)->broken++;
+	channel_close(taker->channel);
+}
+
 static void on_dropped(size_t count, void *ctx)
 {
 	((struct fixture *)ctx)->dropped += count;
@@ -84,6 +89,7 @@ static const struct dispatch_ops ops = {
 	.complaint = on_complaint,
 	.late = on_taker,
 	.again = on_taker,
+	.broke = on_broke,
 	.dropped = on_dropped,
 };
 
@@ -95,12 +101,15 @@ static void on_watchdog(struct ev_loop *loop, ev_timer *timer, int events)
 static void open_worker(struct fixture *f, unsigned int i)
 {
 	struct worker *w = &f->workers[i];
+	AUTO_CLOSE int page = -1;
 	int pair[2];
 
 	assert_int_equal(channel_pair(pair), 0);
 	assert_int_equal(channel_open(&w->ours, f->loop, pair[0], IPC_SUPERVISOR, &our_ops, w), 0);
 	assert_int_equal(channel_open(&w->theirs, f->loop, pair[1], IPC_WORKER, &their_ops, w), 0);
 	taker_init(&w->taker, i + 1, &w->ours);
+	assert_int_equal(handoff_open(&w->taker.handoff, &page), 0);
+	assert_int_equal(claims_open(&w->claims, page), 0);
 	w->taker.ready = true;
 	dispatch_add_taker(&f->dispatcher, &w->taker);
 }
@@ -149,6 +158,7 @@ static int teardown(void **state)
 		channel_close(&f->workers[i].ours);
 		channel_close(&f->workers[i].theirs);
 		taker_done(&f->workers[i].taker);
+		claims_close(&f->workers[i].claims);
 		bound_close(&f->bound[i]);
 	}
 	ev_loop_destroy(f->loop);
@@ -275,9 +285,9 @@ static void what_is_parked_of_a_removed_source_is_closed_and_told(void **state)
 	assert_int_equal(f->dropped, 1);
 }
 
-static void answer(struct worker *w, uint32_t taken, uint32_t listener)
+static void say_progress(struct worker *w, uint32_t listener)
 {
-	const struct ipc_progress body = {.taken = taken};
+	const struct ipc_progress body = {.taken = w->last};
 	const struct ipc_counted_row row = {.listener = listener, .connections = 1};
 
 	assert_int_equal(channel_send(&w->theirs, IPC_PROGRESS, &body, &row, 1, NULL), 0);
@@ -293,9 +303,118 @@ static void word_of_a_removed_source_is_no_fault(void **state)
 	connect_to(f, 0);
 	RUN_UNTIL(f, w->handed == 1);
 	dispatch_remove_source(&f->dispatcher, &f->sources[0]);
-	answer(w, w->last, f->sources[0].id);
+	claims_take(&w->claims, w->last);
+	say_progress(w, f->sources[0].id);
 	RUN_UNTIL(f, handoff_unanswered(&w->taker.handoff) == 0);
 	assert_int_equal(taker_connections(&w->taker, f->sources[0].id), 0);
+}
+
+/* KF-2: without a word of the worker, and though nobody else comes. */
+static void what_is_taken_is_let_go_soon(void **state)
+{
+	struct fixture *f = *state;
+	struct worker *w = &f->workers[0];
+
+	join(f, 0, 0);
+	connect_to(f, 0);
+	RUN_UNTIL(f, w->handed == 1);
+	assert_true(claims_is_held(&w->claims, 1));
+	claims_take(&w->claims, 1);
+	RUN_UNTIL(f, !claims_is_held(&w->claims, 1));
+	run_ready(f);
+	assert_false(ev_is_active(&f->dispatcher.look));
+}
+
+/* Those that were taken are seen before the next one is given. */
+static void a_look_comes_before_each_choice(void **state)
+{
+	struct fixture *f = *state;
+	struct worker *w = &f->workers[0];
+
+	join(f, 0, 0);
+	connect_to(f, 0);
+	RUN_UNTIL(f, w->handed == 1);
+	claims_take(&w->claims, 1);
+	connect_to(f, 0);
+	RUN_UNTIL(f, w->handed == 2);
+	assert_false(claims_is_held(&w->claims, 1));
+	assert_int_equal(handoff_unanswered(&w->taker.handoff), 1);
+}
+
+/* Makes it wait for room: its queue holds, and the workers are to ring. */
+static void fill(struct fixture *f, struct worker *w)
+{
+	w->taker.handoff.full = EMFILE;
+	dispatch_update(&f->dispatcher);
+	assert_true(claims_wants_bell(&w->claims));
+	w->taker.handoff.full = 0;
+}
+
+static void who_waits_for_room_is_rung_for(void **state)
+{
+	struct fixture *f = *state;
+	struct worker *w = &f->workers[0];
+
+	join(f, 0, 0);
+	join(f, 0, 1);
+	connect_to(f, 0);
+	RUN_UNTIL(f, w->handed == 1);
+	fill(f, w);
+	connect_to(f, 0);
+	run_ready(f);
+	assert_int_equal(w->handed, 1);
+	claims_take(&w->claims, 1);
+	say_progress(w, f->sources[0].id);
+	RUN_UNTIL(f, w->handed == 2);
+	assert_false(claims_wants_bell(&w->claims));
+}
+
+/* The worker did not see the bell yet, so it will not ring. */
+static void what_was_taken_before_the_bell_was_wanted_is_seen(void **state)
+{
+	struct fixture *f = *state;
+	struct worker *w = &f->workers[0];
+
+	join(f, 0, 0);
+	connect_to(f, 0);
+	RUN_UNTIL(f, w->handed == 1);
+	claims_take(&w->claims, 1);
+	fill(f, w);
+	assert_int_equal(handoff_unanswered(&w->taker.handoff), 0);
+}
+
+static void what_is_refused_goes_to_another(void **state)
+{
+	struct fixture *f = *state;
+	struct worker *w = &f->workers[0];
+
+	join(f, 0, 0);
+	connect_to(f, 0);
+	RUN_UNTIL(f, w->handed == 1);
+	join(f, 1, 0);
+	claims_set_reason(&w->claims, 1, EMFILE);
+	claims_take(&w->claims, 1);
+	say_progress(w, f->sources[0].id);
+	RUN_UNTIL(f, f->workers[1].handed == 1);
+	assert_int_equal(w->handed, 1);
+}
+
+static void a_taker_that_lies_is_ended_and_the_others_serve(void **state)
+{
+	struct fixture *f = *state;
+	struct worker *w = &f->workers[0];
+
+	join(f, 0, 0);
+	connect_to(f, 0);
+	RUN_UNTIL(f, w->handed == 1);
+	claims_take(&w->claims, 77);
+	join(f, 1, 0);
+	connect_to(f, 0);
+	RUN_UNTIL(f, f->workers[1].handed == 1);
+	assert_int_equal(f->broken, 1);
+	dispatch_bury(&f->dispatcher, &w->taker);
+	RUN_UNTIL(f, f->workers[1].handed == 2);
+	assert_int_equal(f->broken, 1);
 }
 
 static void word_of_a_source_that_never_was_is_refused(void **state)
@@ -320,6 +439,12 @@ int main(void)
 		TEST(what_is_parked_of_a_removed_source_is_closed_and_told),
 		TEST(word_of_a_removed_source_is_no_fault),
 		TEST(word_of_a_source_that_never_was_is_refused),
+		TEST(what_is_taken_is_let_go_soon),
+		TEST(a_look_comes_before_each_choice),
+		TEST(who_waits_for_room_is_rung_for),
+		TEST(what_was_taken_before_the_bell_was_wanted_is_seen),
+		TEST(what_is_refused_goes_to_another),
+		TEST(a_taker_that_lies_is_ended_and_the_others_serve),
 #undef TEST
 	};
 

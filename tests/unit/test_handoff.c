@@ -1,4 +1,5 @@
-/* What is on its way to a worker: kept until answered, given back otherwise, closed exactly once.
+/* What is on its way to a worker: kept until it is taken, given back otherwise, closed exactly
+ * once.
  */
 #include "common/cluster/handoff.h"
 
@@ -16,6 +17,7 @@
 struct fixture {
 	struct world *world;
 	struct handoff handoff;
+	struct claims theirs; /* the worker's */
 	struct transit_list back;
 	struct source sources[2];
 	size_t fds; /* open before the test */
@@ -34,6 +36,14 @@ static void keep(struct end *end, struct ipc_message *message)
 	assert_int_equal(message->n_fds, n_peers);
 }
 
+static void open_claims(struct fixture *f)
+{
+	AUTO_CLOSE int fd = -1;
+
+	assert_int_equal(handoff_open(&f->handoff, &fd), 0);
+	assert_int_equal(claims_open(&f->theirs, fd), 0);
+}
+
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -45,6 +55,7 @@ static int setup(void **state)
 	world_open_worker(f->world);
 	f->world->worker.react = keep;
 	handoff_init(&f->handoff);
+	open_claims(f);
 	TAILQ_INIT(&f->back);
 	f->sources[1].id = 1;
 	f->fds = open_fd_count();
@@ -71,6 +82,7 @@ static int teardown(void **state)
 	void *world = f->world;
 
 	handoff_done(&f->handoff);
+	claims_close(&f->theirs);
 	drop_back(f);
 	int result = world_teardown(&world);
 	free(f);
@@ -102,6 +114,23 @@ static void hand_off(struct fixture *f, size_t count)
 	assert_int_equal(send_all(f, NOW), 0);
 }
 
+/* The worker takes all up to a number. */
+static void take(struct fixture *f, uint32_t number)
+{
+	claims_take(&f->theirs, number);
+}
+
+static int look(struct fixture *f)
+{
+	return handoff_look(&f->handoff, &f->back);
+}
+
+static void take_and_look(struct fixture *f, uint32_t number)
+{
+	take(f, number);
+	assert_int_equal(look(f), 0);
+}
+
 static size_t ours(const struct fixture *f)
 {
 	return open_fd_count() - f->fds;
@@ -117,8 +146,6 @@ static void many_travel_in_one_message_with_their_addresses(void **state)
 	WORLD_RUN_UNTIL(f->world, f->world->worker.count == 1);
 	assert_int_equal(body.listener, 0);
 	assert_int_equal(body.first, 1);
-	assert_int_equal((int64_t)body.valid_until[1] << 32 | body.valid_until[0],
-			 NOW + IPC_VALID_MS);
 	assert_int_equal(n_peers, 3);
 	for (size_t i = 0; i < 3; i++) {
 		peer.len = peers[i].size;
@@ -144,92 +171,128 @@ static void a_message_is_of_one_source_and_as_many_as_the_kernel_carries(void **
 }
 
 /* KF-2 */
-static void our_copies_are_closed_when_they_are_answered_and_not_before(void **state)
+static void our_copies_are_closed_when_we_see_them_taken_and_not_before(void **state)
 {
 	struct fixture *f = *state;
 
 	hand_off(f, 5);
 	WORLD_RUN_UNTIL(f->world, f->world->worker.count == 1);
+	assert_int_equal(look(f), 0);
 	assert_int_equal(ours(f), 5);
-	assert_int_equal(handoff_taken(&f->handoff, 2), 0);
+	take(f, 2);
+	assert_int_equal(ours(f), 5);
+	assert_true(claims_is_held(&f->theirs, 1));
+	assert_int_equal(look(f), 0);
 	assert_int_equal(ours(f), 3);
-	assert_int_equal(handoff_taken(&f->handoff, 2), 0);
-	assert_int_equal(handoff_taken(&f->handoff, 5), 0);
+	assert_false(claims_is_held(&f->theirs, 2));
+	assert_true(claims_is_held(&f->theirs, 3));
+	take_and_look(f, 5);
 	assert_int_equal(ours(f), 0);
 	assert_int_equal(handoff_deadline_ms(&f->handoff), 0);
 }
 
-static void an_answer_to_nothing_is_refused(void **state)
+static void what_is_told_by_message_counts_when_it_is_told(void **state)
 {
 	struct fixture *f = *state;
-	struct transit *t;
+
+	f->handoff.by_message = true;
+	hand_off(f, 4);
+	take_and_look(f, 3);
+	assert_int_equal(handoff_unanswered(&f->handoff), 4);
+	assert_int_equal(handoff_told(&f->handoff, 2, &f->back), 0);
+	assert_int_equal(handoff_unanswered(&f->handoff), 2);
+	assert_int_equal(ours(f), 2);
+	assert_int_equal(handoff_told(&f->handoff, 4, &f->back), -EPROTO);
+	assert_int_equal(handoff_told(&f->handoff, 1, &f->back), -EPROTO);
+
+	/* What it has taken and not told is still its own. */
+	assert_int_equal(handoff_expire(&f->handoff, INT64_MAX, &f->back), 0);
+	assert_int_equal(drop_back(f), 1);
+	assert_int_equal(handoff_told(&f->handoff, 3, &f->back), 0);
+	assert_int_equal(ours(f), 0);
+}
+
+/* Each spoils the page in its way; nothing is given away for it, and nothing is closed. */
+static void a_page_that_says_what_cannot_be_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct claims_state now;
 
 	hand_off(f, 4);
 	add(f, 1, 0);
-	assert_int_equal(handoff_taken(&f->handoff, 3), 0);
-	assert_int_equal(handoff_taken(&f->handoff, 2), -EPROTO);
-	assert_int_equal(handoff_taken(&f->handoff, 5), -EPROTO);
-	assert_int_equal(handoff_taken(&f->handoff, UINT32_MAX), -EPROTO);
-	assert_int_equal(handoff_refused(&f->handoff, 3, EMFILE, &t), -EPROTO);
-	assert_int_equal(handoff_refused(&f->handoff, 5, EMFILE, &t), -EPROTO);
-	assert_int_equal(handoff_refused(&f->handoff, 0, EMFILE, &t), -EPROTO);
+	take_and_look(f, 3);
+	const uint32_t lies[] = {5, UINT32_MAX, 2, 0};
+	for (size_t i = 0; i < ARRAY_LEN(lies); i++) {
+		take(f, lies[i]);
+		assert_int_equal(look(f), -EPROTO);
+		f->handoff.broken = false;
+		assert_int_equal(handoff_told(&f->handoff, 4, &f->back), -EPROTO);
+		f->handoff.broken = false;
+		assert_int_equal(handoff_expire(&f->handoff, INT64_MAX, &f->back), -EPROTO);
+		f->handoff.broken = false;
+	}
+	take(f, 4);
+	now = claims_read(&f->theirs);
+	assert_true(claims_withdraw(&f->theirs, &now, 9));
+	assert_int_equal(look(f), -EPROTO);
+
+	/* Once is enough. */
+	assert_int_equal(look(f), 0);
+	assert_false(handoff_has_room(&f->handoff));
 	assert_int_equal(ours(f), 2);
+	assert_true(TAILQ_EMPTY(&f->back));
+
+	/* When its process is dead, what it was not seen to take is somebody's. */
+	handoff_end(&f->handoff, &f->back);
+	assert_int_equal(drop_back(f), 2);
 }
 
 static void what_is_refused_comes_back_once_and_the_worker_is_full(void **state)
 {
 	struct fixture *f = *state;
-	struct transit *t;
 
 	hand_off(f, 3);
-	assert_int_equal(handoff_refused(&f->handoff, 2, EMFILE, &t), 0);
-	assert_non_null(t);
-	transit_free(t);
-	assert_int_equal(handoff_refused(&f->handoff, 2, EMFILE, &t), 0);
-	assert_null(t);
+	claims_set_reason(&f->theirs, 2, EMFILE);
+	assert_int_equal(look(f), 0);
+	assert_int_equal(f->handoff.full, 0);
+	take_and_look(f, 3);
+	assert_int_equal(f->handoff.full, EMFILE);
+	assert_int_equal(drop_back(f), 1);
+	assert_int_equal(ours(f), 0);
+	assert_int_equal(look(f), 0);
+	assert_true(TAILQ_EMPTY(&f->back));
 	assert_false(handoff_has_room(&f->handoff));
 	handoff_retry(&f->handoff);
 	assert_true(handoff_has_room(&f->handoff));
-	assert_int_equal(handoff_taken(&f->handoff, 3), 0);
-	assert_int_equal(ours(f), 0);
 }
 
-static void what_was_found_too_late_does_not_make_a_worker_full(void **state)
+static void who_lets_one_wait_for_too_long_loses_all_and_is_late(void **state)
 {
 	struct fixture *f = *state;
-	struct transit *t;
-
-	hand_off(f, 1);
-	assert_int_equal(handoff_refused(&f->handoff, 1, ETIMEDOUT, &t), 0);
-	transit_free(t);
-	assert_true(handoff_has_room(&f->handoff));
-}
-
-static void what_waits_for_too_long_comes_back_and_the_worker_is_late(void **state)
-{
-	struct fixture *f = *state;
-	const int64_t due = NOW + IPC_VALID_MS + IPC_GRACE_MS;
+	const int64_t due = NOW + HANDOFF_PATIENCE_MS;
 
 	hand_off(f, 2);
 	add(f, 1, 0);
 	assert_int_equal(send_all(f, NOW + 10), 0);
 	assert_int_equal(handoff_deadline_ms(&f->handoff), due);
-	handoff_expire(&f->handoff, due - 1, &f->back);
+	assert_int_equal(handoff_expire(&f->handoff, due - 1, &f->back), 0);
 	assert_true(TAILQ_EMPTY(&f->back));
 	assert_true(handoff_has_room(&f->handoff));
 
-	handoff_expire(&f->handoff, due, &f->back);
+	/* It took one before anybody looked. */
+	take(f, 1);
+	assert_int_equal(handoff_expire(&f->handoff, due, &f->back), 0);
 	assert_int_equal(drop_back(f), 2);
 	assert_true(f->handoff.late);
 	assert_false(handoff_has_room(&f->handoff));
-	assert_int_equal(handoff_deadline_ms(&f->handoff), due + 10);
+	assert_int_equal(look(f), 0);
+	assert_int_equal(ours(f), 0);
+	f->handoff.late = true;
 
-	/* An answer that says nothing new is no sign of life. */
-	assert_int_equal(handoff_taken(&f->handoff, 0), 0);
-	assert_true(f->handoff.late);
-	assert_int_equal(handoff_taken(&f->handoff, 1), 0);
+	/* What it finds now is not its any more; but it is there again. */
+	assert_int_equal(claims_take(&f->theirs, 3), 3);
+	assert_int_equal(look(f), 0);
 	assert_true(handoff_has_room(&f->handoff));
-	assert_int_equal(ours(f), 1);
 }
 
 /* It still has to read through all of them before it comes to what would be added. */
@@ -238,30 +301,57 @@ static void what_came_back_still_counts_against_the_limit(void **state)
 	struct fixture *f = *state;
 
 	hand_off(f, IPC_IN_FLIGHT_MAX);
-	handoff_expire(&f->handoff, INT64_MAX, &f->back);
+	assert_int_equal(handoff_expire(&f->handoff, INT64_MAX, &f->back), 0);
 	assert_int_equal(drop_back(f), IPC_IN_FLIGHT_MAX);
-	assert_int_equal(handoff_taken(&f->handoff, 10), 0);
+	take_and_look(f, 10);
 	hand_off(f, 10);
 	assert_false(handoff_has_room(&f->handoff));
-	assert_int_equal(handoff_taken(&f->handoff, IPC_IN_FLIGHT_MAX + 10), 0);
+	take_and_look(f, IPC_IN_FLIGHT_MAX + 10);
 	assert_int_equal(ours(f), 0);
+	assert_true(handoff_has_room(&f->handoff));
 }
 
 static void numbers_wrap_around(void **state)
 {
 	struct fixture *f = *state;
-	struct transit *t;
+	const uint32_t start = UINT32_MAX - 2;
 
-	f->handoff.last = f->handoff.sent = f->handoff.taken = UINT32_MAX - 2;
+	for (uint32_t quarter = 1; quarter < 4; quarter++)
+		take(f, quarter * (UINT32_MAX / 4));
+	take(f, start);
+	f->handoff.last = f->handoff.sent = f->handoff.taken = f->handoff.withdrawn = start;
 	hand_off(f, 6);
-	assert_int_equal(handoff_refused(&f->handoff, 0, ETIMEDOUT, &t), 0);
-	assert_non_null(t);
-	transit_free(t);
-	assert_int_equal(handoff_taken(&f->handoff, UINT32_MAX), 0);
-	assert_int_equal(ours(f), 3);
-	assert_int_equal(handoff_taken(&f->handoff, 3), 0);
+	claims_set_reason(&f->theirs, 0, EMFILE);
+	take_and_look(f, UINT32_MAX);
+	assert_int_equal(ours(f), 4);
+	take_and_look(f, 3);
+	assert_int_equal(drop_back(f), 1);
 	assert_int_equal(ours(f), 0);
-	assert_int_equal(handoff_taken(&f->handoff, 4), -EPROTO);
+	take(f, 4);
+	assert_int_equal(look(f), -EPROTO);
+}
+
+static void a_new_bell_asks_for_a_look(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(handoff_want_bell(&f->handoff, true));
+	assert_true(claims_wants_bell(&f->theirs));
+	assert_false(handoff_want_bell(&f->handoff, true));
+	assert_false(handoff_want_bell(&f->handoff, false));
+	assert_false(claims_wants_bell(&f->theirs));
+}
+
+static void nobody_takes_without_a_page(void **state)
+{
+	struct fixture *f = *state;
+
+	handoff_end(&f->handoff, &f->back);
+	assert_false(handoff_has_room(&f->handoff));
+	assert_false(handoff_want_bell(&f->handoff, true));
+	assert_int_equal(look(f), 0);
+	f->handoff.by_message = true;
+	assert_int_equal(handoff_told(&f->handoff, 0, &f->back), -EPROTO);
 }
 
 /* KF-4: whatever the kernel has against it. */
@@ -284,21 +374,28 @@ static void what_cannot_be_sent_comes_back(void **state)
 	assert_int_equal(body.first, 2);
 }
 
-/* DF-1 */
-static void everything_comes_back_from_a_dead_worker(void **state)
+/* DF-1: what it had taken dies with it, for it may have been served. */
+static void all_that_a_dead_worker_had_not_taken_comes_back(void **state)
 {
 	struct fixture *f = *state;
 
-	hand_off(f, 3);
-	assert_int_equal(handoff_taken(&f->handoff, 1), 0);
+	hand_off(f, 4);
+	take_and_look(f, 1);
+	claims_set_reason(&f->theirs, 3, EMFILE);
+	take(f, 3);
 	channel_close(&f->world->worker.channel);
 	add(f, 2, 1);
 	assert_int_equal(send_all(f, NOW), 0);
 	handoff_end(&f->handoff, &f->back);
 	assert_int_equal(ours(f) + 1, 4); /* the worker's end is closed */
 	assert_int_equal(drop_back(f), 4);
+
+	/* The next one starts anew. */
+	claims_close(&f->theirs);
+	open_claims(f);
 	assert_true(handoff_has_room(&f->handoff));
-	assert_int_equal(handoff_taken(&f->handoff, 1), -EPROTO);
+	take(f, 1);
+	assert_int_equal(look(f), -EPROTO);
 }
 
 static void what_is_on_its_way_is_counted_by_source(void **state)
@@ -341,15 +438,17 @@ int main(void)
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 		TEST(many_travel_in_one_message_with_their_addresses),
 		TEST(a_message_is_of_one_source_and_as_many_as_the_kernel_carries),
-		TEST(our_copies_are_closed_when_they_are_answered_and_not_before),
-		TEST(an_answer_to_nothing_is_refused),
+		TEST(our_copies_are_closed_when_we_see_them_taken_and_not_before),
+		TEST(what_is_told_by_message_counts_when_it_is_told),
+		TEST(a_page_that_says_what_cannot_be_is_refused),
 		TEST(what_is_refused_comes_back_once_and_the_worker_is_full),
-		TEST(what_was_found_too_late_does_not_make_a_worker_full),
-		TEST(what_waits_for_too_long_comes_back_and_the_worker_is_late),
+		TEST(who_lets_one_wait_for_too_long_loses_all_and_is_late),
 		TEST(what_came_back_still_counts_against_the_limit),
 		TEST(numbers_wrap_around),
+		TEST(a_new_bell_asks_for_a_look),
+		TEST(nobody_takes_without_a_page),
 		TEST(what_cannot_be_sent_comes_back),
-		TEST(everything_comes_back_from_a_dead_worker),
+		TEST(all_that_a_dead_worker_had_not_taken_comes_back),
 		TEST(what_is_on_its_way_is_counted_by_source),
 		TEST(what_comes_back_of_a_source_that_has_gone_comes_without_it),
 #undef TEST

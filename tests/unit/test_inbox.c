@@ -1,4 +1,6 @@
-/* Connections between their arrival and the answer: none is touched before, none kept too late. */
+/* Connections between their arrival and their taking: none is handed out before, none that is
+ * another's.
+ */
 #include "worker/inbox.h"
 
 #include <errno.h>
@@ -12,11 +14,11 @@
 #include "common/macros.h"
 #include "tests/helpers/fds.h"
 
-#define NOW    INT64_C(5000000000)
-#define VALID  (NOW + IPC_VALID_MS)
 #define SECOND 7 /* a listener */
 
 struct fixture {
+	struct claims ours; /* the supervisor's */
+	struct claims claims;
 	struct inbox inbox;
 	size_t fds;
 	uint32_t next; /* number */
@@ -27,8 +29,14 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
+	int fd;
+
 	f->fds = open_fd_count();
 	f->next = 1;
+	assert_int_equal(claims_new(&f->ours, &fd), 0);
+	assert_int_equal(claims_open(&f->claims, fd), 0);
+	close_fd(fd);
+	inbox_init(&f->inbox, &f->claims);
 	*state = f;
 	return 0;
 }
@@ -38,6 +46,8 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	inbox_done(&f->inbox);
+	claims_close(&f->ours);
+	claims_close(&f->claims);
 	bool leaked = open_fd_count() != f->fds;
 	free(f);
 	return leaked ? -1 : 0;
@@ -51,7 +61,6 @@ static int put(struct fixture *f, uint32_t listener, size_t count, bool lost, in
 	struct ipc_handoff body = {
 		.listener = listener,
 		.first = f->next,
-		.valid_until = {(uint32_t)VALID, (uint32_t)(VALID >> 32)},
 	};
 	struct ipc_message message = {
 		.type = IPC_HANDOFF,
@@ -67,7 +76,7 @@ static int put(struct fixture *f, uint32_t listener, size_t count, bool lost, in
 		fds[i] = eventfd(0, EFD_CLOEXEC);
 	for (size_t i = 0; i < count; i++)
 		peers[i].size = sizeof(struct sockaddr_in);
-	int r = inbox_put(&f->inbox, &message, reason, NOW);
+	int r = inbox_put(&f->inbox, &message, reason);
 	for (size_t i = 0; i < message.n_fds; i++)
 		close_fd(fds[i]);
 	if (r == 0)
@@ -75,75 +84,78 @@ static int put(struct fixture *f, uint32_t listener, size_t count, bool lost, in
 	return r;
 }
 
-static size_t take_all(struct fixture *f, int64_t now_ms)
+/* Hands out and closes all that was taken. */
+static size_t empty(struct fixture *f)
 {
 	struct arrival arrival;
 	size_t count = 0;
 
-	for (; inbox_take(&f->inbox, now_ms, &arrival); count++) {
+	for (; inbox_next(&f->inbox, &arrival); count++) {
 		assert_int_equal(arrival.peer.len, sizeof(struct sockaddr_in));
 		close_fd(arrival.fd);
 	}
 	return count;
 }
 
-static size_t answer(struct fixture *f, int reason, int64_t now_ms)
+/* Takes what came. Returns whether the supervisor is to be told. */
+static bool take(struct fixture *f, int reason)
 {
-	struct ipc_progress progress;
-	size_t refused;
+	bool tell = inbox_take(&f->inbox, reason);
 
-	inbox_answer(&f->inbox, reason, now_ms, &progress);
-	assert_int_equal(progress.taken, f->next - 1);
+	assert_int_equal(claims_read(&f->ours).taken, f->next - 1);
 	assert_false(inbox_waits(&f->inbox));
-	refused = f->inbox.n_refused;
-	f->inbox.n_refused = 0;
-	return refused;
+	return tell;
 }
 
-static void nothing_is_handed_out_before_the_answer(void **state)
+static void withdraw(struct fixture *f, uint32_t number)
+{
+	struct claims_state now = claims_read(&f->ours);
+
+	assert_true(claims_withdraw(&f->ours, &now, number));
+}
+
+static void expect_reason(struct fixture *f, uint32_t number, int reason)
+{
+	assert_int_equal(claims_reason(&f->ours, number), reason);
+}
+
+static void nothing_is_handed_out_before_it_is_taken(void **state)
 {
 	struct fixture *f = *state;
 
 	assert_false(inbox_waits(&f->inbox));
 	assert_int_equal(put(f, 0, 3, false, 0), 0);
 	assert_true(inbox_waits(&f->inbox));
-	assert_int_equal(take_all(f, NOW), 0);
-	assert_int_equal(answer(f, 0, NOW), 0);
+	assert_int_equal(empty(f), 0);
+	assert_int_equal(claims_read(&f->ours).taken, 0);
+	assert_false(take(f, 0));
 	assert_int_equal(put(f, SECOND, 2, false, 0), 0);
 	assert_int_equal(inbox_count(&f->inbox, 0), 3);
 	assert_int_equal(inbox_count(&f->inbox, SECOND), 2);
-	assert_int_equal(take_all(f, NOW), 3);
-	assert_int_equal(answer(f, 0, NOW), 0);
-	assert_int_equal(take_all(f, NOW), 2);
+	assert_int_equal(empty(f), 3);
+	assert_false(take(f, 0));
+	assert_int_equal(empty(f), 2);
 	assert_int_equal(open_fd_count(), f->fds);
 }
 
-static void what_is_read_too_late_is_refused(void **state)
+/* IP-4: it may be another worker's by now. */
+static void what_was_withdrawn_is_closed_and_told(void **state)
 {
 	struct fixture *f = *state;
 
 	assert_int_equal(put(f, 0, 2, false, 0), 0);
-	assert_int_equal(answer(f, 0, VALID - 1), 0);
-	assert_int_equal(take_all(f, VALID - 1), 2);
-
+	assert_false(take(f, 0));
 	assert_int_equal(put(f, 0, 2, false, 0), 0);
-	assert_int_equal(answer(f, 0, VALID), 2);
-	assert_int_equal(f->inbox.refused[0].number, 3);
-	assert_int_equal(f->inbox.refused[1].number, 4);
-	assert_int_equal(f->inbox.refused[1].reason, ETIMEDOUT);
-	assert_int_equal(take_all(f, VALID), 0);
+	withdraw(f, 5); /* one more is on its way */
+	assert_true(take(f, 0));
+	assert_int_equal(empty(f), 2);
 	assert_int_equal(open_fd_count(), f->fds);
-}
-
-/* The answer may have been too late: another worker may have it. */
-static void what_is_answered_too_late_is_closed(void **state)
-{
-	struct fixture *f = *state;
-
-	assert_int_equal(put(f, 0, 4, false, 0), 0);
-	assert_int_equal(answer(f, 0, VALID - 1), 0);
-	assert_int_equal(take_all(f, VALID + IPC_GRACE_MS), 0);
-	assert_int_equal(open_fd_count(), f->fds);
+	assert_int_equal(put(f, 0, 2, false, 0), 0);
+	assert_true(take(f, 0));
+	assert_int_equal(empty(f), 1);
+	assert_int_equal(put(f, 0, 1, false, 0), 0);
+	assert_false(take(f, 0));
+	assert_int_equal(empty(f), 1);
 }
 
 /* IP-4 */
@@ -153,23 +165,38 @@ static void what_came_without_descriptors_is_refused(void **state)
 
 	assert_int_equal(put(f, 0, 2, true, EMFILE), 0);
 	assert_int_equal(put(f, 0, 1, false, 0), 0);
-	assert_int_equal(answer(f, 0, NOW), 2);
-	assert_int_equal(f->inbox.refused[0].number, 1);
-	assert_int_equal(f->inbox.refused[0].reason, EMFILE);
-	assert_int_equal(take_all(f, NOW), 1);
+	assert_true(take(f, 0));
+	expect_reason(f, 1, EMFILE);
+	expect_reason(f, 2, EMFILE);
+	expect_reason(f, 3, 0);
+	assert_int_equal(empty(f), 1);
+	assert_int_equal(put(f, 0, IPC_IN_FLIGHT_MAX - 4, false, 0), 0);
+	assert_int_equal(put(f, 0, 2, false, 0), 0);
+	assert_false(take(f, 0));
+	expect_reason(f, 1 + IPC_IN_FLIGHT_MAX, 0);
+	assert_int_equal(empty(f), IPC_IN_FLIGHT_MAX - 2);
 }
 
-static void one_that_ends_refuses_all_without_an_answer(void **state)
+static void one_that_ends_refuses_all_that_it_has_not_taken(void **state)
 {
 	struct fixture *f = *state;
 
 	assert_int_equal(put(f, 0, 2, false, 0), 0);
-	assert_int_equal(answer(f, 0, NOW), 0);
+	assert_false(take(f, 0));
 	assert_int_equal(put(f, 0, 3, false, 0), 0);
-	assert_int_equal(answer(f, ESHUTDOWN, NOW), 3);
-	assert_int_equal(f->inbox.refused[0].number, 3);
-	assert_int_equal(f->inbox.refused[0].reason, ESHUTDOWN);
-	assert_int_equal(take_all(f, NOW), 2);
+	assert_true(take(f, ESHUTDOWN));
+	expect_reason(f, 2, 0);
+	expect_reason(f, 3, ESHUTDOWN);
+	expect_reason(f, 5, ESHUTDOWN);
+	assert_int_equal(empty(f), 2);
+}
+
+static void without_a_page_nothing_may_come(void **state)
+{
+	struct fixture *f = *state;
+
+	claims_close(&f->claims);
+	assert_int_equal(put(f, 0, 1, false, 0), -EPROTO);
 }
 
 static void a_gap_and_a_repetition_break_the_rules(void **state)
@@ -191,7 +218,7 @@ static void more_than_was_agreed_breaks_the_rules(void **state)
 	assert_int_equal(put(f, 0, IPC_IN_FLIGHT_MAX - 199, true, EMFILE), -EPROTO);
 	assert_int_equal(put(f, 0, IPC_IN_FLIGHT_MAX - 200, true, EMFILE), 0);
 	assert_int_equal(put(f, 0, 1, false, 0), -EPROTO);
-	assert_int_equal(answer(f, 0, NOW), IPC_IN_FLIGHT_MAX - 200);
+	assert_true(take(f, 0));
 	assert_int_equal(put(f, 0, 56, false, 0), 0);
 	assert_int_equal(put(f, 0, 1, false, 0), -EPROTO);
 }
@@ -203,21 +230,25 @@ static void an_address_that_is_too_long_breaks_the_rules(void **state)
 	struct ipc_message message = {.body = &body, .tail = &peer, .tail_count = 1, .lost = true};
 	struct fixture *f = *state;
 
-	assert_int_equal(inbox_put(&f->inbox, &message, EMFILE, NOW), -EPROTO);
+	assert_int_equal(inbox_put(&f->inbox, &message, EMFILE), -EPROTO);
 }
 
 static void numbers_and_the_ring_wrap_around(void **state)
 {
 	struct fixture *f = *state;
 
-	f->inbox.last = f->inbox.answered = UINT32_MAX - 300;
+	f->inbox.last = f->inbox.taken = UINT32_MAX - 300;
+	for (uint32_t quarter = 1; quarter < 4; quarter++)
+		claims_take(&f->claims, quarter * (UINT32_MAX / 4));
+	claims_take(&f->claims, UINT32_MAX - 300);
 	f->next = UINT32_MAX - 299;
 	for (int i = 0; i < 10; i++) {
 		assert_int_equal(put(f, 0, 100, false, 0), 0);
-		assert_int_equal(answer(f, 0, NOW), 0);
+		assert_false(take(f, 0));
 		assert_int_equal(put(f, 0, 50, false, 0), 0);
-		assert_int_equal(answer(f, 0, VALID), 50);
-		assert_int_equal(take_all(f, NOW), 100);
+		withdraw(f, f->next - 1);
+		assert_true(take(f, 0));
+		assert_int_equal(empty(f), 100);
 	}
 	assert_int_equal(open_fd_count(), f->fds);
 }
@@ -226,11 +257,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
-		TEST(nothing_is_handed_out_before_the_answer),
-		TEST(what_is_read_too_late_is_refused),
-		TEST(what_is_answered_too_late_is_closed),
+		TEST(nothing_is_handed_out_before_it_is_taken),
+		TEST(what_was_withdrawn_is_closed_and_told),
 		TEST(what_came_without_descriptors_is_refused),
-		TEST(one_that_ends_refuses_all_without_an_answer),
+		TEST(one_that_ends_refuses_all_that_it_has_not_taken),
+		TEST(without_a_page_nothing_may_come),
 		TEST(a_gap_and_a_repetition_break_the_rules),
 		TEST(more_than_was_agreed_breaks_the_rules),
 		TEST(an_address_that_is_too_long_breaks_the_rules),

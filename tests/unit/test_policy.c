@@ -32,9 +32,11 @@ static int setup(void **state)
 	/* The order of the list is not that of the ranks. */
 	for (unsigned int i = 0; i < WORKERS; i++) {
 		struct taker *t = &f->takers[i];
+		AUTO_CLOSE int page = -1;
 
 		taker_init(t, i + 1, &f->channels[i]);
 		t->ready = true;
+		assert_int_equal(handoff_open(&t->handoff, &page), 0);
 		assert_int_equal(taker_join(t, f->source.id), 0);
 		if (i % 2)
 			TAILQ_INSERT_HEAD(&f->list, t, link);
@@ -94,7 +96,7 @@ static void nobody_is_chosen_who_is_not_able(void **state)
 	for (size_t i = 5; i < WORKERS; i++)
 		f->takers[i].ready = false;
 	f->takers[0].handoff.late = true;
-	f->takers[1].handoff.full = true;
+	f->takers[1].handoff.full = EMFILE;
 	f->takers[2].handoff.last = IPC_IN_FLIGHT_MAX;
 	f->channels[3].fd = -1;
 	taker_leave(&f->takers[4], f->source.id);

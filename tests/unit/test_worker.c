@@ -1,5 +1,6 @@
 /* A worker in this process, and its supervisor played by the test over a bare socket: what comes
- * accepted is answered first and served then, and none is kept that may be another's. */
+ * accepted is taken first and served then, none is kept that may be another's, and the supervisor
+ * is told when it must look, and only then. */
 #include "worker/worker.h"
 
 #include <arpa/inet.h>
@@ -9,15 +10,17 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "common/clock.h"
 #include "common/fdpass.h"
 #include "common/macros.h"
 #include "common/net/server.h"
 #include "tests/helpers/clients.h"
 #include "tests/helpers/fds.h"
+#include "tests/helpers/kernel.h"
+#include "tests/helpers/wait.h"
 #include "worker/inbox.h"
 #include "worker/service.h"
 
@@ -27,12 +30,32 @@ struct fixture {
 	struct ev_loop *loop;
 	struct worker worker;
 	int channel; /* the supervisor's end */
+	struct claims claims;
 	int listening;
 	int port;
 	uint32_t next; /* number of a connection */
+	int copy;      /* of the last one; -1: closed */
 	size_t fds;
 	alignas(uint32_t) char packet[IPC_PACKET_MAX];
 };
+
+static void say(struct fixture *f, enum ipc_type type, const void *body, const void *tail,
+		size_t tail_count, const int *fds)
+{
+	int size = ipc_encode(type, body, tail, tail_count, f->packet);
+	struct iovec part = {f->packet, (size_t)size};
+
+	assert_int_equal(fdpass_send(f->channel, &part, 1, fds, ipc_fd_count(type, tail_count)),
+			 size);
+}
+
+static void send_claims(struct fixture *f)
+{
+	AUTO_CLOSE int fd = -1;
+
+	assert_int_equal(claims_new(&f->claims, &fd), 0);
+	say(f, IPC_CLAIMS, NULL, NULL, 0, &fd);
+}
 
 static int setup(void **state)
 {
@@ -48,7 +71,9 @@ static int setup(void **state)
 	assert_int_equal(channel_pair(pair), 0);
 	f->channel = pair[0];
 	f->next = 1;
+	f->copy = -1;
 	assert_int_equal(worker_init(&f->worker, f->loop, pair[1]), 0);
+	send_claims(f);
 	assert_int_equal(bind_open(&options, &bound, &which), 0);
 	f->listening = bound.fd;
 	f->port = addr_port(&bound.addr);
@@ -70,20 +95,12 @@ static int teardown(void **state)
 	run_ready(f);
 	close_fd(f->channel);
 	close_fd(f->listening);
+	close_fd(f->copy);
+	claims_close(&f->claims);
 	ev_loop_destroy(f->loop);
 	bool leaked = open_fd_count() != f->fds;
 	free(f);
 	return leaked ? -1 : 0;
-}
-
-static void say(struct fixture *f, enum ipc_type type, const void *body, const void *tail,
-		size_t tail_count, const int *fds)
-{
-	int size = ipc_encode(type, body, tail, tail_count, f->packet);
-	struct iovec part = {f->packet, (size_t)size};
-
-	assert_int_equal(fdpass_send(f->channel, &part, 1, fds, ipc_fd_count(type, tail_count)),
-			 size);
 }
 
 /* The next message of a type; others before it are dropped. Returns whether there was one. */
@@ -116,81 +133,204 @@ static void announce(struct fixture *f, enum handler_kind handler, bool tell)
 	run_ready(f);
 }
 
-/* Hands off an accepted connection; returns the client's end. valid_ms may be past. */
-static int hand_off(struct fixture *f, uint32_t listener, int64_t valid_ms, bool reset)
+/* Hands off an accepted connection, of which a copy is kept; returns the client's end. */
+static int hand_off_one(struct fixture *f, uint32_t listener, bool reset)
 {
 	int client = connect_tcp("127.0.0.1", f->port);
-	int64_t until = clock_ms() + valid_ms;
-	struct ipc_handoff body = {
-		.listener = listener,
-		.first = f->next++,
-		.valid_until = {(uint32_t)until, (uint32_t)(until >> 32)},
-	};
+	struct ipc_handoff body = {.listener = listener, .first = f->next++};
 	struct ipc_peer peer = {.size = sizeof(struct sockaddr_in)};
 	struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons(4711)};
 	struct linger linger = {.l_onoff = 1};
 
 	from.sin_addr.s_addr = htonl(0x0a000001);
 	memcpy(peer.address, &from, sizeof(from));
-	AUTO_CLOSE int fd = accept4(f->listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	assert_true(fd >= 0);
+	close_fd(f->copy);
+	f->copy = accept4(f->listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	assert_true(f->copy >= 0);
 	if (reset) {
 		setsockopt(client, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 		close_fd(take_fd(&client));
 	}
-	say(f, IPC_HANDOFF, &body, &peer, 1, &fd);
+	say(f, IPC_HANDOFF, &body, &peer, 1, &f->copy);
+	return client;
+}
+
+static void let_go(struct fixture *f)
+{
+	close_fd(take_fd(&f->copy));
+	claims_let_go(&f->claims, f->next - 1);
+}
+
+/* The same, by a supervisor that has looked already. */
+static int hand_off(struct fixture *f, uint32_t listener)
+{
+	int client = hand_off_one(f, listener, false);
+
+	let_go(f);
 	return client;
 }
 
 static void expect_taken(struct fixture *f, uint32_t number)
 {
+	assert_int_equal(claims_read(&f->claims).taken, number);
+}
+
+static void expect_bell(struct fixture *f, uint32_t number)
+{
 	struct ipc_message message;
 
 	assert_true(hear(f, IPC_PROGRESS, &message));
 	assert_int_equal(((const struct ipc_progress *)message.body)->taken, number);
+	assert_false(hear(f, IPC_PROGRESS, &message));
+}
+
+static void expect_silence(struct fixture *f)
+{
+	struct ipc_message message;
+
+	assert_false(hear(f, IPC_PROGRESS, &message));
 }
 
 static void expect_refused(struct fixture *f, uint32_t number, int reason)
 {
-	const struct ipc_refused_row *rows;
-	struct ipc_message message;
-
-	assert_true(hear(f, IPC_REFUSED, &message));
-	assert_int_equal(message.tail_count, 1);
-	rows = message.tail;
-	assert_int_equal(rows->number, number);
-	assert_int_equal(rows->reason, reason);
+	expect_bell(f, number);
 	expect_taken(f, number);
+	assert_int_equal(claims_reason(&f->claims, number), reason);
 }
 
-static bool has_data(int fd)
+/* Nobody is woken for it. */
+static void what_is_taken_is_told_by_the_page_alone(void **state)
 {
-	char byte;
+	struct fixture *f = *state;
 
-	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+	announce(f, HANDLER_ECHO, false);
+	AUTO_CLOSE int client = hand_off(f, LISTENER);
+	client_send(client, "x");
+	run_ready(f);
+	expect_taken(f, 1);
+	client_expect(client, "x");
+	assert_int_equal(claims_reason(&f->claims, 1), 0);
+	close_fd(take_fd(&client));
+	run_ready(f);
+	expect_silence(f);
 }
 
-/* IP-4: whoever has not been answered may get the connection again, so nobody else may touch it. */
-static void nothing_is_done_with_a_connection_before_its_answer_has_left(void **state)
+static void who_waits_for_room_is_told_when_there_is_some(void **state)
+{
+	struct fixture *f = *state;
+
+	announce(f, HANDLER_ECHO, false);
+	claims_want_bell(&f->claims, true);
+	run_ready(f);
+	expect_silence(f);
+	AUTO_CLOSE int client = hand_off(f, LISTENER);
+	run_ready(f);
+	expect_bell(f, 1);
+}
+
+/* IP-4: whoever was slow may have lost the connection, and then nobody here may touch it. */
+static void what_was_withdrawn_is_not_touched(void **state)
+{
+	struct claims_state now = {0};
+	struct fixture *f = *state;
+
+	announce(f, HANDLER_REPLY, false);
+	AUTO_CLOSE int lost = hand_off_one(f, LISTENER, false);
+	assert_true(claims_withdraw(&f->claims, &now, 1));
+	run_ready(f);
+	expect_bell(f, 1);
+	assert_false(wait_readable(lost, 0));
+	AUTO_CLOSE int client = hand_off(f, LISTENER);
+	run_ready(f);
+	client_expect(client, "hello");
+	assert_int_equal(claims_reason(&f->claims, 2), 0);
+}
+
+/* The supervisor may leave messages unread: the connections need not wait for it. */
+static void who_does_not_read_holds_up_no_connection(void **state)
 {
 	struct fixture *f = *state;
 	const struct ipc_counted counted = {.last = 1};
+	struct ipc_message message;
 
 	announce(f, HANDLER_REPLY, false);
 	while (f->worker.channel.queued_messages == 0)
 		assert_int_equal(
 			channel_send(&f->worker.channel, IPC_COUNTED, &counted, NULL, 0, NULL), 0);
-	AUTO_CLOSE int client = hand_off(f, LISTENER, IPC_VALID_MS, false);
+	claims_want_bell(&f->claims, true);
+	AUTO_CLOSE int client = hand_off(f, LISTENER);
 	run_ready(f);
-	assert_false(has_data(client));
-
-	/* The channel has room again. */
-	struct ipc_message message;
-	while (hear(f, IPC_COUNTED, &message))
-		;
-	run_ready(f);
-	expect_taken(f, 1);
 	client_expect(client, "hello");
+	assert_int_equal(f->worker.channel.queued_messages, 1);
+
+	/* The channel has room again, and the bell was not forgotten. */
+	while (!hear(f, IPC_PROGRESS, &message))
+		run_ready(f);
+	assert_int_equal(((const struct ipc_progress *)message.body)->taken, 1);
+}
+
+/* KF-2: closed here alone, it would not end for its client. */
+static void a_close_while_the_supervisor_has_a_copy_rings(void **state)
+{
+	struct fixture *f = *state;
+
+	announce(f, HANDLER_ECHO, false);
+	AUTO_CLOSE int client = hand_off_one(f, LISTENER, false);
+	run_ready(f);
+	expect_silence(f);
+	net_server_close_all_connections(LIST_FIRST(&f->worker.services)->server);
+	expect_bell(f, 1);
+	run_ready(f);
+	assert_false(wait_readable(client, 0));
+	let_go(f);
+	client_expect_end(client);
+	expect_silence(f);
+}
+
+/* Many that end at once make it look once. */
+static void one_bell_is_enough_for_all_that_were_taken_before(void **state)
+{
+	struct fixture *f = *state;
+
+	announce(f, HANDLER_ECHO, false);
+	AUTO_CLOSE int one = hand_off_one(f, LISTENER, false);
+	AUTO_CLOSE int two = hand_off_one(f, LISTENER, false);
+	run_ready(f);
+	net_server_close_all_connections(LIST_FIRST(&f->worker.services)->server);
+	expect_bell(f, 2);
+	AUTO_CLOSE int three = hand_off_one(f, LISTENER, false);
+	run_ready(f);
+	expect_silence(f);
+	net_server_close_all_connections(LIST_FIRST(&f->worker.services)->server);
+	expect_bell(f, 3);
+}
+
+/* KF-1: what stays in the set after its close makes libev build a new one, of all connections. */
+static void a_copy_elsewhere_leaves_nothing_in_the_set(void **state)
+{
+	struct fixture *f = *state;
+
+	announce(f, HANDLER_ECHO, false);
+	size_t before = kernel_watched_fds(getpid());
+	AUTO_CLOSE int client = hand_off_one(f, LISTENER, false);
+	run_ready(f);
+	assert_int_equal(kernel_watched_fds(getpid()), before + 1);
+	net_server_close_all_connections(LIST_FIRST(&f->worker.services)->server);
+	assert_int_equal(kernel_watched_fds(getpid()), before);
+}
+
+/* EN-3, KF-2: an end reaches the client also while the supervisor sleeps over its copy. */
+static void an_end_passes_the_supervisors_copy(void **state)
+{
+	struct fixture *f = *state;
+
+	announce(f, HANDLER_ECHO, false);
+	AUTO_CLOSE int client = hand_off_one(f, LISTENER, false);
+	run_ready(f);
+	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	run_ready(f);
+	client_expect_end(client);
+	expect_bell(f, 1);
 }
 
 /* Runs right after the turn's new connections were made, and before one is read from. */
@@ -220,25 +360,21 @@ static void the_peer_is_the_one_that_the_supervisor_saw(void **state)
 	ev_prepare_init(&look.watcher, on_look);
 	ev_set_priority(&look.watcher, EV_MINPRI);
 	ev_prepare_start(f->loop, &look.watcher);
-	assert_int_equal(hand_off(f, LISTENER, IPC_VALID_MS, true), -1);
+	assert_int_equal(hand_off_one(f, LISTENER, true), -1);
 	run_ready(f);
 	ev_prepare_stop(f->loop, &look.watcher);
 	assert_string_equal(look.remote.address, "10.0.0.1");
 	assert_int_equal(look.remote.port, 4711);
 }
 
-static void what_comes_too_late_or_for_nobody_is_refused(void **state)
+static void what_comes_for_nobody_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
 	announce(f, HANDLER_ECHO, false);
-	AUTO_CLOSE int late = hand_off(f, LISTENER, -1, false);
+	AUTO_CLOSE int unknown = hand_off(f, LISTENER + 1);
 	run_ready(f);
-	expect_refused(f, 1, ETIMEDOUT);
-	AUTO_CLOSE int unknown = hand_off(f, LISTENER + 1, IPC_VALID_MS, false);
-	run_ready(f);
-	expect_refused(f, 2, ESHUTDOWN);
-	client_expect_end(late);
+	expect_refused(f, 1, ESHUTDOWN);
 	client_expect_end(unknown);
 }
 
@@ -249,12 +385,12 @@ static void a_drain_takes_what_came_before_and_refuses_what_comes_after(void **s
 	struct fixture *f = *state;
 
 	announce(f, HANDLER_ECHO, false);
-	AUTO_CLOSE int before = hand_off(f, LISTENER, IPC_VALID_MS, false);
+	AUTO_CLOSE int before = hand_off(f, LISTENER);
 	say(f, IPC_DRAIN, &drain, NULL, 0, NULL);
-	AUTO_CLOSE int after = hand_off(f, LISTENER, IPC_VALID_MS, false);
+	AUTO_CLOSE int after = hand_off(f, LISTENER);
 	run_ready(f);
-	expect_taken(f, 1);
 	expect_refused(f, 2, ESHUTDOWN);
+	assert_int_equal(claims_reason(&f->claims, 1), 0);
 	client_expect_end(after);
 	client_send(before, "x");
 	run_ready(f);
@@ -279,8 +415,8 @@ static void the_number_of_connections_is_told_when_it_changes(void **state)
 	struct ipc_message message;
 
 	announce(f, HANDLER_ECHO, true);
-	AUTO_CLOSE int one = hand_off(f, LISTENER, IPC_VALID_MS, false);
-	AUTO_CLOSE int two = hand_off(f, LISTENER, IPC_VALID_MS, false);
+	AUTO_CLOSE int one = hand_off(f, LISTENER);
+	AUTO_CLOSE int two = hand_off(f, LISTENER);
 	run_ready(f);
 	expect_told(f, 2);
 	assert_false(hear(f, IPC_PROGRESS, &message));
@@ -301,7 +437,7 @@ static void a_gap_in_the_numbers_ends_the_worker(void **state)
 
 	announce(f, HANDLER_ECHO, false);
 	f->next++;
-	AUTO_CLOSE int client = hand_off(f, LISTENER, IPC_VALID_MS, false);
+	AUTO_CLOSE int client = hand_off(f, LISTENER);
 	run_ready(f);
 	assert_int_not_equal(f->worker.status, 0);
 	client_expect_end(client);
@@ -353,9 +489,16 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
-		TEST(nothing_is_done_with_a_connection_before_its_answer_has_left),
+		TEST(what_is_taken_is_told_by_the_page_alone),
+		TEST(who_waits_for_room_is_told_when_there_is_some),
+		TEST(what_was_withdrawn_is_not_touched),
+		TEST(who_does_not_read_holds_up_no_connection),
+		TEST(a_close_while_the_supervisor_has_a_copy_rings),
+		TEST(one_bell_is_enough_for_all_that_were_taken_before),
+		TEST(a_copy_elsewhere_leaves_nothing_in_the_set),
+		TEST(an_end_passes_the_supervisors_copy),
 		TEST(the_peer_is_the_one_that_the_supervisor_saw),
-		TEST(what_comes_too_late_or_for_nobody_is_refused),
+		TEST(what_comes_for_nobody_is_refused),
 		TEST(a_drain_takes_what_came_before_and_refuses_what_comes_after),
 		TEST(the_number_of_connections_is_told_when_it_changes),
 		TEST(a_gap_in_the_numbers_ends_the_worker),
