@@ -129,7 +129,7 @@ struct net_socket {
 	bool reset_on_connect : 1;
 	bool destroyed : 1;
 	bool closed : 1; /* on_close has run, or it went to another process */
-	bool shared : 1; /* another process has the descriptor as well */
+	bool shared : 1; /* another process may have the descriptor as well */
 };
 
 /* --- socket ---------------------------------------------------------------------------------- */

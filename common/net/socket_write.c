@@ -80,14 +80,19 @@ static void answer_all(struct net_socket *s)
 	}
 }
 
+/* When the peer has ended as well, a close follows, which ends our side. It does so only if no
+ * other process has a copy of the descriptor. */
+static bool close_will_do(const struct net_socket *s)
+{
+	return s->end_told && !s->shared && !context_may_be_copied(s->context, s->io.fd);
+}
+
 static void end_if_sent(struct net_socket *s)
 {
 	if (!s->ending || s->shut || s->destroyed || must_wait(s))
 		return;
 
-	/* Also when the peer has ended and a close follows: that tells the peer nothing as long as
-	 * another process has a copy of the descriptor. */
-	if (shutdown(s->io.fd, SHUT_WR) == -1 && errno != ENOTCONN) {
+	if (!close_will_do(s) && shutdown(s->io.fd, SHUT_WR) == -1 && errno != ENOTCONN) {
 		socket_fail(s, -errno, CALL_SHUTDOWN);
 		return;
 	}

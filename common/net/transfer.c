@@ -208,6 +208,7 @@ int transfer_socket(struct ev_loop *loop, int fd, const struct transfer *from,
 	}
 
 	socket_attach(s, fd, &from->peer);
+	s->shared = true; /* the sender may have kept it */
 	restore_marks(s, from);
 	*ret = s;
 	return 0;
