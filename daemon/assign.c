@@ -50,14 +50,16 @@ static int announce(struct child *c, const struct listener *l)
 	if (error < 0)
 		return error;
 	fill(&text, l->config);
-	if (l->config->distribute == DISTRIBUTE_LEAST_CONNECTIONS)
-		c->taker.handoff.by_message = true;
 	struct ipc_adopt message = {
 		.listener = l->source.id,
 		.handler = l->config->handler,
 		.name_size = (uint32_t)text.name_size,
-		.tell_connections = l->config->distribute == DISTRIBUTE_LEAST_CONNECTIONS,
 	};
+	if (l->config->distribute == DISTRIBUTE_LEAST_CONNECTIONS) {
+		message.tally = taker_use_tally(&c->taker, l->source.id);
+		message.tell_connections = message.tally == 0;
+	}
+	c->taker.handoff.by_message |= message.tell_connections;
 	return child_send(c, IPC_ADOPT, &message, text.bytes, text.size, NULL);
 }
 

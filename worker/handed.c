@@ -1,54 +1,65 @@
-#include "worker/copies.h"
+#include "worker/handed.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Descriptors for which there is room at first. */
 #define SIZE_MIN 256
 
-void copies_init(struct copies *c, const struct claims *claims)
+struct handed_row {
+	uint32_t number; /* 0: none, or one whose copy is not worth asking for */
+	uint32_t tally;
+};
+
+void handed_init(struct handed *h, struct claims *claims)
 {
-	*c = (struct copies){.claims = claims};
+	*h = (struct handed){.claims = claims};
 }
 
-void copies_done(struct copies *c)
+void handed_done(struct handed *h)
 {
-	free(c->numbers);
-	c->numbers = NULL;
-	c->size = 0;
+	free(h->rows);
+	h->rows = NULL;
+	h->size = 0;
 }
 
-static bool grow(struct copies *c, size_t fd)
+static int grow(struct handed *h, size_t fd)
 {
-	size_t size = c->size ? c->size : SIZE_MIN;
-	uint32_t *numbers;
+	size_t size = h->size ? h->size : SIZE_MIN;
+	struct handed_row *rows;
 
 	while (size <= fd)
 		size *= 2;
-	numbers = reallocarray(c->numbers, size, sizeof(*numbers));
-	if (!numbers)
-		return false;
-	memset(numbers + c->size, 0, (size - c->size) * sizeof(*numbers));
-	c->numbers = numbers;
-	c->size = size;
-	return true;
+	rows = reallocarray(h->rows, size, sizeof(*rows));
+	if (!rows)
+		return -ENOMEM;
+	memset(rows + h->size, 0, (size - h->size) * sizeof(*rows));
+	h->rows = rows;
+	h->size = size;
+	return 0;
 }
 
-void copies_add(struct copies *c, int fd, uint32_t number)
+int handed_add(struct handed *h, int fd, uint32_t number, uint32_t tally)
 {
-	if ((size_t)fd < c->size || grow(c, (size_t)fd))
-		c->numbers[fd] = number;
+	int error = (size_t)fd < h->size ? 0 : grow(h, (size_t)fd);
+
+	if (error == 0)
+		h->rows[fd] = (struct handed_row){.number = number, .tally = tally};
+	return error;
 }
 
-uint32_t copies_number(const struct copies *c, int fd)
+uint32_t handed_copy(const struct handed *h, int fd)
 {
-	uint32_t number = (size_t)fd < c->size ? c->numbers[fd] : 0;
+	uint32_t number = (size_t)fd < h->size ? h->rows[fd].number : 0;
 
-	return number != 0 && claims_is_held(c->claims, number) ? number : 0;
+	return number != 0 && claims_is_held(h->claims, number) ? number : 0;
 }
 
-void copies_remove(struct copies *c, int fd)
+void handed_remove(struct handed *h, int fd)
 {
-	if ((size_t)fd < c->size)
-		c->numbers[fd] = 0;
+	if ((size_t)fd >= h->size)
+		return;
+	claims_count_end(h->claims, h->rows[fd].tally);
+	h->rows[fd] = (struct handed_row){0};
 }

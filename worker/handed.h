@@ -1,36 +1,39 @@
-/* Of which of our connections the supervisor may still have a copy: closing one tells its client
- * nothing before the supervisor has closed it too.
+/* The connections that were handed to us, by descriptor: what the supervisor must be able to know
+ * when one is closed.
+ *
+ * While it may still have a copy, closing ours tells the client nothing before it has closed that
+ * too. And it counts those that end, if there is a tally for them.
  *
  * Owns:   the table. The claims are borrowed.
- * Errors: without memory for a connection's number it counts as ours alone: then its client learns
- *         of the end a moment later.
+ * Errors: 0 or -ENOMEM.
  * Source: close(2); epoll(7), "Questions and answers", on closing. */
-#ifndef USHER_WORKER_COPIES_H
-#define USHER_WORKER_COPIES_H
+#ifndef USHER_WORKER_HANDED_H
+#define USHER_WORKER_HANDED_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "common/ipc/claims.h"
 
+struct handed_row;
+
 /* All fields are the module's own. */
-struct copies {
-	const struct claims *claims;
-	uint32_t *numbers; /* by descriptor; 0: none, or one that is not worth asking for */
+struct handed {
+	struct claims *claims;
+	struct handed_row *rows; /* by descriptor */
 	size_t size;
 };
 
-void copies_init(struct copies *copies, const struct claims *claims);
-void copies_done(struct copies *copies);
+void handed_init(struct handed *handed, struct claims *claims);
+void handed_done(struct handed *handed);
 
 /* fd was taken under a number. */
-void copies_add(struct copies *copies, int fd, uint32_t number);
+int handed_add(struct handed *handed, int fd, uint32_t number, uint32_t tally);
 
 /* The number of fd if the supervisor may have a copy, else 0. */
-uint32_t copies_number(const struct copies *copies, int fd);
+uint32_t handed_copy(const struct handed *handed, int fd);
 
-/* fd is about to be closed. */
-void copies_remove(struct copies *copies, int fd);
+/* fd is about to be closed: it has ended. */
+void handed_remove(struct handed *handed, int fd);
 
 #endif

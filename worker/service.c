@@ -90,6 +90,7 @@ int service_new(struct ev_loop *loop, const struct service_options *options, int
 		return -ENOMEM;
 	service->listener = options->listener;
 	service->handle = options->handle;
+	service->tally = options->tally;
 	service->tell_connections = options->tell_connections;
 	service->handler = handlers[options->handler];
 	service->on_idle = on_idle;

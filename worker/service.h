@@ -22,6 +22,7 @@ struct service {
 	uint32_t handle;          /* and for the socket among the listener's */
 	int fd;                   /* the server's; -1 once it is closed */
 	bool stopped;
+	uint32_t tally;        /* for its connections that have ended; 0: none */
 	bool tell_connections; /* the supervisor wants to know when their number changes */
 	uint32_t told;         /* the number that it knows */
 	struct net_server *server;
@@ -36,6 +37,7 @@ struct service {
 struct service_options {
 	uint32_t listener;
 	uint32_t handle;
+	uint32_t tally;
 	bool tell_connections;
 	uint32_t handler; /* enum handler_kind, unchecked */
 	struct handler_text text;

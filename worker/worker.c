@@ -110,6 +110,7 @@ static void on_adopt(struct worker *w, struct ipc_message *message)
 	const struct ipc_adopt *body = message->body;
 	struct service_options options = {
 		.listener = body->listener,
+		.tally = body->tally,
 		.tell_connections = body->tell_connections,
 		.handler = body->handler,
 	};
@@ -273,17 +274,23 @@ static void on_handoff(struct worker *w, struct ipc_message *message)
 		fail(w, "connections that came", error);
 }
 
+/* Of one that is not served nobody hears any more but the supervisor. */
 static int admit_one(struct worker *w, const struct arrival *arrival)
 {
 	struct service *service = find_service(w, arrival->listener, 0);
+	int error = service ? handed_add(&w->handed, arrival->fd, arrival->number, service->tally)
+			    : -ESHUTDOWN;
 
-	if (!service) {
-		close_fd(arrival->fd);
-		return -ESHUTDOWN;
+	if (error == 0) {
+		error = server_adopt(service->server, arrival->fd, &arrival->peer);
+		if (error < 0)
+			handed_remove(&w->handed, arrival->fd);
+		return error;
 	}
-	/* It may be closed before the call returns. */
-	copies_add(&w->copies, arrival->fd, arrival->number);
-	return server_adopt(service->server, arrival->fd, &arrival->peer);
+	close_fd(arrival->fd);
+	if (service)
+		claims_count_end(&w->claims, service->tally);
+	return error;
 }
 
 static void admit(struct worker *w)
@@ -318,7 +325,7 @@ static bool has_copy(void *ctx, int fd)
 {
 	const struct worker *w = ctx;
 
-	return copies_number(&w->copies, fd) != 0;
+	return handed_copy(&w->handed, fd) != 0;
 }
 
 /* Its client learns of the end when the supervisor has closed its copy: now, unless it was told of
@@ -326,9 +333,9 @@ static bool has_copy(void *ctx, int fd)
 static bool on_closing(void *ctx, int fd)
 {
 	struct worker *w = ctx;
-	uint32_t number = copies_number(&w->copies, fd);
+	uint32_t number = handed_copy(&w->handed, fd);
 
-	copies_remove(&w->copies, fd);
+	handed_remove(&w->handed, fd);
 	if (number == 0)
 		return false;
 	if (claims_is_before(w->told, number)) {
@@ -442,7 +449,7 @@ int worker_init(struct worker *w, struct ev_loop *loop, int channel_fd)
 	ev_prepare_init(&w->settle, on_settle);
 	ev_prepare_start(loop, &w->settle);
 
-	copies_init(&w->copies, &w->claims);
+	handed_init(&w->handed, &w->claims);
 	inbox_init(&w->inbox, &w->claims);
 	error = context_get(loop, &w->context);
 	if (error < 0)
@@ -470,6 +477,6 @@ void worker_done(struct worker *w)
 	channel_close(&w->channel);
 	context_set_copy_keeper(w->context, NULL, NULL);
 	context_put(w->context);
-	copies_done(&w->copies);
+	handed_done(&w->handed);
 	claims_close(&w->claims);
 }

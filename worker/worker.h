@@ -15,7 +15,7 @@
 
 #include "common/ipc/channel.h"
 #include "common/ipc/claims.h"
-#include "worker/copies.h"
+#include "worker/handed.h"
 #include "worker/inbox.h"
 
 struct net_context;
@@ -28,7 +28,7 @@ struct worker {
 	struct service_list services;
 	struct net_context *context;
 	struct claims claims;
-	struct copies copies;
+	struct handed handed;
 	struct inbox inbox;
 	ev_prepare settle; /* takes what came, before the loop sleeps */
 	bool tells;        /* a service tells its number of connections */

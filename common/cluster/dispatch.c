@@ -54,14 +54,17 @@ static void pause_a_while(struct dispatcher *d)
 /* --- what takers have taken ----------------------------------------------------------------- */
 
 /* All in back come from a taker. */
-static void park(struct dispatcher *d, const struct taker *t, struct transit_list *back)
+static void park(struct dispatcher *d, struct taker *t, struct transit_list *back)
 {
 	const struct transit *transit;
 
-	if (d->ops->returned)
-		TAILQ_FOREACH (transit, back, link)
-			if (transit->source)
-				d->ops->returned(t, transit, d->ctx);
+	TAILQ_FOREACH (transit, back, link) {
+		if (!transit->source)
+			continue;
+		taker_got_back(t, transit->source->id);
+		if (d->ops->returned)
+			d->ops->returned(t, transit, d->ctx);
+	}
 	TAILQ_CONCAT(&d->parked, back, link);
 }
 
@@ -138,6 +141,7 @@ static bool give(struct dispatcher *d, struct transit *transit)
 	t = policy_choose(transit->source, &d->takers, &transit->peer);
 	if (!t)
 		return false;
+	taker_gave(t, transit->source->id);
 	handoff_add(&t->handoff, transit);
 	return true;
 }
@@ -166,8 +170,10 @@ static void send_noted(struct dispatcher *d)
 	struct taker *t;
 
 	TAILQ_FOREACH (t, &d->takers, link) {
-		int error = handoff_send(&t->handoff, t->channel, clock_ms(), &d->parked);
+		struct transit_list back = TAILQ_HEAD_INITIALIZER(back);
+		int error = handoff_send(&t->handoff, t->channel, clock_ms(), &back);
 
+		park(d, t, &back);
 		if (error < 0) {
 			complain(d, NULL, "connections cannot be handed off", error);
 			pause_a_while(d);

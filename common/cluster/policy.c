@@ -29,12 +29,6 @@ static struct taker *round_robin(struct source *s, const struct taker_list *take
 	return best;
 }
 
-/* What it said it has, and what it was handed since. */
-static uint32_t load_of(const struct source *s, const struct taker *t)
-{
-	return taker_connections(t, s->id) + handoff_unanswered(&t->handoff);
-}
-
 /* In turn among those that have equally few. */
 static struct taker *least_connections(struct source *s, const struct taker_list *takers,
 				       const struct addr *peer)
@@ -44,8 +38,9 @@ static struct taker *least_connections(struct source *s, const struct taker_list
 	TAILQ_FOREACH (t, takers, link) {
 		if (!policy_is_able(s, t))
 			continue;
-		if (!best || load_of(s, t) < load_of(s, best) ||
-		    (load_of(s, t) == load_of(s, best) && distance(s, t) < distance(s, best)))
+		if (!best || taker_load(t, s->id) < taker_load(best, s->id) ||
+		    (taker_load(t, s->id) == taker_load(best, s->id) &&
+		     distance(s, t) < distance(s, best)))
 			best = t;
 	}
 	if (best)

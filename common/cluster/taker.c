@@ -8,6 +8,8 @@
 struct taker_row {
 	uint32_t id;
 	uint32_t connections;
+	uint32_t tally; /* 0: none */
+	uint32_t given; /* and not come back; wraps around */
 };
 
 void taker_init(struct taker *t, unsigned int rank, struct channel *channel)
@@ -77,11 +79,50 @@ void taker_leave_all(struct taker *t)
 	free(t->rows);
 	t->rows = NULL;
 	t->n_rows = 0;
+	t->last_tally = 0;
 }
 
 bool taker_has_joined(const struct taker *t, uint32_t id)
 {
 	return row_of(t, id);
+}
+
+uint32_t taker_use_tally(struct taker *t, uint32_t id)
+{
+	struct taker_row *row = row_of(t, id);
+
+	/* A tally is not used again: connections of its last source may still end. */
+	if (row && row->tally == 0 && t->last_tally < CLAIMS_TALLIES)
+		row->tally = ++t->last_tally;
+	return row ? row->tally : 0;
+}
+
+void taker_gave(struct taker *t, uint32_t id)
+{
+	struct taker_row *row = row_of(t, id);
+
+	if (row)
+		row->given++;
+}
+
+void taker_got_back(struct taker *t, uint32_t id)
+{
+	struct taker_row *row = row_of(t, id);
+
+	if (row)
+		row->given--;
+}
+
+uint32_t taker_load(const struct taker *t, uint32_t id)
+{
+	const struct taker_row *row = row_of(t, id);
+	uint32_t left;
+
+	if (!row || row->tally == 0 || !t->handoff.claims.page)
+		return taker_connections(t, id) + handoff_unanswered(&t->handoff);
+	/* A worker may say anything, but not that it has less than none. */
+	left = row->given - claims_ended(&t->handoff.claims, row->tally);
+	return left <= INT32_MAX ? left : 0;
 }
 
 bool taker_is_able(const struct taker *t)

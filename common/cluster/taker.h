@@ -28,6 +28,7 @@ struct taker {
 	TAILQ_ENTRY(taker) link; /* dispatch's */
 	struct taker_row *rows;  /* in the order of the ids */
 	size_t n_rows;
+	uint32_t last_tally;
 };
 
 TAILQ_HEAD(taker_list, taker);
@@ -40,6 +41,18 @@ int taker_join(struct taker *taker, uint32_t id);
 void taker_leave(struct taker *taker, uint32_t id);
 void taker_leave_all(struct taker *taker);
 bool taker_has_joined(const struct taker *taker, uint32_t id);
+
+/* It counts the connections of a source that have ended in its claims: returns under which tally.
+ * 0: none is left, and it must tell its connections by message. */
+uint32_t taker_use_tally(struct taker *taker, uint32_t id);
+
+/* Notes that it was given a connection, or that one came back. */
+void taker_gave(struct taker *taker, uint32_t id);
+void taker_got_back(struct taker *taker, uint32_t id);
+
+/* How many it has and is about to have: of the source if there is a tally, else with what is on its
+ * way from others. */
+uint32_t taker_load(const struct taker *taker, uint32_t id);
 
 /* Whether it can be given a connection now. */
 bool taker_is_able(const struct taker *taker);

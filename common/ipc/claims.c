@@ -21,11 +21,13 @@ struct claims_page {
 	_Atomic uint32_t let_go;
 	_Atomic uint32_t bell;
 	_Atomic uint8_t reasons[IPC_IN_FLIGHT_MAX]; /* by the number's remainder */
+	_Atomic uint32_t ended[CLAIMS_TALLIES];
 };
 
 static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2 &&
 		      ATOMIC_CHAR_LOCK_FREE == 2,
 	      "two processes cannot share a lock");
+static_assert(sizeof(struct claims_page) <= 4096, "a worker costs more than a page");
 static_assert((UINT32_MAX + UINT64_C(1)) % IPC_IN_FLIGHT_MAX == 0, "numbers wrap around");
 
 static uint64_t pack(struct claims_state state)
@@ -122,6 +124,12 @@ void claims_let_go(struct claims *claims, uint32_t number)
 	atomic_store_explicit(&claims->page->let_go, number, memory_order_release);
 }
 
+uint32_t claims_ended(const struct claims *claims, uint32_t tally)
+{
+	assert(tally > 0 && tally <= CLAIMS_TALLIES);
+	return atomic_load_explicit(&claims->page->ended[tally - 1], memory_order_relaxed);
+}
+
 /* In one order with claims_take(): either that sees the bell, or what it took is seen after. */
 void claims_want_bell(struct claims *claims, bool wanted)
 {
@@ -148,6 +156,12 @@ uint32_t claims_take(struct claims *claims, uint32_t number)
 									     : before.withdrawn;
 	} while (!atomic_compare_exchange_weak(&claims->page->state, &word, pack(after)));
 	return before.withdrawn;
+}
+
+void claims_count_end(struct claims *claims, uint32_t tally)
+{
+	if (tally > 0 && tally <= CLAIMS_TALLIES)
+		atomic_fetch_add_explicit(&claims->page->ended[tally - 1], 1, memory_order_relaxed);
 }
 
 bool claims_wants_bell(const struct claims *claims)

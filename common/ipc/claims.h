@@ -19,6 +19,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Sources of connections of which a worker can tell how many have ended, as they end. */
+#define CLAIMS_TALLIES 900
+
 struct claims_page;
 
 struct claims {
@@ -62,6 +65,9 @@ int claims_reason(const struct claims *claims, uint32_t number);
 /* Our copies of all up to number are closed. */
 void claims_let_go(struct claims *claims, uint32_t number);
 
+/* How many have ended under a tally, from 1 to CLAIMS_TALLIES; it wraps around. */
+uint32_t claims_ended(const struct claims *claims, uint32_t tally);
+
 /* Whether the worker is to say PROGRESS when it takes some. What it took before was taken before
  * this returns. */
 void claims_want_bell(struct claims *claims, bool wanted);
@@ -73,6 +79,9 @@ void claims_set_reason(struct claims *claims, uint32_t number, int reason);
 
 /* Takes all up to number, but for those up to the one that is returned: they are not ours. */
 uint32_t claims_take(struct claims *claims, uint32_t number);
+
+/* One more has ended; 0 is no tally, and more than there are is none either. */
+void claims_count_end(struct claims *claims, uint32_t tally);
 
 bool claims_wants_bell(const struct claims *claims);
 

@@ -78,6 +78,7 @@ struct ipc_adopt {
 	uint32_t listener;
 	uint32_t handler;
 	uint32_t name_size;
+	uint32_t tally;            /* of the claims, for its connections that have ended; 0: none */
 	uint32_t tell_connections; /* 1: in PROGRESS, whenever their number has changed */
 };
 

@@ -34,7 +34,8 @@ struct listen_provider {
  * such a one alone ends nothing. Without it all may be copied. */
 struct copy_keeper {
 	bool (*has)(void *ctx, int fd);
-	/* A socket's descriptor is about to be closed. Returns whether there is a copy. */
+	/* A socket's descriptor is about to be closed or given away. Returns whether there is a
+	 * copy. */
 	bool (*closing)(void *ctx, int fd);
 };
 
@@ -81,7 +82,7 @@ void context_set_copy_keeper(struct net_context *context, const struct copy_keep
 /* Whether another process may have a copy of fd. */
 bool context_may_be_copied(const struct net_context *context, int fd);
 
-/* fd is about to be closed. Returns whether the keeper knows of a copy. */
+/* A socket is about to lose fd. Returns whether the keeper knows of a copy. */
 bool context_closing(struct net_context *context, int fd);
 
 #endif

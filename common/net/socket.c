@@ -359,6 +359,7 @@ int socket_take_fd(struct net_socket *s)
 	s->destroyed = s->closed = true;
 	timeout_stop(s);
 	watch_stop(s);
+	context_closing(s->context, fd);
 	unwatch(s->context->loop, fd);
 	ev_io_set(&s->io, -1, 0);
 	if (s->server)

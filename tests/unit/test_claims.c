@@ -140,6 +140,21 @@ static void the_bell_is_wanted_until_it_is_not(void **state)
 	assert_false(claims_wants_bell(&p->theirs));
 }
 
+static void ends_are_counted_by_tally(void **state)
+{
+	struct pair *p = *state;
+
+	claims_count_end(&p->theirs, 1);
+	claims_count_end(&p->theirs, CLAIMS_TALLIES);
+	claims_count_end(&p->theirs, CLAIMS_TALLIES);
+	claims_count_end(&p->theirs, 0);
+	claims_count_end(&p->theirs, CLAIMS_TALLIES + 1);
+	assert_int_equal(claims_ended(&p->ours, 1), 1);
+	assert_int_equal(claims_ended(&p->ours, 2), 0);
+	assert_int_equal(claims_ended(&p->ours, CLAIMS_TALLIES), 2);
+	expect_state(p, 0, 0);
+}
+
 /* A page that became shorter would kill the supervisor when it looks. */
 static void the_worker_cannot_cut_the_page_off(void **state)
 {
@@ -234,6 +249,7 @@ int main(void)
 		TEST(numbers_wrap_around),
 		TEST(copies_are_held_until_they_are_let_go),
 		TEST(the_bell_is_wanted_until_it_is_not),
+		TEST(ends_are_counted_by_tally),
 		TEST(the_worker_cannot_cut_the_page_off),
 		TEST(what_is_no_page_is_refused),
 		TEST(each_number_has_one_owner_whoever_comes_first),

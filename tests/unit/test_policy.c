@@ -163,6 +163,23 @@ static void least_connections_goes_in_turn_among_equals(void **state)
 				assert_int_equal(choose(f, 1, 1), rank);
 }
 
+static void least_connections_sees_by_the_tally_what_has_ended(void **state)
+{
+	struct fixture *f = *state;
+
+	f->source.policy = POLICY_LEAST_CONNECTIONS;
+	for (size_t i = 0; i < WORKERS; i++) {
+		assert_int_equal(taker_use_tally(&f->takers[i], f->source.id), 1);
+		taker_gave(&f->takers[i], f->source.id);
+		taker_gave(&f->takers[i], f->source.id);
+	}
+	claims_count_end(&f->takers[4].handoff.claims, 1);
+	assert_int_equal(choose(f, 1, 1), 5);
+	taker_gave(&f->takers[4], f->source.id);
+	taker_got_back(&f->takers[6], f->source.id);
+	assert_int_equal(choose(f, 1, 1), 7);
+}
+
 #define CLIENTS 20000
 
 static void source_hash_keeps_a_client_with_its_worker(void **state)
@@ -265,6 +282,7 @@ int main(void)
 		TEST(round_robin_passes_by_who_is_not_able),
 		TEST(least_connections_prefers_who_has_fewest),
 		TEST(least_connections_goes_in_turn_among_equals),
+		TEST(least_connections_sees_by_the_tally_what_has_ended),
 		TEST(source_hash_keeps_a_client_with_its_worker),
 		TEST(source_hash_spreads_clients),
 		TEST(source_hash_moves_only_the_clients_of_a_worker_that_goes),

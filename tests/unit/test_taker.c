@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include "common/macros.h"
+
 static int setup(void **state)
 {
 	static struct channel channel;
@@ -68,6 +70,57 @@ static void nothing_is_kept_of_what_it_has_left(void **state)
 	assert_false(taker_has_joined(t, 9999));
 }
 
+/* Neither a message nor a look is needed, and what comes back was never there. */
+static void with_a_tally_the_load_is_what_was_given_and_has_not_ended(void **state)
+{
+	struct taker *t = *state;
+	struct claims theirs;
+	AUTO_CLOSE int page = -1;
+
+	assert_int_equal(handoff_open(&t->handoff, &page), 0);
+	assert_int_equal(claims_open(&theirs, page), 0);
+	assert_int_equal(taker_join(t, 3), 0);
+	assert_int_equal(taker_join(t, 4), 0);
+	assert_int_equal(taker_use_tally(t, 9), 0);
+	assert_int_equal(taker_use_tally(t, 3), 1);
+	assert_int_equal(taker_use_tally(t, 3), 1);
+	assert_int_equal(taker_use_tally(t, 4), 2);
+
+	for (int i = 0; i < 5; i++)
+		taker_gave(t, 3);
+	taker_gave(t, 4);
+	taker_got_back(t, 3);
+	t->handoff.last = 100;
+	assert_int_equal(taker_load(t, 3), 4);
+	assert_int_equal(taker_load(t, 4), 1);
+	claims_count_end(&theirs, 1);
+	assert_int_equal(taker_load(t, 3), 3);
+
+	/* Whatever it says, it has no less than none. */
+	for (int i = 0; i < 10; i++)
+		claims_count_end(&theirs, 1);
+	assert_int_equal(taker_load(t, 3), 0);
+	claims_close(&theirs);
+}
+
+static void a_tally_is_not_used_for_another_source(void **state)
+{
+	struct taker *t = *state;
+
+	for (uint32_t id = 1; id <= CLAIMS_TALLIES; id++) {
+		assert_int_equal(taker_join(t, id), 0);
+		assert_int_equal(taker_use_tally(t, id), id);
+		taker_leave(t, id);
+	}
+	assert_int_equal(taker_join(t, 1), 0);
+	assert_int_equal(taker_use_tally(t, 1), 0);
+
+	/* But of another process. */
+	taker_leave_all(t);
+	assert_int_equal(taker_join(t, 1), 0);
+	assert_int_equal(taker_use_tally(t, 1), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -75,6 +128,8 @@ int main(void)
 		TEST(figures_are_kept_by_id),
 		TEST(joining_twice_keeps_the_figure),
 		TEST(nothing_is_kept_of_what_it_has_left),
+		TEST(with_a_tally_the_load_is_what_was_given_and_has_not_ended),
+		TEST(a_tally_is_not_used_for_another_source),
 #undef TEST
 	};
 

@@ -25,6 +25,7 @@
 #include "worker/service.h"
 
 #define LISTENER 3
+#define TALLY    2
 
 struct fixture {
 	struct ev_loop *loop;
@@ -125,6 +126,7 @@ static void announce(struct fixture *f, enum handler_kind handler, bool tell)
 		.listener = LISTENER,
 		.handler = handler,
 		.name_size = 2,
+		.tally = TALLY,
 		.tell_connections = tell,
 	};
 	const char text[] = "ithello";
@@ -285,6 +287,31 @@ static void a_close_while_the_supervisor_has_a_copy_rings(void **state)
 	let_go(f);
 	client_expect_end(client);
 	expect_silence(f);
+}
+
+/* Whoever chooses by the number of connections need not be told of each. */
+static void each_end_is_counted_once(void **state)
+{
+	struct fixture *f = *state;
+
+	announce(f, HANDLER_ECHO, false);
+	AUTO_CLOSE int one = hand_off(f, LISTENER);
+	AUTO_CLOSE int two = hand_off(f, LISTENER);
+	AUTO_CLOSE int unknown = hand_off(f, LISTENER + 1);
+	run_ready(f);
+	assert_int_equal(claims_ended(&f->claims, TALLY), 0);
+	close_fd(take_fd(&one));
+	run_ready(f);
+	assert_int_equal(claims_ended(&f->claims, TALLY), 1);
+
+	/* The server has no room: nobody is served, and nobody stays. */
+	net_server_set_max_connections(LIST_FIRST(&f->worker.services)->server, 1);
+	AUTO_CLOSE int three = hand_off(f, LISTENER);
+	run_ready(f);
+	client_expect_end(three);
+	assert_int_equal(claims_ended(&f->claims, TALLY), 2);
+	net_server_close_all_connections(LIST_FIRST(&f->worker.services)->server);
+	assert_int_equal(claims_ended(&f->claims, TALLY), 3);
 }
 
 /* Many that end at once make it look once. */
@@ -494,6 +521,7 @@ int main(void)
 		TEST(what_was_withdrawn_is_not_touched),
 		TEST(who_does_not_read_holds_up_no_connection),
 		TEST(a_close_while_the_supervisor_has_a_copy_rings),
+		TEST(each_end_is_counted_once),
 		TEST(one_bell_is_enough_for_all_that_were_taken_before),
 		TEST(a_copy_elsewhere_leaves_nothing_in_the_set),
 		TEST(an_end_passes_the_supervisors_copy),
