@@ -35,6 +35,9 @@ struct fixture {
 	size_t n_clients;
 	size_t dropped;
 	size_t broken;
+	size_t returned;
+	const struct taker *told[4];
+	size_t n_told;
 	bool late;
 	size_t fds;
 };
@@ -85,7 +88,13 @@ static void on_dropped(size_t count, void *ctx)
 	((struct fixture *)ctx)->dropped += count;
 }
 
+static void on_returned(const struct taker *taker, const struct source *source, void *ctx)
+{
+	((struct fixture *)ctx)->returned++;
+}
+
 static const struct dispatch_ops ops = {
+	.returned = on_returned,
 	.complaint = on_complaint,
 	.late = on_taker,
 	.again = on_taker,
@@ -242,6 +251,41 @@ static void what_is_parked_is_in_nobody_elses_way(void **state)
 	join(f, 1, 0);
 	RUN_UNTIL(f, f->workers[1].handed == 2);
 	assert_int_equal(f->dropped, 0);
+}
+
+static bool note_waiting(const struct transit *transit, const struct taker *taker, void *ctx)
+{
+	struct fixture *f = ctx;
+
+	f->told[f->n_told++ % ARRAY_LEN(f->told)] = taker;
+	return f->n_told < ARRAY_LEN(f->told);
+}
+
+/* What no taker has is known: to whom it is on its way, and that it came back. */
+static void what_waits_is_told_and_counted(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t counts[3] = {0};
+
+	join(f, 0, 0);
+	connect_to(f, 0);
+	connect_to(f, 0);
+	RUN_UNTIL(f, f->workers[0].handed == 2);
+	dispatch_each_waiting(&f->dispatcher, note_waiting, f);
+	assert_int_equal(f->n_told, 2);
+	assert_ptr_equal(f->told[1], &f->workers[0].taker);
+	dispatch_count_parked(&f->dispatcher, counts, ARRAY_LEN(counts));
+	assert_int_equal(counts[f->sources[0].id], 0);
+	assert_int_equal(f->returned, 0);
+
+	dispatch_bury(&f->dispatcher, &f->workers[0].taker);
+	assert_int_equal(f->returned, 2);
+	dispatch_count_parked(&f->dispatcher, counts, ARRAY_LEN(counts));
+	assert_int_equal(counts[f->sources[0].id], 2);
+	f->n_told = 0;
+	dispatch_each_waiting(&f->dispatcher, note_waiting, f);
+	assert_int_equal(f->n_told, 2);
+	assert_null(f->told[1]);
 }
 
 static bool is_closed(int fd)
@@ -435,6 +479,7 @@ int main(void)
 		TEST(only_who_has_joined_a_source_gets_its_connections),
 		TEST(a_source_that_nobody_has_joined_keeps_its_queue),
 		TEST(what_is_parked_is_in_nobody_elses_way),
+		TEST(what_waits_is_told_and_counted),
 		TEST(what_comes_back_of_a_removed_source_is_closed),
 		TEST(what_is_parked_of_a_removed_source_is_closed_and_told),
 		TEST(word_of_a_removed_source_is_no_fault),
