@@ -50,6 +50,7 @@ struct child {
 	TAILQ_ENTRY(child) link;
 	bool greeted;              /* its process has said HELLO */
 	unsigned int rests;        /* REST messages that it has not answered */
+	bool let_go;               /* resting: it accepts no more, or had its time to say so */
 	bool retiring;             /* nobody takes its slot when it ends */
 	unsigned int restarts;     /* of its slot */
 	unsigned int quick_deaths; /* in a row */

@@ -139,6 +139,7 @@ static enum child_state rest(struct supervisor *s, struct child *c)
 		return kill_it(s, c);
 	}
 	c->rests++;
+	c->let_go = false;
 	child_set_deadline(c, REST_TIMEOUT_MS);
 	log_info("%s rests: it gets no new connections", child_name(c));
 	return CHILD_RESTING;
@@ -147,6 +148,7 @@ static enum child_state rest(struct supervisor *s, struct child *c)
 static enum child_state has_let_go(struct supervisor *s, struct child *c)
 {
 	child_set_deadline(c, 0);
+	c->let_go = true;
 	assign_release(s, c);
 	return CHILD_RESTING;
 }
@@ -341,6 +343,8 @@ void lifecycle_handle(struct supervisor *s, struct child *c, enum lifecycle_even
 		count_forget(&s->counter, c);
 		list_forget(&s->lister, c);
 	}
+	if (c->state != CHILD_RESTING || c->let_go)
+		supervisor_rest_is_over(s, c);
 	if (c->state == CHILD_DEAD) {
 		dispatch_remove_taker(&s->dispatcher, &c->taker);
 		TAILQ_REMOVE(&s->children, c, link);

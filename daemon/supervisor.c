@@ -258,6 +258,38 @@ int supervisor_resume(struct supervisor *s, struct child *c)
 	return error;
 }
 
+bool supervisor_await_rest(struct supervisor *s, const struct child *c, struct rest_wait *wait)
+{
+	if (c->state != CHILD_RESTING || c->let_go)
+		return false;
+	wait->worker = c->id;
+	LIST_INSERT_HEAD(&s->rest_waits, wait, link);
+	return true;
+}
+
+void supervisor_rest_is_over(struct supervisor *s, const struct child *c)
+{
+	struct rest_wait *wait, *next;
+
+	for (wait = LIST_FIRST(&s->rest_waits); wait; wait = next) {
+		next = LIST_NEXT(wait, link);
+		if (wait->worker != c->id)
+			continue;
+		LIST_REMOVE(wait, link);
+		wait->over(wait, c);
+	}
+}
+
+static void end_rest_waits(struct supervisor *s)
+{
+	struct rest_wait *wait;
+
+	while ((wait = LIST_FIRST(&s->rest_waits))) {
+		LIST_REMOVE(wait, link);
+		wait->over(wait, NULL);
+	}
+}
+
 static struct child *highest_slot(const struct supervisor *s)
 {
 	struct child *c, *highest = NULL;
@@ -367,6 +399,7 @@ int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct con
 		.workers = workers,
 	};
 	TAILQ_INIT(&s->children);
+	LIST_INIT(&s->rest_waits);
 	dispatch_init(&s->dispatcher, loop, &dispatch_ops, s);
 	counter_init(&s->counter, loop, &s->children, &s->dispatcher, config->n_listeners);
 	lister_init(&s->lister, loop, config->n_listeners);
@@ -397,6 +430,7 @@ void supervisor_done(struct supervisor *s)
 
 	ev_timer_stop(s->loop, &s->watchdog);
 	ev_timer_stop(s->loop, &s->retry);
+	end_rest_waits(s);
 	counter_done(&s->counter);
 	lister_done(&s->lister);
 	nudge_stop(&s->nudge);

@@ -39,6 +39,8 @@ struct supervisor {
 	unsigned int workers; /* how many slots there shall be */
 	unsigned int last_worker;
 
+	LIST_HEAD(, rest_wait) rest_waits;
+
 	struct counter counter;
 	struct lister lister;
 	struct nudge nudge;
@@ -71,6 +73,20 @@ struct child *supervisor_find_worker(const struct supervisor *supervisor, unsign
  * to end. */
 int supervisor_rest(struct supervisor *supervisor, struct child *child);
 int supervisor_resume(struct supervisor *supervisor, struct child *child);
+
+/* Somebody who wants to know when a worker that was told to rest accepts no more. */
+struct rest_wait {
+	LIST_ENTRY(rest_wait) link; /* the supervisor's */
+	unsigned int worker;
+	/* Called once, when it does so or rests no longer: child has its state. NULL: the
+	 * supervisor ends. */
+	void (*over)(struct rest_wait *wait, const struct child *child);
+};
+
+/* Returns whether there is something to wait for: then wait is borrowed until over is called. */
+bool supervisor_await_rest(struct supervisor *supervisor, const struct child *child,
+			   struct rest_wait *wait);
+void supervisor_rest_is_over(struct supervisor *supervisor, const struct child *child);
 
 /* Adds a worker in the lowest slot that is free. */
 void supervisor_add_worker(struct supervisor *supervisor);
