@@ -3,7 +3,6 @@
 // do over the channel of child_process: { id, verb, ... } is answered by { id, ... }.
 
 const cluster = require('cluster');
-const dns = require('dns');
 const net = require('net');
 
 // --- a worker ---------------------------------------------------------------------------------
@@ -47,8 +46,6 @@ let expected = 0;
 let started;
 const errors = [];
 const counts = new Map();
-let lookedUp;
-const lookup = new Promise((resolve) => { lookedUp = resolve; });
 
 const live = () => Object.values(cluster.workers);
 const ofPid = (pid) => live().find((worker) => worker.process.pid === pid);
@@ -110,14 +107,6 @@ const verbs = {
 		options = word.options;
 		cluster.schedulingPolicy =
 			options.distribute === 'round-robin' ? cluster.SCHED_RR : cluster.SCHED_NONE;
-		if (options.slowLookupMs) {
-			const original = dns.lookup;
-
-			dns.lookup = (...args) => {
-				lookedUp();
-				setTimeout(original, options.slowLookupMs, ...args);
-			};
-		}
 		waitForServers(options.workers * (options.times || 1), reply);
 		for (let i = 0; i < options.workers; i++)
 			fork();
@@ -132,7 +121,6 @@ const verbs = {
 		waitForServers(options.workers, reply);
 		live().forEach((worker) => worker.send({ verb: 'again' }));
 	},
-	untilBinding: (word, reply) => { lookup.then(() => reply({})); },
 	fork: (word, reply) => {
 		waitForServers(1, reply);
 		fork();

@@ -19,10 +19,18 @@ class NodeSide {
 	}
 
 	// options: workers; distribute; respawn (true); listen, as net.Server.listen() takes it; times;
-	// fd, a descriptor that becomes 3; maxConnections; slowLookupMs. Returns the errors of listens.
+	// fd, a descriptor that becomes 3; maxConnections. Returns the errors of listens.
 	// With servers, a list of { name, port, host }, it is a parent that passes sockets on.
-	async start(options) {
-		const program = options.servers ? 'node_parent.js' : 'node_cluster.js';
+	start(options) {
+		return this.run(options.servers ? 'node_parent.js' : 'node_cluster.js', options);
+	}
+
+	// Workers that listen when they are told to. options: workers, fd, slowLookupMs.
+	startCrew(options) {
+		return this.run('node_crew.js', options);
+	}
+
+	async run(program, options) {
 		const stdio = ['ignore', 'ignore', 'pipe', options.fd ?? 'ignore', 'ipc'];
 
 		if (!this.child) {
@@ -96,9 +104,24 @@ class NodeSide {
 		await until('the workers end', async () => (await this.workers()).length === 0);
 	}
 
-	// A worker has asked for a handle, and the supervisor is at it.
-	async untilBinding() {
+	// { address } or { error }.
+	listen(worker, name, listen) {
+		return this.ask({ verb: 'tell', worker, what: 'listen', name, listen });
+	}
+
+	portOf({ address }) {
+		return address.port;
+	}
+
+	// Something happens while the supervisor is at it.
+	async listenSlowly(worker, name, listen, happens) {
+		this.listen(worker, name, listen).catch(() => {});
 		await this.ask({ verb: 'untilBinding' });
+		await happens();
+	}
+
+	async closeServer(worker, name) {
+		await this.ask({ verb: 'tell', worker, what: 'close', name });
 	}
 
 	async comeBack() {

@@ -5,9 +5,12 @@ const { execFile, spawn } = require('child_process');
 const fs = require('fs');
 const path = require('path');
 const { HANG_MS } = require('./clients');
-const { Remembered, go, kill, until, within } = require('./processes');
+const { Remembered, go, kill, stop, until, within } = require('./processes');
+const { Crew } = require('./usher_crew');
 
 const build = path.resolve(process.env.USHER_BUILD || path.join(__dirname, '..', '..', 'build'));
+// A program of the build.
+const built = (name) => path.join(build, name);
 
 // The words of net.Server.listen() in those of usher.yaml(5).
 function listenerOf(name, options, listen) {
@@ -50,8 +53,9 @@ class UsherSide {
 		this.configure(options);
 		this.stderr = '';
 		this.code = undefined;
-		this.child = spawn(path.join(build, 'usherd'), ['-c', path.join(this.place, 'usher.yaml')],
-			{ stdio: ['ignore', 'ignore', 'pipe', options.fd ?? 'ignore'] });
+		this.child = spawn(built('usherd'),
+			['-c', path.join(this.place, 'usher.yaml'), ...(options.args || [])],
+			{ stdio: ['ignore', 'ignore', 'pipe', options.fd ?? 'ignore'], env: this.environment });
 		this.supervisor = this.child.pid;
 		this.child.stderr.setEncoding('utf8').on('data', (text) => { this.stderr += text; });
 		this.ended = new Promise((resolve) => { this.child.once('exit', resolve); });
@@ -71,6 +75,34 @@ class UsherSide {
 		return [];
 	}
 
+	async startCrew(options) {
+		this.crew = new Crew(path.join(this.place, 'crew'));
+		await this.crew.open();
+		this.environment = { ...process.env, CREW: this.crew.path };
+		await this.start({ ...options, listen: { path: path.join(this.place, 'ours') },
+			args: ['--worker', built('tests/helpers/fake_listener')] });
+	}
+
+	listen(worker, name, listen) {
+		return this.crew.listen(worker, name, listen);
+	}
+
+	portOf({ address }) {
+		return Number(address.replace(/.*:/, ''));
+	}
+
+	// The supervisor gets to it when it goes on.
+	async listenSlowly(worker, name, listen, happens) {
+		await stop(this.supervisor);
+		await this.crew.askToListen(worker, name, listen);
+		await happens();
+		go(this.supervisor);
+	}
+
+	async closeServer(worker, name) {
+		await this.crew.close(worker, name);
+	}
+
 	target(name = 'it') {
 		const address = this.addresses[name];
 
@@ -81,7 +113,7 @@ class UsherSide {
 	// The answer, or undefined when there is none.
 	ctl(...words) {
 		return new Promise((resolve) => {
-			execFile(path.join(build, 'usherctl'),
+			execFile(built('usherctl'),
 				['-s', path.join(this.place, 'control.sock'), '--json', ...words],
 				(error, out) => resolve(error ? undefined : JSON.parse(out)));
 		});
@@ -152,6 +184,7 @@ class UsherSide {
 
 	// Asked nicely, it must end well; its workers end before it.
 	async end() {
+		this.crew?.end();
 		if (this.mayDie)
 			await this.ended;
 		if (!this.child || this.code !== undefined)
@@ -165,4 +198,4 @@ class UsherSide {
 	}
 }
 
-module.exports = { UsherSide };
+module.exports = { UsherSide, built };

@@ -1,21 +1,23 @@
 'use strict';
-const { hasGone } = require('../processes');
+const { hasGone, kill, within } = require('../processes');
+
+const SOON_MS = 2000;
 
 module.exports = {
 	id: 'DF-11',
-	what: 'the last worker goes while a listen of it is on its way: the supervisor',
+	what: 'the last worker dies while a listen of it is on its way: the supervisor',
 	expected: { node: 'dies', usher: 'goes on' },
-	pending: 'listens in workers',
+	needs: 'tests/helpers/fake_listener',
 
-	// A slow look-up makes the way long.
 	async run(side) {
-		const started = side.start({ workers: 1, distribute: 'round-robin', respawn: false,
-			slowLookupMs: 500, listen: { port: 0, host: '127.0.0.1' } });
+		await side.startCrew({ workers: 1, slowLookupMs: 500 });
+		const [pid] = await side.workers();
 
-		started.catch(() => {});
-		await side.untilBinding();
-		await side.loseWorkers().catch(() => {});
-		await Promise.race([side.ended, new Promise((resolve) => { setTimeout(resolve, 2000); })]);
-		return hasGone(side.supervisor) ? 'dies' : 'goes on';
+		await side.listenSlowly(0, 'it', { port: 0, host: '127.0.0.1' }, () => kill(pid));
+		await within(SOON_MS, side.ended);
+		if (hasGone(side.supervisor))
+			return 'dies';
+		await side.workers();
+		return 'goes on';
 	},
 };

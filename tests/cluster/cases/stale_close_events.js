@@ -3,11 +3,11 @@
 const { execFile } = require('child_process');
 const net = require('net');
 const path = require('path');
+const { built } = require('../usher_side');
 
-const build = process.env.USHER_BUILD || path.join(__dirname, '..', '..', '..', 'build');
 const programs = {
 	NodeSide: [process.execPath, path.join(__dirname, '..', 'net_words.js')],
-	UsherSide: [path.join(build, 'tests', 'cluster', 'net_words')],
+	UsherSide: [built('tests/cluster/net_words')],
 };
 
 module.exports = {
