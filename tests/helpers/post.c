@@ -4,11 +4,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "common/fdpass.h"
 #include "tests/helpers/fds.h"
 
 /* --- events ---------------------------------------------------------------------------------- */
@@ -151,6 +153,7 @@ int post_set(void **state)
 	post->stage = stage;
 	post->fds = open_fd_count() - 2;
 	post->guest.name = "R";
+	post->bare = -1;
 	post_end_open(&post->a, &post->stage->story, "A", fds[0], IPC_SUPERVISOR);
 	post_end_open(&post->b, &post->stage->story, "B", fds[1], IPC_WORKER);
 	post->b.guests[0] = &post->guest;
@@ -179,6 +182,7 @@ int post_clear(void **state)
 		end_actor(&stage->guests[i]);
 	post_end_close(&post->a);
 	post_end_close(&post->b);
+	close_fd(post->bare);
 	net_server_free(stage->host.server);
 	stage->host.server = NULL;
 	story_run_ready(&stage->story);
@@ -188,6 +192,77 @@ int post_clear(void **state)
 		print_error("%zu descriptors, and there were %zu\n", fds, post->fds);
 	free(post);
 	return stage_clear(&stage_state) < 0 || leaked ? -1 : 0;
+}
+
+/* --- a bare end ------------------------------------------------------------------------------ */
+
+void post_go_bare(struct post *post)
+{
+	int fds[2];
+
+	post_end_close(&post->a);
+	post_end_close(&post->b);
+	assert_int_equal(channel_pair(fds), 0);
+	post->bare = fds[1];
+	post_end_open(&post->a, &post->stage->story, "A", fds[0], IPC_SUPERVISOR);
+}
+
+void post_bare_send(struct post *post, enum ipc_type type, const void *body, const void *tail,
+		    size_t tail_count, int fd)
+{
+	static char packet[IPC_PACKET_MAX];
+	int size = ipc_encode(type, body, tail, tail_count, packet);
+	struct iovec part = {packet, (size_t)size};
+
+	assert_true(size > 0);
+	assert_int_equal(fdpass_send(post->bare, &part, 1, &fd, fd >= 0), size);
+}
+
+bool post_bare_take(struct post *post, struct ipc_message *ret, int *ret_fd)
+{
+	static uint32_t packet[IPC_PACKET_MAX / sizeof(uint32_t)];
+	const char *why;
+	size_t n_fds = 0;
+	ssize_t size;
+
+	story_run_ready(&post->stage->story);
+	*ret_fd = -1;
+	size = fdpass_recv(post->bare, packet, sizeof(packet), ret_fd, 1, &n_fds);
+	if (size <= 0)
+		return false;
+	assert_int_equal(ipc_decode(IPC_SUPERVISOR, packet, (size_t)size, n_fds, ret, &why), 0);
+	return true;
+}
+
+/* Which of our descriptors a loop sleeps on: the only one of its kind. */
+static int set_of_the_loop(void)
+{
+	char path[64], link[64];
+
+	for (int fd = 0; fd < 1024; fd++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		ssize_t size = readlink(path, link, sizeof(link) - 1);
+
+		if (size > 0 && memcmp(link, "anon_inode:[eventpoll]", (size_t)size) == 0)
+			return fd;
+	}
+	fail();
+	return -1;
+}
+
+size_t post_watched(const struct post *post)
+{
+	char path[64], line[256];
+	size_t count = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", set_of_the_loop());
+	file = fopen(path, "re");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		count += memcmp(line, "tfd:", 4) == 0;
+	fclose(file);
+	return count;
 }
 
 /* --- what they send -------------------------------------------------------------------------- */

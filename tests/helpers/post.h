@@ -45,6 +45,7 @@ struct post {
 	struct post_end a;
 	struct post_end b;
 	struct actor guest; /* "R": the first socket that B gets */
+	int bare;           /* in place of B, after post_go_bare(); else -1 */
 	size_t fds;
 };
 
@@ -59,6 +60,15 @@ void post_end_open(struct post_end *end, struct story *story, const char *name, 
 /* Closes the channel and frees the rest. */
 void post_end_close(struct post_end *end);
 
+/* Closes B; A has a bare socket at its other end from now on, to send what no B would. */
+void post_go_bare(struct post *post);
+/* Sends a message from it, as big as the table says, with that descriptor unless it is -1. */
+void post_bare_send(struct post *post, enum ipc_type type, const void *body, const void *tail,
+		    size_t tail_count, int fd);
+/* Runs what is ready, and takes the next message that A has sent, whose descriptor, if it has one,
+ * is the caller's in *ret_fd. ret is valid until the next call. Returns whether there was one. */
+bool post_bare_take(struct post *post, struct ipc_message *ret, int *ret_fd);
+
 /* mail_send() from an end, with a completion that is told. */
 int post_send(struct post_end *end, const void *data, size_t size,
 	      const struct mail_handle *handle);
@@ -66,6 +76,9 @@ int post_text(struct post_end *end, const char *text);
 int post_socket(struct post_end *end, const char *text, struct net_socket *s);
 /* Forgets the socket of an actor, who has no part in it any more, and sends it. */
 int post_actor(struct post_end *end, const char *text, struct actor *actor);
+
+/* What the set has that the loop sleeps in, by proc(5). */
+size_t post_watched(const struct post *post);
 
 /* Runs until an end has so many messages or completions. */
 void post_run_messages(struct post_end *end, size_t count);
