@@ -71,7 +71,7 @@ void transfer_copy_unread(const struct net_socket *s, void *data)
 {
 	char *end = data;
 
-	if (!s->extra)
+	if (transfer_unread_size(s) == 0)
 		return;
 	end = mempcpy(end, s->extra->decoder.held, held_size(s));
 	if (s->extra->unread.size > 0)

@@ -73,6 +73,10 @@ static void on_done(struct mail *mail, int status, void *ctx)
 
 	end->dones++;
 	end->status = status;
+	if (status < 0) {
+		end->failure = status;
+		end->failures++;
+	}
 	if (!end->is_quiet)
 		story_tell(end->story, "%s.done:%s", end->name, status_name(status));
 	if (end->on_done)

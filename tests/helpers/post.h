@@ -34,7 +34,9 @@ struct post_end {
 	size_t size;
 	size_t messages;
 	size_t dones;
-	int status;
+	int status;  /* of the last completion */
+	int failure; /* the last one that was not 0 */
+	size_t failures;
 	bool is_lost;
 	const char *lost_why;
 	bool is_quiet; /* tells no story */
