@@ -146,14 +146,17 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 	query_finish(CONTAINER_OF(timer, struct query, deadline));
 }
 
-/* A process that cannot be asked now counts with what is known of it. */
+/* A process that takes no question now counts with what is known of it. One that has gone is waited
+ * for until that is told. */
 static int query_ask(struct query *query, struct tracking_row *row)
 {
 	struct tracking_ask *a = calloc(1, sizeof(*a));
+	int r;
 
 	if (!a)
 		return -ENOMEM;
-	if (ask(row->tracking, IPC_SOCKETS_COUNT, row->remote->key, &a->request) < 0) {
+	r = ask(row->tracking, IPC_SOCKETS_COUNT, row->remote->key, &a->request);
+	if (r < 0 && r != -EPIPE) {
 		free(a);
 		return 0;
 	}
@@ -202,7 +205,7 @@ static int on_counted(struct tracking *t, const struct ipc_sockets_counted *body
 	struct tracking_ask *a;
 
 	LIST_FOREACH (a, &t->asks, in_tracking)
-		if (a->request == body->request)
+		if (a->request == body->request && body->request != 0)
 			break;
 	if (!a)
 		return 0;
