@@ -88,7 +88,7 @@ static void on_dropped(size_t count, void *ctx)
 	((struct fixture *)ctx)->dropped += count;
 }
 
-static void on_returned(const struct taker *taker, const struct source *source, void *ctx)
+static void on_returned(const struct taker *taker, const struct transit *transit, void *ctx)
 {
 	((struct fixture *)ctx)->returned++;
 }
