@@ -605,7 +605,7 @@ static void options_go_along(void **state)
 	pass_guest(post);
 	const struct net_socket *s = post->guest.socket;
 	assert_int_equal(s->high_water_mark, 777);
-	assert_int_equal(s->write_limit, 99999);
+	assert_int_equal(s->extra->write_limit, 99999);
 	assert_true(s->no_delay && s->keep_alive && s->allow_half_open);
 	assert_int_equal(s->extra->keep_alive_initial_delay_ms, 60000);
 	assert_int_equal(net_socket_type_of_service(s), 16);
