@@ -137,6 +137,80 @@ static void drained_queue_leaves_the_loop_alone(void **state)
 	assert_in_range(ev_iteration(w->loop) - iterations, 1, 5);
 }
 
+static void count_drained(struct channel *channel, void *ctx)
+{
+	(*(size_t *)ctx)++;
+}
+
+static void it_says_when_what_waited_has_left(void **state)
+{
+	struct world *w = *state;
+	size_t drained = 0;
+
+	channel_when_drained(&w->supervisor.channel, count_drained, &drained);
+	assert_true(channel_is_drained(&w->supervisor.channel));
+	size_t sent = world_fill(w);
+	assert_false(channel_is_drained(&w->supervisor.channel));
+	world_run_ready(w);
+	assert_int_equal(drained, 0);
+
+	world_open_worker(w);
+	WORLD_RUN_UNTIL(w, drained > 0);
+	assert_true(channel_is_drained(&w->supervisor.channel));
+	WORLD_RUN_UNTIL(w, w->worker.count == sent);
+	world_run_ready(w);
+	assert_int_equal(drained, 1);
+
+	world_fill(w);
+	channel_close(&w->supervisor.channel);
+	world_run_ready(w);
+	assert_int_equal(drained, 1);
+}
+
+/* Whether the loop runs on when nothing but the channels is there. */
+static bool holds_the_loop(struct world *w)
+{
+	bool is_late;
+
+	ev_timer_stop(w->loop, &w->watchdog);
+	ev_timer_set(&w->watchdog, 0.05, 0);
+	ev_timer_start(w->loop, &w->watchdog);
+	ev_unref(w->loop);
+	while (!w->late && ev_run(w->loop, EVRUN_ONCE))
+		;
+	is_late = w->late;
+	ev_ref(w->loop);
+	ev_timer_stop(w->loop, &w->watchdog);
+	w->late = false;
+	ev_timer_set(&w->watchdog, 20, 0);
+	ev_timer_start(w->loop, &w->watchdog);
+	return is_late;
+}
+
+/* IP-14 */
+static void an_unreferenced_channel_does_not_hold_the_loop(void **state)
+{
+	struct world *w = *state;
+
+	assert_true(holds_the_loop(w));
+	channel_unref(&w->supervisor.channel);
+	channel_unref(&w->supervisor.channel);
+	assert_false(holds_the_loop(w));
+	channel_ref(&w->supervisor.channel);
+	channel_ref(&w->supervisor.channel);
+	assert_true(holds_the_loop(w));
+	channel_unref(&w->supervisor.channel);
+	world_fill(w);
+	assert_true(holds_the_loop(w));
+
+	/* The loop is counted as before. */
+	channel_close(&w->supervisor.channel);
+	assert_false(holds_the_loop(w));
+	channel_unref(&w->supervisor.channel);
+	channel_ref(&w->supervisor.channel);
+	assert_false(holds_the_loop(w));
+}
+
 static void queue_of_messages_is_bounded_and_heals(void **state)
 {
 	struct world *w = *state;
@@ -453,6 +527,8 @@ int main(void)
 		TEST(message_does_not_overtake_those_that_wait),
 		TEST(both_directions_may_be_full_at_once),
 		TEST(drained_queue_leaves_the_loop_alone),
+		TEST(it_says_when_what_waited_has_left),
+		TEST(an_unreferenced_channel_does_not_hold_the_loop),
 		TEST(queue_of_messages_is_bounded_and_heals),
 		TEST(queue_of_bytes_is_bounded_and_heals),
 		TEST(longest_message_arrives_and_a_longer_one_is_not_sent),
