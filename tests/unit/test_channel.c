@@ -35,6 +35,7 @@ static int send_counted(struct end *worker, size_t number, size_t rows)
 	return channel_send(&worker->channel, IPC_COUNTED, &body, table, rows, NULL);
 }
 
+/* IP-13 */
 static void pair_is_close_on_exec_and_does_not_block(void **state)
 {
 	int fds[2];

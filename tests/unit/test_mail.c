@@ -187,7 +187,7 @@ static void more_than_one_message_behind_a_handle_is_a_reason_to_wait(void **sta
 	post_run_messages(&post->b, 5);
 }
 
-/* IP-10 */
+/* IP-10, ER-14 */
 static void a_closed_channel_takes_no_message(void **state)
 {
 	struct post *post = *state;
@@ -329,7 +329,7 @@ static void an_end_with_nothing_to_send_is_told_later(void **state)
 	story_run_until(&post->stage->story, "A.flushed:0");
 }
 
-/* IP-11 */
+/* IP-11, ER-14 */
 static void an_end_is_told_when_the_channel_ends_first(void **state)
 {
 	struct post *post = *state;

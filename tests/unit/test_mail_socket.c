@@ -188,6 +188,7 @@ static void a_socket_that_is_kept_open_is_in_both_processes(void **state)
 	story_run_until(&stage->story, "C.end");
 }
 
+/* ER-14: what cannot be sent is known at once. */
 static void what_cannot_be_sent_is_refused_in_the_call(void **state)
 {
 	static char big[8 << 20];

@@ -386,7 +386,7 @@ static void nobody_is_told_of_a_count_after_a_free(void **state)
 
 /* --- closing --------------------------------------------------------------------------------- */
 
-/* GC-4, KF-2: the clients see their end when the last copy is closed, and not before. */
+/* GC-4, SC-8, KF-2: the clients see their end when the last copy is closed, and not before. */
 static void a_close_waits_for_all_processes(void **state)
 {
 	struct scene *s = *state;
