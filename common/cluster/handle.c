@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "common/ipc/wide.h"
+
 static const struct {
 	enum ipc_handle_flag flag;
 	size_t offset;
@@ -30,7 +32,7 @@ void handle_to_row(const struct transfer *from, struct ipc_handle_row *ret)
 	for (size_t i = 0; i < FLAG_COUNT; i++)
 		if (*((const bool *)((const char *)from + flags[i].offset)))
 			ret->flags |= flags[i].flag;
-	handle_set_number(ret->write_limit, from->write_limit);
+	wide_put(ret->write_limit, from->write_limit);
 	assert(from->peer.len <= sizeof(ret->peer.address));
 	memcpy(ret->peer.address, &from->peer.sa, from->peer.len);
 }
@@ -63,7 +65,7 @@ int handle_from_row(const struct ipc_handle_row *row, struct transfer *ret)
 
 	*ret = (struct transfer){
 		.high_water_mark = row->high_water_mark,
-		.write_limit = handle_number(row->write_limit),
+		.write_limit = wide_get(row->write_limit),
 		.keep_alive_initial_delay_ms = row->keep_alive_initial_delay_ms,
 		.type_of_service = (uint8_t)row->type_of_service,
 		.peer.len = row->peer.size,

@@ -7,6 +7,7 @@
 
 #include "common/cluster/handle.h"
 #include "common/cluster/mail_parts.h"
+#include "common/ipc/wide.h"
 #include "common/macros.h"
 #include "common/net/socket.h"
 #include "common/net/transfer.h"
@@ -181,7 +182,7 @@ static int answer(struct mail *mail, uint32_t number, int status, const char **r
 static int open_socket(struct mail *mail, struct arrival *arrival, const struct ipc_handle *head,
 		       const struct transfer *state, int fd)
 {
-	uint64_t key = handle_number(head->key);
+	uint64_t key = wide_get(head->key);
 	int r = transfer_socket(mail->context->loop, fd, state, &arrival->socket);
 
 	if (r < 0)

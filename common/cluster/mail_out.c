@@ -6,6 +6,7 @@
 
 #include "common/cluster/handle.h"
 #include "common/cluster/mail_parts.h"
+#include "common/ipc/wide.h"
 #include "common/macros.h"
 #include "common/net/server.h"
 #include "common/net/transfer.h"
@@ -172,7 +173,7 @@ static int pack_socket(struct letter *letter, int *ret_fd)
 	transfer_save_socket(letter->socket, &state);
 	letter->head.kind = IPC_HANDLE_SOCKET;
 	letter->head.unread = (uint32_t)letter->unread_size;
-	handle_set_number(letter->head.key, letter->key);
+	wide_put(letter->head.key, letter->key);
 	handle_to_row(&state, &letter->row);
 	*ret_fd = transfer_fd(letter->socket);
 	return 0;

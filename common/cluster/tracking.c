@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "common/cluster/handle.h"
+#include "common/ipc/wide.h"
 #include "common/macros.h"
 #include "common/net/server.h"
 
@@ -78,7 +78,7 @@ static int ask(struct tracking *t, enum ipc_type type, uint64_t key, uint32_t *r
 	struct ipc_sockets body = {.request = next_request(t)};
 	int r;
 
-	handle_set_number(body.key, key);
+	wide_put(body.key, key);
 	r = channel_send(t->channel, type, &body, NULL, 0, NULL);
 	if (r == 0)
 		*ret_request = body.request;
@@ -467,7 +467,7 @@ int tracking_enter(struct tracking *t, uint64_t key, struct net_socket *s)
 
 static int on_count(struct tracking *t, const struct ipc_sockets *body)
 {
-	struct tracking_guests *guests = find_guests(t, handle_number(body->key));
+	struct tracking_guests *guests = find_guests(t, wide_get(body->key));
 	const struct ipc_sockets_counted answer = {
 		.request = body->request,
 		.count = guests && guests->server ? (uint32_t)net_server_connections(guests->server)
@@ -479,7 +479,7 @@ static int on_count(struct tracking *t, const struct ipc_sockets *body)
 
 static int on_close(struct tracking *t, const struct ipc_sockets *body)
 {
-	struct tracking_guests *guests = find_guests(t, handle_number(body->key));
+	struct tracking_guests *guests = find_guests(t, wide_get(body->key));
 
 	if (!guests)
 		return say_closed(t, body->request);
