@@ -328,9 +328,9 @@ static bool has_copy(void *ctx, int fd)
 	return handed_copy(&w->handed, fd) != 0;
 }
 
-/* Its client learns of the end when the supervisor has closed its copy: now, unless it was told of
- * that connection already, and has only not come to it yet. */
-static bool on_closing(void *ctx, int fd)
+/* A client that has not heard of the end does so when the supervisor has closed its copy: now,
+ * unless it was told of that connection already, and has only not come to it yet. */
+static bool on_closing(void *ctx, int fd, bool ended)
 {
 	struct worker *w = ctx;
 	uint32_t number = handed_copy(&w->handed, fd);
@@ -338,7 +338,7 @@ static bool on_closing(void *ctx, int fd)
 	handed_remove(&w->handed, fd);
 	if (number == 0)
 		return false;
-	if (claims_is_before(w->told, number)) {
+	if (!ended && claims_is_before(w->told, number)) {
 		w->rings = true;
 		tell_if_it_listens(w);
 	}

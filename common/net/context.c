@@ -118,7 +118,7 @@ bool context_may_be_copied(const struct net_context *context, int fd)
 	return !context->keeper || context->keeper->has(context->keeper_ctx, fd);
 }
 
-bool context_closing(struct net_context *context, int fd)
+bool context_closing(struct net_context *context, int fd, bool ended)
 {
-	return context->keeper && context->keeper->closing(context->keeper_ctx, fd);
+	return context->keeper && context->keeper->closing(context->keeper_ctx, fd, ended);
 }

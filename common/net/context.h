@@ -34,9 +34,9 @@ struct listen_provider {
  * such a one alone ends nothing. Without it all may be copied. */
 struct copy_keeper {
 	bool (*has)(void *ctx, int fd);
-	/* A socket's descriptor is about to be closed or given away. Returns whether there is a
-	 * copy. */
-	bool (*closing)(void *ctx, int fd);
+	/* A socket's descriptor is about to be closed or given away; ended: both sides have said
+	 * their end, so that the peer waits for nothing. Returns whether there is a copy. */
+	bool (*closing)(void *ctx, int fd, bool ended);
 };
 
 struct net_context {
@@ -83,6 +83,6 @@ void context_set_copy_keeper(struct net_context *context, const struct copy_keep
 bool context_may_be_copied(const struct net_context *context, int fd);
 
 /* A socket is about to lose fd. Returns whether the keeper knows of a copy. */
-bool context_closing(struct net_context *context, int fd);
+bool context_closing(struct net_context *context, int fd, bool ended);
 
 #endif

@@ -359,7 +359,7 @@ int socket_take_fd(struct net_socket *s)
 	s->destroyed = s->closed = true;
 	timeout_stop(s);
 	watch_stop(s);
-	context_closing(s->context, fd);
+	context_closing(s->context, fd, false);
 	unwatch(s->context->loop, fd);
 	ev_io_set(&s->io, -1, 0);
 	if (s->server)
@@ -373,7 +373,7 @@ static void close_descriptor(struct net_socket *s)
 {
 	if (s->io.fd < 0)
 		return;
-	if (context_closing(s->context, s->io.fd) || s->shared)
+	if (context_closing(s->context, s->io.fd, s->eof && s->shut) || s->shared)
 		unwatch(s->context->loop, s->io.fd);
 	close(s->io.fd);
 	ev_io_set(&s->io, -1, 0);

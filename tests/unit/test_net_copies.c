@@ -23,6 +23,7 @@ struct keeping {
 	bool sent;   /* S, to another process, which the keeper does not know of */
 	int closing; /* descriptors that were about to be closed */
 	bool was_open;
+	bool ended;
 };
 
 static size_t shutdowns;
@@ -41,12 +42,13 @@ static bool has(void *ctx, int fd)
 	return ((struct keeping *)ctx)->copied;
 }
 
-static bool closing(void *ctx, int fd)
+static bool closing(void *ctx, int fd, bool ended)
 {
 	struct keeping *k = ctx;
 
 	k->closing++;
 	k->was_open = fcntl(fd, F_GETFD) != -1;
+	k->ended = ended;
 	return k->copied;
 }
 
@@ -93,6 +95,25 @@ static void with_a_copy_elsewhere_an_end_is_said(void **state)
 	assert_int_equal(shutdowns_of_an_end(*state, &k, false), 1);
 	assert_int_equal(k.closing, 1);
 	assert_true(k.was_open);
+	assert_true(k.ended);
+}
+
+/* The peer waits for an end that only the last close brings. */
+static void a_destroyed_one_has_not_ended(void **state)
+{
+	struct stage *stage = *state;
+	struct keeping k = {.copied = true};
+
+	stage_connected(stage);
+	struct net_context *context = stage->guest.socket->context;
+	context_hold(context);
+	context_set_copy_keeper(context, &keeper, &k);
+	net_socket_end(stage->guest.socket, NULL, 0, NULL, NULL);
+	net_socket_destroy(stage->guest.socket, 0);
+	assert_int_equal(k.closing, 1);
+	assert_false(k.ended);
+	context_set_copy_keeper(context, NULL, NULL);
+	context_put(context);
 }
 
 /* IP-6 */
@@ -128,6 +149,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		on_stage(without_a_keeper_an_end_is_said),
 		on_stage(with_a_copy_elsewhere_an_end_is_said),
+		on_stage(a_destroyed_one_has_not_ended),
 		on_stage(what_was_sent_and_kept_says_its_end),
 		on_stage(without_one_the_close_says_it),
 		on_stage(who_ends_first_says_so_in_any_case),
