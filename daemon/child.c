@@ -74,6 +74,7 @@ void child_free(struct child *child)
 {
 	if (!child)
 		return;
+	process_kill(&child->process);
 	process_close(&child->process);
 	taker_done(&child->taker);
 	free(child);

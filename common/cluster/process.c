@@ -74,7 +74,6 @@ void process_init(struct process *p, struct ev_loop *loop, const struct process_
 
 void process_close(struct process *p)
 {
-	process_kill(p);
 	ev_child_stop(p->loop, &p->exit);
 	ev_timer_stop(p->loop, &p->deadline);
 	channel_close(&p->channel);

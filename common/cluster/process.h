@@ -45,7 +45,7 @@ struct process {
 void process_init(struct process *process, struct ev_loop *loop, const struct process_ops *ops,
 		  void *ctx);
 
-/* A process that still runs is killed, and left to the loop to reap. */
+/* A process that still runs goes on without its channel, and is left to the loop to reap. */
 void process_close(struct process *process);
 
 /* Starts the program with nothing but its channel and the standard streams. */

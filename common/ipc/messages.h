@@ -237,6 +237,12 @@ struct ipc_listed_row {
 	uint32_t address[4]; /* in network order, AF_INET has the first */
 };
 
+/* To a process of <usher/cluster.h>: close your servers, wait for their connections, close the
+ * channel, all within timeout_ms. It says LEAVING when it wants to be told so. */
+struct ipc_disconnect {
+	uint32_t timeout_ms;
+};
+
 /* In place of a number of descriptors: one for each element of the tail. Such a message arrives
  * even when the receiver could not take its descriptors. */
 #define IPC_FDS_EACH ((size_t)-2)
@@ -270,6 +276,8 @@ struct ipc_listed_row {
 	X(SOCKETS_CLOSE,   36, EITHER, ipc_sockets,         ipc_none, 0) \
 	X(SOCKETS_CLOSED,  37, EITHER, ipc_sockets_closed,  ipc_none, 0) \
 	X(FAILED,   40,   WORKER,     ipc_failed,   ipc_none,        0) \
+	X(DISCONNECT, 41, SUPERVISOR, ipc_disconnect, ipc_none,      0) \
+	X(LEAVING,  42,   WORKER,     ipc_none,     ipc_none,        0) \
 	X(LIST,     45,   SUPERVISOR, ipc_list,     ipc_none,        0) \
 	X(LISTED,   46,   WORKER,     ipc_listed,   ipc_listed_row,  0) \
 	X(REST,     47,   SUPERVISOR, ipc_none,     ipc_none,        0) \

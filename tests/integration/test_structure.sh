@@ -63,7 +63,7 @@ headers_that_lean_on_others() {
 # shellcheck disable=SC2086
 public_headers_that_are_not_cxx() {
 	for header in "$USHER_BUILD"/include/usher/*.h; do
-		$1 -Werror -Wall -Wextra -fsyntax-only -x c++ -include "$header" /dev/null
+		$1 -Werror -Wall -Wextra -I"$USHER_BUILD/include" -fsyntax-only -x c++ -include "$header" /dev/null
 	done
 }
 

@@ -72,7 +72,8 @@ done
 
 # Each public header stands alone, in C99 as well.
 for header in "$build"/include/usher/*.h; do
-	echo "#include \"$header\"" | ${CC:-cc} -std=c99 -Wall -Wextra -Werror -fsyntax-only -x c - \
+	echo "#include \"$header\"" | ${CC:-cc} -std=c99 -Wall -Wextra -Werror \
+		-I"$build/include" -fsyntax-only -x c - \
 		>>"$folder/public_headers_compile_alone" 2>&1
 done
 check public_headers_compile_alone

@@ -1,0 +1,26 @@
+/* What the modules of a master know of it.
+ *
+ *   cluster          the set of workers, its life      cluster_settings  what they execute
+ *   cluster_member   one worker as the master has it   cluster_self      as it has itself */
+#ifndef USHER_COMMON_CLUSTER_CLUSTER_IMPL_H
+#define USHER_COMMON_CLUSTER_CLUSTER_IMPL_H
+
+#include "common/cluster/cluster_member.h"
+
+struct cluster_goodbye;
+
+struct cluster {
+	struct ev_loop *loop;
+	const struct cluster_ops *ops; /* never NULL */
+	void *ctx;
+	struct net_context *context;
+	struct cluster_setup setup;
+	struct member_list members; /* until both disconnected and dead */
+	unsigned last_id;
+	TAILQ_HEAD(, cluster_goodbye) goodbyes; /* who waits for the last to disconnect */
+};
+
+/* A member is disconnected, or has nothing more to tell. */
+void cluster_disconnected(struct cluster *cluster);
+
+#endif
