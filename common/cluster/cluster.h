@@ -77,6 +77,12 @@ struct cluster_message {
 	struct net_socket *socket;
 };
 
+struct cluster_send_options {
+	struct net_server *server; /* its listening socket goes along, and here it listens on */
+	struct net_socket *socket; /* goes along, and is gone here, without on_close */
+	bool keep_open;            /* the socket stays open here as well */
+};
+
 /* The events of workers in a master. */
 struct cluster_ops {
 	void (*on_fork)(struct cluster *cluster, struct cluster_worker *worker, void *ctx);
@@ -184,6 +190,20 @@ CLUSTER_API bool cluster_worker_exited_after_disconnect(const struct cluster_wor
 /* Keeps the object beyond its last event, until as many releases; both count. */
 CLUSTER_API void cluster_worker_hold(struct cluster_worker *worker);
 CLUSTER_API void cluster_worker_release(struct cluster_worker *worker);
+
+/* Sends size bytes, with a server or a socket if options, which may be NULL, say so. They arrive
+ * whole, once, and in the order in which they were sent. Returns 1 if more is welcome, 0 if the
+ * caller should wait for sent: 128 KiB wait here, or more than one message waits until the other
+ * process has a server or socket. sent gets 0 when it is on its way, else why it never arrives.
+ * Or returns, and then sent is not called, NET_ERR_IPC_CHANNEL_CLOSED, -EMSGSIZE (above 16 MiB),
+ * -ENOBUFS (64 MiB wait), -ENOMEM, -EINVAL (a server and a socket); of a socket -EALREADY (it
+ * connects), -ENOTCONN, -EBUSY (something is still to be written, or it is part of a pipe),
+ * NET_ERR_STREAM_DESTROYED; of a server NET_ERR_SERVER_NOT_RUNNING, NET_ERR_INVALID_HANDLE_TYPE.
+ * A socket leaves when it is its turn: what has ended by then does not go with its message. Its
+ * server counts it further on, and asks the other process. */
+CLUSTER_API int cluster_worker_send(struct cluster_worker *worker, const void *data, size_t size,
+				    const struct cluster_send_options *options,
+				    cluster_sent_fn *sent, void *ctx);
 
 /* Lets it end in peace: what was sent before still arrives; its servers are closed, their last
  * connections awaited, and the channel is closed. In a master its shared sockets are given up at

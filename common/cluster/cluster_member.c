@@ -62,6 +62,22 @@ static void on_fork_turn(struct defer *call)
 	cluster_worker_leave(&m->worker);
 }
 
+static void tell_message(struct cluster_worker *worker, const struct cluster_message *message)
+{
+	struct member *m = member_of(worker);
+	struct cluster *c = m->cluster;
+
+	c->ops->on_message(c, worker, message, c->ctx);
+}
+
+static void tell_lost_message(struct cluster_worker *worker, int code)
+{
+	struct member *m = member_of(worker);
+
+	if (m->cluster)
+		tell_error(m, code, NULL, NULL);
+}
+
 /* --- the end --------------------------------------------------------------------------------- */
 
 static void unlist(struct member *m)
@@ -97,6 +113,7 @@ static void disconnected(struct member *m)
 		return;
 	m->disconnected = true;
 	m->worker.connected = false;
+	cluster_worker_close_mail(&m->worker);
 	if (has_ended(m))
 		forget(m);
 	cluster_disconnected(c);
@@ -127,9 +144,11 @@ static void cut_off(struct member *m, int error, const char *why)
 
 /* --- disconnecting --------------------------------------------------------------------------- */
 
-/* It was told, and shall have ended when the time is over. */
-static void send_disconnect(struct member *m)
+/* All that was sent before is on its way: now it is told. */
+static void on_flushed(struct mail *mail, int status, void *ctx)
 {
+	struct member *m = member_of(ctx);
+
 	const struct ipc_disconnect body = {.timeout_ms = m->timeout_ms};
 	int error = process_send(&m->process, IPC_DISCONNECT, &body, NULL, 0, NULL);
 
@@ -147,8 +166,7 @@ int member_disconnect(struct member *m)
 	m->worker.connected = false;
 	unlist(m);
 	process_set_deadline(&m->process, m->timeout_ms);
-	send_disconnect(m);
-	return 0;
+	return mail_end(m->worker.mail, on_flushed, &m->worker);
 }
 
 static void on_deadline(struct process *process, void *ctx)
@@ -183,26 +201,30 @@ static int let_go(struct member *m)
 	return 0;
 }
 
-static int take_message(struct member *m, struct ipc_message *message)
+static int take_message(struct member *m, struct ipc_message *message, const char **ret_why)
 {
+	*ret_why = "a message out of order";
 	if (message->type == IPC_HELLO)
 		return greet(m, message->body);
 	if (!m->greeted)
 		return -EPROTO;
 	if (message->type == IPC_LEAVING)
 		return let_go(m);
+	if (mail_is_ours(message->type))
+		return mail_take(m->worker.mail, message, ret_why);
 	return -EPROTO;
 }
 
 static void on_message(struct process *process, struct ipc_message *message, void *ctx)
 {
 	struct member *m = ctx;
+	const char *why;
 	int error;
 
 	cluster_worker_enter(&m->worker);
-	error = take_message(m, message);
+	error = take_message(m, message, &why);
 	if (error < 0 && m->cluster)
-		cut_off(m, error, "a message out of order");
+		cut_off(m, error, why);
 	cluster_worker_leave(&m->worker);
 }
 
@@ -278,8 +300,8 @@ static void free_it(struct cluster_worker *worker)
 {
 	struct member *m = member_of(worker);
 
-	process_close(&m->process);
 	cluster_worker_done(worker);
+	process_close(&m->process);
 	free(m->path);
 	free(m->cwd);
 	free(m);
@@ -290,6 +312,8 @@ static const struct cluster_worker_end master_end = {
 	.disconnect = disconnect_it,
 	.kill = signal_it,
 	.free = free_it,
+	.tell_message = tell_message,
+	.tell_error = tell_lost_message,
 };
 
 static int spawn(struct member *m, const struct cluster_setup *setup, const char *const *env)
@@ -305,7 +329,13 @@ static int spawn(struct member *m, const struct cluster_setup *setup, const char
 	if (error < 0)
 		return error;
 	program.env = environment;
-	return process_spawn(&m->process, &program);
+	error = process_spawn(&m->process, &program);
+	if (error < 0)
+		return error;
+	error = cluster_worker_open_mail(&m->worker, &m->process.channel);
+	if (error < 0)
+		process_kill(&m->process);
+	return error;
 }
 
 int member_fork(struct cluster *c, struct net_context *context, const struct cluster_setup *setup,
@@ -330,6 +360,7 @@ int member_fork(struct cluster *c, struct net_context *context, const struct clu
 
 	m->worker.pid = m->process.pid;
 	m->worker.connected = true;
+	mail_receive(m->worker.mail, c->ops->on_message);
 	m->listed = true;
 	cluster_worker_hold(&m->worker);
 	defer_call(&context->calls, &m->fork_call, on_fork_turn);
@@ -342,6 +373,7 @@ void member_orphan(struct member *m)
 	m->cluster = NULL;
 	m->worker.connected = false;
 	unlist(m);
+	cluster_worker_free_mail(&m->worker);
 	process_close(&m->process);
 	cluster_worker_release(&m->worker);
 }

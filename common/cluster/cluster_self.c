@@ -33,7 +33,6 @@ struct self {
 	enum self_state state;
 	bool exits; /* the process, once the channel is closed */
 	ev_timer deadline;
-	struct defer close_call;
 };
 
 /* There is one channel in a process, and so one of these. */
@@ -73,6 +72,7 @@ static void close_now(struct self *s)
 	s->state = SELF_CLOSED;
 	s->worker.connected = false;
 	ev_timer_stop(s->loop, &s->deadline);
+	cluster_worker_close_mail(&s->worker);
 	channel_close(&s->channel);
 	if (s->worker.voluntary && !s->exits)
 		orphan_forgive();
@@ -83,13 +83,13 @@ static void close_now(struct self *s)
 	cluster_worker_release(&s->worker);
 }
 
-static void on_close_turn(struct defer *call)
+/* All that was sent is on its way. */
+static void on_flushed(struct mail *mail, int status, void *ctx)
 {
-	struct self *s = CONTAINER_OF(call, struct self, close_call);
+	struct self *s = self_of(ctx);
 
 	cluster_worker_enter(&s->worker);
 	close_now(s);
-	cluster_worker_release(&s->worker);
 	cluster_worker_leave(&s->worker);
 }
 
@@ -99,8 +99,7 @@ static void finish(struct self *s)
 		return;
 	s->state = SELF_CLOSING;
 	s->worker.connected = false;
-	cluster_worker_hold(&s->worker);
-	defer_call(&s->worker.context->calls, &s->close_call, on_close_turn);
+	mail_end(s->worker.mail, on_flushed, &s->worker);
 }
 
 static void drain(struct self *s, unsigned timeout_ms)
@@ -128,15 +127,36 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 
 /* --- the channel ----------------------------------------------------------------------------- */
 
-/* What this version does not know, it does not need. */
-static void on_message(struct channel *channel, struct ipc_message *message, void *ctx)
+static int take_message(struct self *s, struct ipc_message *message, const char **ret_why)
 {
 	const struct ipc_disconnect *body = message->body;
+
+	*ret_why = "a message that has no meaning here";
+	if (mail_is_ours(message->type))
+		return mail_take(s->worker.mail, message, ret_why);
+	if (message->type != IPC_DISCONNECT)
+		return -EPROTO;
+	drain(s, body->timeout_ms);
+	return 0;
+}
+
+static void lose(struct self *s, int error, const char *why)
+{
+	if (error < 0)
+		tell_error(s, error, why);
+	close_now(s);
+}
+
+static void on_message(struct channel *channel, struct ipc_message *message, void *ctx)
+{
 	struct self *s = ctx;
+	const char *why;
+	int error;
 
 	cluster_worker_enter(&s->worker);
-	if (message->type == IPC_DISCONNECT)
-		drain(s, body->timeout_ms);
+	error = take_message(s, message, &why);
+	if (error < 0 && s->state != SELF_CLOSED)
+		lose(s, error, why);
 	cluster_worker_leave(&s->worker);
 }
 
@@ -145,9 +165,7 @@ static void on_lost(struct channel *channel, int error, const char *why, void *c
 	struct self *s = ctx;
 
 	cluster_worker_enter(&s->worker);
-	if (error < 0)
-		tell_error(s, error, why);
-	close_now(s);
+	lose(s, error, why);
 	cluster_worker_leave(&s->worker);
 }
 
@@ -162,6 +180,8 @@ static int set_ops(struct cluster_worker *worker, const struct cluster_worker_op
 
 	s->ops = ops ? ops : &none;
 	s->ctx = ctx;
+	if (worker->mail)
+		mail_receive(worker->mail, s->ops->on_message);
 	return 0;
 }
 
@@ -197,13 +217,25 @@ static int kill_self(struct cluster_worker *worker, int signal)
 	return 0;
 }
 
+static void tell_message(struct cluster_worker *worker, const struct cluster_message *message)
+{
+	struct self *s = self_of(worker);
+
+	s->ops->on_message(worker, message, s->ctx);
+}
+
+static void tell_lost_message(struct cluster_worker *worker, int code)
+{
+	tell_error(self_of(worker), code, NULL);
+}
+
 static void free_self(struct cluster_worker *worker)
 {
 	struct self *s = self_of(worker);
 
 	ev_timer_stop(s->loop, &s->deadline);
-	channel_close(&s->channel);
 	cluster_worker_done(worker);
+	channel_close(&s->channel);
 	free(s);
 }
 
@@ -212,6 +244,8 @@ static const struct cluster_worker_end own_end = {
 	.disconnect = disconnect_self,
 	.kill = kill_self,
 	.free = free_self,
+	.tell_message = tell_message,
+	.tell_error = tell_lost_message,
 };
 
 /* --- its beginning --------------------------------------------------------------------------- */
@@ -293,10 +327,11 @@ int cluster_worker_open(struct ev_loop *loop, const struct cluster_worker_ops *o
 	error = self_new(loop, &s);
 	if (error < 0)
 		return error;
-	set_ops(&s->worker, ops, ctx);
 	error = take_channel(&fd, &s->worker.id);
 	if (error == 0)
 		error = channel_open(&s->channel, loop, fd, IPC_WORKER, &channel_ops, s);
+	if (error == 0)
+		error = cluster_worker_open_mail(&s->worker, &s->channel);
 	if (error == 0)
 		error = orphan_watch();
 	if (error == 0)
@@ -306,6 +341,7 @@ int cluster_worker_open(struct ev_loop *loop, const struct cluster_worker_ops *o
 		return error;
 	}
 	is_open = true;
+	set_ops(&s->worker, ops, ctx);
 	s->worker.pid = getpid();
 	s->worker.connected = true;
 	*ret = &s->worker;

@@ -8,10 +8,12 @@ void cluster_worker_init(struct cluster_worker *w, const struct cluster_worker_e
 			 struct net_context *context)
 {
 	*w = (struct cluster_worker){.end = end, .context = context, .refs = 1};
+	LIST_INIT(&w->sends);
 }
 
 void cluster_worker_done(struct cluster_worker *w)
 {
+	cluster_worker_free_mail(w);
 	context_put(w->context);
 }
 

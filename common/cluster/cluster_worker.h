@@ -9,6 +9,7 @@
 #define USHER_COMMON_CLUSTER_CLUSTER_WORKER_H
 
 #include "common/cluster/cluster.h"
+#include "common/cluster/mail.h"
 #include "common/net/context.h"
 
 struct cluster_worker_end {
@@ -17,6 +18,9 @@ struct cluster_worker_end {
 	int (*disconnect)(struct cluster_worker *worker);
 	int (*kill)(struct cluster_worker *worker, int signal);
 	void (*free)(struct cluster_worker *worker);
+	/* What came, and what could not be sent. */
+	void (*tell_message)(struct cluster_worker *worker, const struct cluster_message *message);
+	void (*tell_error)(struct cluster_worker *worker, int code);
 };
 
 struct cluster_worker {
@@ -26,12 +30,14 @@ struct cluster_worker {
 	bool connected; /* more can be sent */
 	bool dead;
 	bool voluntary; /* exitedAfterDisconnect */
+	struct mail *mail;
 
 	/* the module's */
 	struct net_context *context;
 	unsigned refs;
 	unsigned calling; /* user's functions that run */
 	struct defer free_call;
+	LIST_HEAD(, cluster_sent) sends; /* with a completion to come */
 };
 
 /* The context's reference becomes the worker's. */
@@ -41,7 +47,14 @@ void cluster_worker_init(struct cluster_worker *worker, const struct cluster_wor
 void cluster_worker_enter(struct cluster_worker *worker);
 void cluster_worker_leave(struct cluster_worker *worker);
 
-/* Gives up the context: for the end's free. */
+/* Begins to exchange messages over channel. -ENOMEM. */
+int cluster_worker_open_mail(struct cluster_worker *worker, struct channel *channel);
+
+/* No more is sent or comes; completions still do, on a later turn, unless it is freed. */
+void cluster_worker_close_mail(struct cluster_worker *worker);
+void cluster_worker_free_mail(struct cluster_worker *worker);
+
+/* Gives up the rest: for the end's free. */
 void cluster_worker_done(struct cluster_worker *worker);
 
 /* Fills *ret with an error, and its text with "SYSCALL CODE WHAT"; syscall_name and what may be

@@ -58,6 +58,19 @@ static void on_listening(struct cluster *cluster, struct cluster_worker *worker,
 	add(w, worker, "listening", "");
 }
 
+/* "message 1 hello": as much of it as is a short text. */
+static void on_message(struct cluster *cluster, struct cluster_worker *worker,
+		       const struct cluster_message *message, void *ctx)
+{
+	struct cluster_world *w = ctx;
+	char more[64];
+	size_t size = message->size < 32 ? message->size : 0;
+
+	snprintf(more, sizeof(more), " %.*s", (int)size, (const char *)message->data);
+	w->message_bytes += message->size;
+	add(w, worker, "message", more);
+}
+
 static void on_disconnect(struct cluster *cluster, struct cluster_worker *worker, void *ctx)
 {
 	assert_false(cluster_worker_is_connected(worker));
@@ -91,6 +104,7 @@ const struct cluster_ops cluster_world_ops = {
 	.on_fork = on_fork,
 	.on_online = on_online,
 	.on_listening = on_listening,
+	.on_message = on_message,
 	.on_disconnect = on_disconnect,
 	.on_exit = on_exit_status,
 	.on_error = on_error,

@@ -38,6 +38,7 @@ struct cluster_world {
 	int last_code;
 	int last_signal;
 	char error[512];
+	size_t message_bytes;               /* of all that came */
 	struct cluster_listening listening; /* the last, its text in address */
 	char address[128];
 	/* called after the story was told, if set */
