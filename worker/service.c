@@ -60,7 +60,10 @@ static int start(struct service *service, int fd)
 	if (fd == -1)
 		return server_open_unbound(service->server);
 	wakeup_mark(fd);
-	error = net_server_listen_fd(service->server, fd, 0, NULL, NULL);
+	error = net_server_listen(
+		service->server,
+		&(struct net_listen_options){.has_fd = true, .fd = fd, .exclusive = true}, NULL,
+		NULL);
 	if (error < 0) {
 		wakeup_unmark(fd);
 		return error;

@@ -90,6 +90,19 @@ static int bind_any(const struct bind_options *options, int *ret, const char **r
 	return bind_tcp(&addr, options, ret, ret_syscall);
 }
 
+static bool is_link_local(const struct addr *addr)
+{
+	return addr_family(addr) == 6 && IN6_IS_ADDR_LINKLOCAL(&addr->in6.sin6_addr);
+}
+
+const struct addr *bind_choose(const struct addr *addresses, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!is_link_local(&addresses[i]))
+			return &addresses[i];
+	return addresses;
+}
+
 /* A name is asked for here and now. */
 static int resolve(const char *host, uint16_t port, struct addr *ret)
 {
@@ -107,7 +120,7 @@ static int resolve(const char *host, uint16_t port, struct addr *ret)
 		return r;
 
 	assert(result.count > 0);
-	*ret = result.addresses[0];
+	*ret = *bind_choose(result.addresses, result.count);
 	free(result.addresses);
 	return 0;
 }
@@ -131,11 +144,11 @@ static int open_tcp(const struct bind_options *options, struct bound *bound,
 
 /* --- Unix ------------------------------------------------------------------------------------ */
 
-static int absolute_path(const char *path, char **ret)
+int bind_absolute_path(const char *path, char **ret)
 {
 	char directory[PATH_MAX];
 
-	if (path[0] == '/') {
+	if (path[0] == '/' || path[0] == '@') {
 		*ret = strdup(path);
 		return *ret ? 0 : -ENOMEM;
 	}
@@ -215,7 +228,7 @@ static int set_access(const char *path, const struct stat *made, const struct bi
 /* Takes note of the file that bind(2) has just made. */
 static int own_file(struct bound *bound, const char *path, struct stat *made)
 {
-	int r = absolute_path(path, &bound->path);
+	int r = bind_absolute_path(path, &bound->path);
 
 	if (r == 0 && lstat(bound->path, made) == -1)
 		r = -errno;
@@ -275,6 +288,15 @@ static int start_listening(struct bound *bound, int backlog, const char **ret_sy
 	return addr_of_socket(bound->fd, &bound->addr);
 }
 
+static int finish_bound(struct bound *bound, const struct bind_options *options,
+			const char **ret_syscall)
+{
+	if (!options->only_bind)
+		return start_listening(bound, options->backlog, ret_syscall);
+	TRYING("getsockname");
+	return addr_of_socket(bound->fd, &bound->addr);
+}
+
 static bool is_listening(int fd)
 {
 	int listening = 0;
@@ -295,7 +317,7 @@ int bind_open(const struct bind_options *options, struct bound *ret, const char 
 	r = options->has_port ? open_tcp(options, &bound, ret_syscall)
 			      : open_unix(options, &bound, ret_syscall);
 	if (r == 0)
-		r = start_listening(&bound, options->backlog, ret_syscall);
+		r = finish_bound(&bound, options, ret_syscall);
 	if (r < 0) {
 		bound_close(&bound);
 		return r;

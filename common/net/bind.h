@@ -26,6 +26,7 @@ struct bind_options {
 	int backlog;        /* 0: BIND_BACKLOG_DEFAULT */
 	bool ipv6_only;     /* also without host: then only "::" */
 	bool reuse_port;    /* SO_REUSEPORT */
+	bool only_bind;     /* whoever gets the socket calls listen(2) */
 	bool readable_all;  /* add r for all to the mode of the file */
 	bool writable_all;  /* add w for all */
 	bool replace_stale; /* take over the file of a socket on which nobody listens */
@@ -57,6 +58,13 @@ int bind_adopt(int fd, int backlog, struct bound *ret, const char **ret_syscall)
 /* Removes the file if it is still the one that was made, then closes the descriptor. Does nothing
  * to a struct bound that was closed, or whose fd is -1. */
 void bound_close(struct bound *bound);
+
+/* Which of a name's addresses to bind: the first, but a link-local one only if there is no other.
+ * There is at least one. */
+const struct addr *bind_choose(const struct addr *addresses, size_t count);
+
+/* Where path is, seen from everywhere: for free(). An abstract name stays what it is. */
+int bind_absolute_path(const char *path, char **ret);
 
 /* Forgets the file, which then stays when the descriptor is closed. */
 void bound_detach(struct bound *bound);

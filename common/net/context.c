@@ -122,3 +122,9 @@ bool context_closing(struct net_context *context, int fd, bool ended)
 {
 	return context->keeper && context->keeper->closing(context->keeper_ctx, fd, ended);
 }
+
+void context_tell_drained(struct net_context *context, struct net_server *server)
+{
+	if (context->provider && context->provider->drained)
+		context->provider->drained(context->provider_ctx, server);
+}

@@ -18,16 +18,20 @@
 struct net_server;
 struct net_listen_options;
 
-/* Takes over the listens of a loop that are neither exclusive nor on a descriptor: this is how a
- * worker's listens go to its supervisor. common/net needs none. */
+/* Takes over the listens of a loop, but for those that are exclusive, for reuse_port, or on the
+ * socket of another object: this is how a worker's listens go to its supervisor. common/net needs
+ * none. */
 struct listen_provider {
-	/* Starts to get a listening socket as options say (host is set as the caller gave it).
-	 * Later, never inside the call, server_listened(server, ticket, ...) must be called once.
-	 * Returns 0 or a negative error. options are gone when the call returns. */
+	/* Starts to get a listening socket as options say (host is set as the caller gave it; fd is
+	 * a number of the provider's, and no descriptor of ours). Later, never inside the call,
+	 * server_listened(server, ticket, ...) must be called once. Returns 0 or a negative error.
+	 * options are gone when the call returns. */
 	int (*listen)(void *ctx, struct net_server *server,
 		      const struct net_listen_options *options, unsigned ticket);
 	/* The server no longer uses what it got, or gave up waiting for it. */
 	void (*close)(void *ctx, struct net_server *server, unsigned ticket);
+	/* A server that was closed, here or there, has no connection left. NULL: never mind. */
+	void (*drained)(void *ctx, struct net_server *server);
 };
 
 /* Knows of which descriptors another process has a copy that was not sent by net_socket: closing
@@ -84,5 +88,8 @@ bool context_may_be_copied(const struct net_context *context, int fd);
 
 /* A socket is about to lose fd. Returns whether the keeper knows of a copy. */
 bool context_closing(struct net_context *context, int fd, bool ended);
+
+/* Tells it that server, which was closed, has no connections. */
+void context_tell_drained(struct net_context *context, struct net_server *server);
 
 #endif

@@ -142,9 +142,11 @@ struct net_listen_options {
 	const struct net_server *server; /* share the descriptor of another listening server */
 	const struct net_socket *socket; /* share a bound socket made by net_socket_new() */
 	bool has_fd;
-	int fd;        /* a bound stream socket; the server owns it once the call has returned 0 */
-	bool has_port; /* needed for port 0 only */
-	int port;      /* 0: any free one */
+	/* A bound stream socket; the server owns it once the call has returned 0. In a worker, and
+	 * not exclusive: the number of a descriptor of the supervisor's. */
+	int fd;
+	bool has_port;    /* needed for port 0 only */
+	int port;         /* 0: any free one */
 	const char *host; /* address or name; NULL: "::" for both families, else "0.0.0.0" */
 	/* A Unix path of at most 107 bytes. "@name" is the abstract name; "./@name" is a file.
 	 * The file is removed by close if it is still the one made here. */

@@ -135,6 +135,7 @@ static void on_close_turn(struct defer *defer)
 
 	if (is_drained(server)) {
 		server->closing = false;
+		context_tell_drained(server->context, server);
 		answer_closers(server);
 		/* Who listens again by now would be misled by the end of the last time. */
 		if (!server->freed && !server->open && !server->closing && server->ops->on_close)
@@ -222,6 +223,7 @@ void net_server_free(struct net_server *server)
 	if (server->remote)
 		server->remote->free(server->remote);
 	server->remote = NULL;
+	context_tell_drained(server->context, server);
 	answer_closers(server);
 	server_release(server);
 }

@@ -157,20 +157,6 @@ static void on_bind_turn(struct defer *call)
 	tell(l);
 }
 
-static bool is_link_local(const struct addr *addr)
-{
-	return addr_family(addr) == 6 && IN6_IS_ADDR_LINKLOCAL(&addr->in6.sin6_addr);
-}
-
-/* The first address, but a link-local one only if there is no other. */
-static const struct addr *choose(const struct addr *addresses, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (!is_link_local(&addresses[i]))
-			return &addresses[i];
-	return addresses;
-}
-
 static void on_looked_up(int status, const struct addr *addresses, size_t count, void *ctx)
 {
 	struct listening *l = ctx;
@@ -180,7 +166,7 @@ static void on_looked_up(int status, const struct addr *addresses, size_t count,
 	if (status < 0) {
 		note_failure(l, status);
 	} else {
-		l->addr = *choose(addresses, count);
+		l->addr = *bind_choose(addresses, count);
 		addr_to_net(&l->addr, &chosen);
 		l->options.host = chosen.address;
 		bind_now(l);
@@ -312,11 +298,13 @@ static int given_fd(const struct net_listen_options *options, int *ret)
 	return from >= 0 && *ret == -1 ? -errno : 0;
 }
 
-/* What an error will name. A host that is no address stays a host. */
+/* What an error will name. A host that is no address stays a host; a descriptor has neither. */
 static void note_address(struct listening *l, const struct net_listen_options *options)
 {
 	uint16_t port = (uint16_t)options->port;
 
+	if (options->has_fd)
+		return;
 	if (!wants_port(options))
 		addr_unix(options->path, &l->addr);
 	else if (!options->host)
@@ -388,10 +376,12 @@ static int listen_here(struct listening *l, const struct net_listen_options *opt
 	return 0;
 }
 
+/* A socket that the caller holds is not asked for; the number of one may be. */
 static bool goes_to_provider(const struct net_server *server,
 			     const struct net_listen_options *options)
 {
-	return server->context->provider && !options->exclusive && !options->reuse_port;
+	return server->context->provider && !options->exclusive && !options->reuse_port &&
+	       !options->server && !options->socket;
 }
 
 static int listen_by_provider(struct listening *l, const struct net_listen_options *options)
@@ -416,7 +406,7 @@ int net_server_listen(struct net_server *server, const struct net_listen_options
 {
 	static const struct net_listen_options any = {.has_port = true};
 	struct listening *l;
-	int fd, r;
+	int fd = -1, r;
 
 	if (!options)
 		options = &any;
@@ -426,6 +416,10 @@ int net_server_listen(struct net_server *server, const struct net_listen_options
 	r = listening_new(server, options, done, ctx, &l);
 	if (r < 0)
 		return r;
+	if (goes_to_provider(server, options)) {
+		begin_period(server, l);
+		return listen_by_provider(l, options);
+	}
 	r = given_fd(options, &fd);
 	if (r < 0) {
 		listening_free(l);
@@ -434,8 +428,7 @@ int net_server_listen(struct net_server *server, const struct net_listen_options
 
 	begin_period(server, l);
 	if (fd < 0)
-		return goes_to_provider(server, options) ? listen_by_provider(l, options)
-							 : listen_here(l, options);
+		return listen_here(l, options);
 	adopt_now(l, fd, options->backlog);
 	tell_later(l);
 	return 0;

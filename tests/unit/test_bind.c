@@ -234,6 +234,35 @@ static void a_detached_file_stays(void **state)
 }
 
 /* SL-16 */
+/* SL-6 */
+static void a_link_local_address_is_the_last_choice(void **state)
+{
+	struct addr addresses[3];
+
+	assert_int_equal(addr_parse("fe80::1%lo", 80, &addresses[0]), 0);
+	assert_int_equal(addr_parse("::1", 80, &addresses[1]), 0);
+	assert_int_equal(addr_parse("127.0.0.1", 80, &addresses[2]), 0);
+	assert_ptr_equal(bind_choose(addresses, 3), &addresses[1]);
+	assert_ptr_equal(bind_choose(addresses, 1), &addresses[0]);
+}
+
+/* LS-8: whoever gets the socket listens on it, and is then whom a client finds there. */
+static void a_socket_may_be_bound_and_listen_later(void **state)
+{
+	struct place *place = *state;
+	const struct bind_options options = {.path = place->path, .only_bind = true};
+	struct bound bound, again;
+	const char *syscall_name;
+
+	assert_int_equal(open_at(&options, &bound), 0);
+	assert_string_equal(bound.addr.un.sun_path, place->path);
+	assert_int_equal(connect_to(&bound.addr), -ECONNREFUSED);
+	assert_int_equal(bind_adopt(bound.fd, 0, &again, &syscall_name), 0);
+	assert_int_equal(connect_to(&bound.addr), 0);
+	bound_close(&bound);
+	assert_int_equal(access(place->path, F_OK), -1);
+}
+
 static void an_existing_file_is_in_use_whatever_it_is(void **state)
 {
 	struct place *place = *state;
@@ -400,6 +429,8 @@ int main(void)
 		with_place(an_owner_that_stays_takes_no_right),
 		cmocka_unit_test(abstract_names_have_no_file_and_no_mode),
 		cmocka_unit_test(only_stream_sockets_are_adopted),
+		cmocka_unit_test(a_link_local_address_is_the_last_choice),
+		with_place(a_socket_may_be_bound_and_listen_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

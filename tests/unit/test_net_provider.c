@@ -16,8 +16,10 @@
 struct provider {
 	unsigned listens;
 	unsigned closes;
+	unsigned drains;
 	unsigned ticket;
 	int refusal;
+	int fd;
 	char host[64];
 	struct net_context *context;
 };
@@ -31,6 +33,7 @@ static int provide(void *ctx, struct net_server *server, const struct net_listen
 		return provider->refusal;
 	provider->listens++;
 	provider->ticket = ticket;
+	provider->fd = options->has_fd ? options->fd : -1;
 	strcpy(provider->host, options->host ? options->host : "");
 	return 0;
 }
@@ -43,7 +46,15 @@ static void take_back(void *ctx, struct net_server *server, unsigned ticket)
 	provider->closes++;
 }
 
-static const struct listen_provider provider_calls = {.listen = provide, .close = take_back};
+static void note_drained(void *ctx, struct net_server *server)
+{
+	struct provider *provider = ctx;
+
+	provider->drains++;
+}
+
+static const struct listen_provider provider_calls = {
+	.listen = provide, .close = take_back, .drained = note_drained};
 
 static void begin(struct stage *stage, struct provider *provider)
 {
@@ -202,9 +213,56 @@ static void exclusive_and_given_sockets_bypass_the_provider(void **state)
 		0);
 	assert_true(net_server_listening(stage->host.server));
 	net_server_close(stage->host.server, NULL, NULL);
-	assert_int_equal(net_server_listen_fd(stage->host.server, listening_fd(), 0, NULL, NULL),
-			 0);
+	const struct net_listen_options own = {
+		.has_fd = true, .fd = listening_fd(), .exclusive = true};
+	assert_int_equal(net_server_listen(stage->host.server, &own, NULL, NULL), 0);
+	assert_true(net_server_listening(stage->host.server));
 	assert_int_equal(provider.listens + provider.closes, 0);
+	end(&provider);
+}
+
+/* LS-6: a descriptor that is not the caller's alone is the provider's to find, and not closed. */
+static void the_number_of_a_descriptor_goes_to_the_provider(void **state)
+{
+	struct stage *stage = *state;
+	struct provider provider;
+	int fd = listening_fd();
+
+	begin(stage, &provider);
+	assert_int_equal(net_server_listen_fd(stage->host.server, fd, 0, host_done, &stage->host),
+			 0);
+	assert_int_equal(provider.listens, 1);
+	assert_int_equal(provider.fd, fd);
+	server_listened(stage->host.server, provider.ticket, -EBADF, -1, NULL, "bind");
+	assert_string_equal(stage->story.text, "H.done:EBADF H.error:EBADF ");
+	assert_int_not_equal(fcntl(fd, F_GETFD), -1);
+	close(fd);
+	end(&provider);
+}
+
+/* GC-4: connections of a listener outlive it, and whoever counts them learns when they do not. */
+static void the_provider_learns_when_a_closed_server_has_no_connections(void **state)
+{
+	struct stage *stage = *state;
+	struct provider provider;
+	struct addr addr;
+	int pair[2];
+
+	begin(stage, &provider);
+	listen_anywhere(stage);
+	assert_int_equal(addr_parse("192.0.2.7", 8124, &addr), 0);
+	server_listened(stage->host.server, provider.ticket, 0, -1, &addr, NULL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(server_adopt(stage->host.server, pair[0], &addr), 0);
+	story_run_until(&stage->story, "H.connection");
+
+	net_server_close(stage->host.server, NULL, NULL);
+	story_run_ready(&stage->story);
+	assert_int_equal(provider.closes, 1);
+	assert_int_equal(provider.drains, 0);
+	close(pair[1]);
+	story_run_until(&stage->story, "H.close");
+	assert_int_equal(provider.drains, 1);
 	end(&provider);
 }
 
@@ -217,6 +275,8 @@ int main(void)
 		on_stage(a_late_answer_is_closed_silently),
 		on_stage(a_server_may_stand_for_a_socket_elsewhere),
 		on_stage(exclusive_and_given_sockets_bypass_the_provider),
+		on_stage(the_number_of_a_descriptor_goes_to_the_provider),
+		on_stage(the_provider_learns_when_a_closed_server_has_no_connections),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
