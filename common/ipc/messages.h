@@ -27,7 +27,12 @@
  * socket or a server with it is announced by HANDLE, which carries the descriptor, and goes on
  * when that was ANSWERED; a descriptor that was lost on its way is sent again. So much may be
  * under way that nobody has taken (IPC_MAIL_WINDOW); TAKEN gives room again. SOCKETS_COUNT asks how
- * many of the sockets that came with a key are open, SOCKETS_CLOSE when the last of them is not. */
+ * many of the sockets that came with a key are open, SOCKETS_CLOSE when the last of them is not.
+ *
+ * A server that a program in the worker makes listen is asked for by LISTEN, with a number that
+ * counts the worker's requests from 1. LISTENED brings the socket, which the worker makes listen if
+ * it does not yet, and says SERVING; NOT_LISTENED says why there is none. UNLISTEN tells that the
+ * server was closed, and once more when its last connection has ended, if some were left. */
 #ifndef USHER_COMMON_IPC_MESSAGES_H
 #define USHER_COMMON_IPC_MESSAGES_H
 
@@ -123,6 +128,50 @@ struct ipc_counted_row {
 struct ipc_drain {
 	uint32_t timeout_ms;
 	uint32_t empty_queue; /* 1: accept what is queued first, for nobody else will */
+};
+
+/* On what a server shall listen: on a port of the host that is the tail, or of any if the tail is
+ * empty; on the path, absolute or "@" and a name, that is the tail; on a descriptor of the
+ * supervisor's. */
+enum ipc_listen_kind { IPC_LISTEN_PORT, IPC_LISTEN_PATH, IPC_LISTEN_FD };
+
+/* Flags of a LISTEN. */
+#define IPC_LISTEN_IPV6_ONLY    1u
+#define IPC_LISTEN_READABLE_ALL 2u
+#define IPC_LISTEN_WRITABLE_ALL 4u
+
+struct ipc_listen {
+	uint32_t request;
+	uint32_t kind;
+	uint32_t port;
+	uint32_t fd;
+	uint32_t turn; /* of port 0: how often the worker has asked for this before */
+	uint32_t backlog;
+	uint32_t flags;
+};
+
+/* The numbers of listeners that are made so begin here; others are configured. */
+#define IPC_SHARE_FIRST 0x80000000u
+
+struct ipc_listened {
+	uint32_t request;
+	uint32_t listener;
+	uint32_t backlog; /* 0: the socket listens, or the default */
+};
+
+struct ipc_not_listened {
+	uint32_t request;
+	uint32_t error;     /* a negative error of the net library, as an int32_t */
+	uint32_t of_lookup; /* 1: it is about the host's name, not the address */
+};
+
+struct ipc_serving {
+	uint32_t request;
+};
+
+struct ipc_unlisten {
+	uint32_t request;
+	uint32_t connections; /* that are left */
 };
 
 /* What a new process does before it runs its program. */
@@ -267,6 +316,11 @@ struct ipc_disconnect {
 	X(HANDOFF,  12,   SUPERVISOR, ipc_handoff,  ipc_peer,        IPC_FDS_EACH) \
 	X(PROGRESS, 13,   WORKER,     ipc_progress, ipc_counted_row, 0) \
 	X(NUDGE,    15,   SUPERVISOR, ipc_nudge,    ipc_none,        0) \
+	X(LISTEN,   20,   WORKER,     ipc_listen,   ipc_text,        0) \
+	X(LISTENED, 21,   SUPERVISOR, ipc_listened, ipc_none,        1) \
+	X(NOT_LISTENED, 22, SUPERVISOR, ipc_not_listened, ipc_none,  0) \
+	X(SERVING,  23,   WORKER,     ipc_serving,  ipc_none,        0) \
+	X(UNLISTEN, 24,   WORKER,     ipc_unlisten, ipc_none,        0) \
 	X(MAIL,     30,   EITHER,     ipc_mail,     ipc_text,        0) \
 	X(HANDLE,   31,   EITHER,     ipc_handle,   ipc_handle_row,  IPC_FDS_EACH) \
 	X(ANSWERED, 32,   EITHER,     ipc_answered, ipc_none,        0) \
