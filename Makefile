@@ -303,7 +303,7 @@ $(call exe,$(UNIT) $(INTEGRATION)): $(BUILD)/%: $(BUILD)/%.o $(TEST_LIBS)
 $(call exe,$(EXAMPLES)): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libusher.so
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(LINK) -pie -o $@ $< -L$(BUILD) -lusher $(EV_LIBS) -Wl,-rpath,'$$ORIGIN/../..'
-$(call exe,$(FAKES)): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/common.a
+$(call exe,$(FAKES)): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/worker.a $(BUILD)/common.a
 $(call exe,$(LIMITS)): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/load.a $(BUILD)/common.a
 $(call exe,$(FAKES) $(LIMITS)):
 	@$(if $(V),,echo "  LINK  $@")

@@ -1,0 +1,437 @@
+#include "common/cluster/provider.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "common/cluster/share_request.h"
+#include "common/macros.h"
+#include "common/net/server.h"
+
+enum state {
+	WAITS,
+	HAS,
+	HAD, /* the server is closed, and has connections */
+};
+
+/* A socket of a server, or the wish for one. */
+struct provided {
+	LIST_ENTRY(provided) link;
+	struct net_server *server;
+	unsigned int ticket;
+	uint32_t request;
+	uint32_t listener;
+	enum state state;
+};
+
+/* How often port 0 of a host was asked for. */
+struct provider_turn {
+	SLIST_ENTRY(provider_turn) link;
+	char *host; /* NULL: any */
+	uint32_t count;
+};
+
+/* --- telling the supervisor ------------------------------------------------------------------ */
+
+static void tell(struct provider *p, enum ipc_type type, const void *body)
+{
+	int error = channel_send(p->channel, type, body, NULL, 0, NULL);
+
+	/* One that has gone is seen by the reading side. */
+	if (error < 0 && error != -EPIPE)
+		p->ops->on_failed(error, p->ctx);
+}
+
+static void tell_closed(struct provider *p, const struct provided *one, size_t connections)
+{
+	const struct ipc_unlisten body = {
+		.request = one->request,
+		.connections = connections > UINT32_MAX ? UINT32_MAX : (uint32_t)connections,
+	};
+
+	tell(p, IPC_UNLISTEN, &body);
+}
+
+static void tell_serving(struct provider *p, uint32_t request)
+{
+	const struct ipc_serving body = {.request = request};
+
+	tell(p, IPC_SERVING, &body);
+}
+
+/* --- who has what ---------------------------------------------------------------------------- */
+
+static struct provided *waiting(struct provider *p, uint32_t request)
+{
+	struct provided *one;
+
+	LIST_FOREACH (one, &p->list, link)
+		if (one->request == request && one->state == WAITS)
+			return one;
+	return NULL;
+}
+
+static void drop(struct provided *one)
+{
+	LIST_REMOVE(one, link);
+	free(one);
+}
+
+/* The connections that a server had of former sockets have ended, or count with its new one. */
+static void end_former(struct provider *p, const struct net_server *server)
+{
+	struct provided *one, *next;
+
+	for (one = LIST_FIRST(&p->list); one; one = next) {
+		next = LIST_NEXT(one, link);
+		if (one->server != server || one->state != HAD)
+			continue;
+		tell_closed(p, one, 0);
+		drop(one);
+	}
+}
+
+static bool has_newer(const struct provider *p, const struct provided *than)
+{
+	const struct provided *one;
+
+	/* The newest is the first. */
+	LIST_FOREACH (one, &p->list, link) {
+		if (one == than)
+			return false;
+		if (one->server == than->server && one->state != WAITS)
+			return true;
+	}
+	return false;
+}
+
+/* --- asking ---------------------------------------------------------------------------------- */
+
+static bool same_host(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* NULL: out of memory. */
+static struct provider_turn *turn_of(struct provider *p, const char *host)
+{
+	struct provider_turn *turn;
+
+	SLIST_FOREACH (turn, &p->turns, link)
+		if (same_host(turn->host, host))
+			return turn;
+
+	turn = calloc(1, sizeof(*turn));
+	if (!turn)
+		return NULL;
+	turn->host = host ? strdup(host) : NULL;
+	if (host && !turn->host) {
+		free(turn);
+		return NULL;
+	}
+	SLIST_INSERT_HEAD(&p->turns, turn, link);
+	return turn;
+}
+
+static int fill_port(struct provider *p, const struct net_listen_options *options,
+		     struct ipc_listen *body, struct provider_turn **ret_turn)
+{
+	if (options->host && !*options->host)
+		return -EINVAL;
+	if (options->host && strlen(options->host) > SHARE_HOST_MAX)
+		return -ENAMETOOLONG;
+
+	body->kind = IPC_LISTEN_PORT;
+	body->port = (uint32_t)options->port;
+	if (options->port != 0)
+		return 0;
+	*ret_turn = turn_of(p, options->host);
+	if (!*ret_turn)
+		return -ENOMEM;
+	body->turn = (*ret_turn)->count;
+	return 0;
+}
+
+static int ask(struct provider *p, const struct net_listen_options *options,
+	       struct ipc_listen *body)
+{
+	struct provider_turn *turn = NULL;
+	AUTO_FREE char *path = NULL;
+	const char *text = options->host;
+	int error = 0;
+
+	if (options->has_fd) {
+		body->kind = IPC_LISTEN_FD;
+		body->fd = (uint32_t)options->fd;
+		text = NULL;
+	} else if (options->has_port || options->port != 0) {
+		error = fill_port(p, options, body, &turn);
+	} else {
+		body->kind = IPC_LISTEN_PATH;
+		error = bind_absolute_path(options->path, &path);
+		text = path;
+	}
+	if (error == 0 && path && strlen(path) >= PATH_MAX)
+		error = -ENAMETOOLONG;
+	if (error < 0)
+		return error;
+
+	error = channel_send(p->channel, IPC_LISTEN, body, text, text ? strlen(text) : 0, NULL);
+	if (error == 0 && turn)
+		turn->count++;
+	return error;
+}
+
+static int on_listen(void *ctx, struct net_server *server, const struct net_listen_options *options,
+		     unsigned int ticket)
+{
+	struct provider *p = ctx;
+	struct ipc_listen body = {
+		.request = p->last_request + 1,
+		.backlog = (uint32_t)options->backlog,
+		.flags = (options->ipv6_only ? IPC_LISTEN_IPV6_ONLY : 0) |
+			 (options->readable_all ? IPC_LISTEN_READABLE_ALL : 0) |
+			 (options->writable_all ? IPC_LISTEN_WRITABLE_ALL : 0),
+	};
+
+	if (p->lost)
+		return -EPIPE;
+	if (p->disconnects)
+		return -ESHUTDOWN;
+	struct provided *one = calloc(1, sizeof(*one));
+	if (!one)
+		return -ENOMEM;
+	int error = ask(p, options, &body);
+	if (error < 0) {
+		free(one);
+		return error;
+	}
+
+	*one = (struct provided){.server = server, .ticket = ticket, .request = ++p->last_request};
+	LIST_INSERT_HEAD(&p->list, one, link);
+	return 0;
+}
+
+/* --- giving back ----------------------------------------------------------------------------- */
+
+static void tell_idle(struct provider *p)
+{
+	if (provider_is_idle(p))
+		p->ops->on_idle(p->ctx);
+}
+
+static void on_close(void *ctx, struct net_server *server, unsigned int ticket)
+{
+	struct provider *p = ctx;
+	struct provided *one;
+	size_t connections;
+
+	LIST_FOREACH (one, &p->list, link)
+		if (one->server == server && one->ticket == ticket && one->state != HAD)
+			break;
+	if (!one)
+		return;
+
+	/* Those of a former time are counted there. */
+	connections = one->state == HAS ? net_server_connections(server) : 0;
+	tell_closed(p, one, connections);
+	if (connections > 0) {
+		one->state = HAD;
+		return;
+	}
+	drop(one);
+	tell_idle(p);
+}
+
+static void on_drained(void *ctx, struct net_server *server)
+{
+	struct provider *p = ctx;
+	bool was_idle = provider_is_idle(p);
+
+	end_former(p, server);
+	if (!was_idle)
+		tell_idle(p);
+}
+
+static const struct listen_provider calls = {
+	.listen = on_listen, .close = on_close, .drained = on_drained};
+
+/* --- answers --------------------------------------------------------------------------------- */
+
+static int check_request(const struct provider *p, uint32_t request)
+{
+	return (int32_t)(p->last_request - request) >= 0 ? 0 : -EPROTO;
+}
+
+static void fail(struct provider *p, struct provided *one, int error, const char *which)
+{
+	struct net_server *server = one->server;
+	unsigned int ticket = one->ticket;
+
+	drop(one);
+	server_listened(server, ticket, error, -1, NULL, which);
+}
+
+static void serve(struct provider *p, struct provided *one, const struct bound *bound,
+		  uint32_t listener)
+{
+	end_former(p, one->server);
+	one->state = HAS;
+	one->listener = listener;
+	tell_serving(p, one->request);
+	server_listened(one->server, one->ticket, 0, bound->fd, &bound->addr, NULL);
+}
+
+int provider_listened(struct provider *p, struct ipc_message *message)
+{
+	const struct ipc_listened *body = message->body;
+	struct provided *one = waiting(p, body->request);
+	AUTO_CLOSE int fd = take_fd(&message->fds[0]);
+	struct bound bound;
+	const char *which;
+
+	/* Nobody may want it any more. */
+	if (!one)
+		return check_request(p, body->request);
+
+	int error = bind_adopt(fd, (int)body->backlog, &bound, &which);
+	if (error == 0) {
+		take_fd(&fd);
+		serve(p, one, &bound, body->listener);
+		return 0;
+	}
+	tell_closed(p, one, 0);
+	fail(p, one, error, which);
+	return 0;
+}
+
+int provider_refused(struct provider *p, const struct ipc_message *message)
+{
+	const struct ipc_not_listened *body = message->body;
+	struct provided *one = waiting(p, body->request);
+	int error = (int)body->error;
+
+	if (error >= 0)
+		return -EPROTO;
+	if (!one)
+		return check_request(p, body->request);
+	fail(p, one, error, body->of_lookup ? "getaddrinfo" : "bind");
+	return 0;
+}
+
+void provider_lost(struct provider *p)
+{
+	struct provided *one;
+
+	p->lost = true;
+	/* Each is told to its user, who may end others. */
+	do {
+		LIST_FOREACH (one, &p->list, link)
+			if (one->state == WAITS)
+				break;
+		if (one)
+			fail(p, one, -EPIPE, "listen");
+	} while (one);
+}
+
+/* --- the end --------------------------------------------------------------------------------- */
+
+static struct provided *first_open(const struct provider *p)
+{
+	struct provided *one;
+
+	LIST_FOREACH (one, &p->list, link)
+		if (one->state != HAD)
+			return one;
+	return NULL;
+}
+
+void provider_disconnect(struct provider *p, bool empty_queue)
+{
+	struct provided *one;
+
+	p->disconnects = true;
+	while ((one = first_open(p))) {
+		struct net_server *server = one->server;
+
+		/* Its user gets connections, and may free it. */
+		server_hold(server);
+		if (empty_queue && one->state == HAS)
+			server_empty_queue(server);
+		net_server_close(server, NULL, NULL);
+		server_release(server);
+	}
+}
+
+size_t provider_end_connections(struct provider *p)
+{
+	struct provided *one;
+	size_t count = 0;
+
+	/* They end on a later turn, so the list stays. */
+	LIST_FOREACH (one, &p->list, link) {
+		count += net_server_connections(one->server);
+		net_server_close_all_connections(one->server);
+	}
+	return count;
+}
+
+bool provider_is_idle(const struct provider *p)
+{
+	return LIST_EMPTY(&p->list);
+}
+
+static void add_row(struct ipc_counted_row *rows, size_t *n_rows, size_t room, uint32_t listener,
+		    uint32_t connections)
+{
+	for (size_t i = 0; i < *n_rows; i++)
+		if (rows[i].listener == listener) {
+			rows[i].connections += connections;
+			return;
+		}
+	if (*n_rows < room)
+		rows[(*n_rows)++] = (struct ipc_counted_row){listener, connections};
+}
+
+size_t provider_count(const struct provider *p, struct ipc_counted_row *ret, size_t room)
+{
+	const struct provided *one;
+	size_t n_rows = 0;
+
+	LIST_FOREACH (one, &p->list, link)
+		if (one->state != WAITS && !has_newer(p, one))
+			add_row(ret, &n_rows, room, one->listener,
+				(uint32_t)net_server_connections(one->server));
+	return n_rows;
+}
+
+int provider_init(struct provider *p, struct ev_loop *loop, struct channel *channel,
+		  const struct provider_ops *ops, void *ctx)
+{
+	*p = (struct provider){.channel = channel, .ops = ops, .ctx = ctx};
+	LIST_INIT(&p->list);
+	SLIST_INIT(&p->turns);
+
+	int error = context_get(loop, &p->context);
+	if (error == 0)
+		context_set_listen_provider(p->context, &calls, p);
+	return error;
+}
+
+void provider_done(struct provider *p)
+{
+	struct provider_turn *turn;
+	struct provided *one;
+
+	if (!p->context)
+		return;
+	context_set_listen_provider(p->context, NULL, NULL);
+	context_put(p->context);
+	p->context = NULL;
+	while ((one = LIST_FIRST(&p->list)))
+		drop(one);
+	while ((turn = SLIST_FIRST(&p->turns))) {
+		SLIST_REMOVE_HEAD(&p->turns, link);
+		free(turn->host);
+		free(turn);
+	}
+}

@@ -1,0 +1,77 @@
+/* The worker's side of net_server_listen(): what the servers of a loop listen on is asked for over
+ * the channel, and comes from the supervisor, who gives the same socket to other workers too.
+ *
+ * Owns:   the provider of the loop's context, and notes of the servers that have or want a socket.
+ *         The servers are the user's, the channel and ops the caller's.
+ * Errors: functions that take a message return 0, or -EPROTO for what no supervisor of ours sends.
+ *         A listen that cannot be asked for returns -EPIPE when the channel has ended, -ESHUTDOWN
+ *         after provider_disconnect(), -ENAMETOOLONG, or what channel_send() says. What waits for
+ *         an answer when the channel ends gets -EPIPE.
+ * Order:  callbacks of servers run inside provider_listened(), provider_refused() and
+ *         provider_lost(), so those are called from the loop, and not from a user's call.
+ * Source: common/net/context.h, struct listen_provider; "cluster" in the Node.js documents. */
+#ifndef USHER_COMMON_CLUSTER_PROVIDER_H
+#define USHER_COMMON_CLUSTER_PROVIDER_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "common/ipc/channel.h"
+
+struct net_context;
+struct net_server;
+
+struct provider_ops {
+	/* No server has a socket or a connection of one any more. */
+	void (*on_idle)(void *ctx);
+	/* The supervisor cannot be told what it must know. */
+	void (*on_failed)(int error, void *ctx);
+};
+
+struct provided;
+struct provider_turn;
+
+/* All fields are the module's own. */
+struct provider {
+	struct channel *channel;
+	struct net_context *context;
+	const struct provider_ops *ops;
+	void *ctx;
+	LIST_HEAD(, provided) list;
+	SLIST_HEAD(, provider_turn) turns;
+	uint32_t last_request;
+	bool disconnects;
+	bool lost;
+};
+
+/* From now on the listens of the loop come here. */
+int provider_init(struct provider *provider, struct ev_loop *loop, struct channel *channel,
+		  const struct provider_ops *ops, void *ctx);
+
+/* Servers that are left go on with what they have. */
+void provider_done(struct provider *provider);
+
+/* Take the messages LISTENED and NOT_LISTENED. */
+int provider_listened(struct provider *provider, struct ipc_message *message);
+int provider_refused(struct provider *provider, const struct ipc_message *message);
+
+/* The channel has ended. */
+void provider_lost(struct provider *provider);
+
+/* Closes all servers that have a socket from here, with empty_queue after accepting what waits. */
+void provider_disconnect(struct provider *provider, bool empty_queue);
+
+/* Ends all connections of servers that have or had a socket from here; returns how many. */
+size_t provider_end_connections(struct provider *provider);
+
+/* Whether no server has a socket from here, waits for one, or has connections of one. */
+bool provider_is_idle(const struct provider *provider);
+
+/* Fills in the connections by listener, of as many listeners as there is room for; returns of how
+ * many. */
+size_t provider_count(const struct provider *provider, struct ipc_counted_row *ret, size_t room);
+
+#endif
