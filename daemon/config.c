@@ -35,6 +35,9 @@ void config_free(struct config *config)
 	for (size_t i = 0; i < config->n_listeners; i++)
 		config_listener_done(&config->listeners[i]);
 	free(config->listeners);
+	for (size_t i = 0; i < config->n_allow; i++)
+		config_allow_done(&config->allow[i]);
+	free(config->allow);
 	config_file_list_free(config->files, config->n_files);
 	free(config->user);
 	free(config->control);

@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #include "common/handlers.h"
+#include "daemon/config_allow.h"
 #include "daemon/config_errors.h"
 #include "daemon/distribute.h"
 
@@ -75,6 +76,10 @@ struct config {
 
 	struct config_listener *listeners; /* at least one */
 	size_t n_listeners;
+
+	bool has_allow; /* else workers listen on what their user may */
+	struct config_allow *allow;
+	size_t n_allow;
 
 	char **files; /* as read; marks point at these names */
 	size_t n_files;

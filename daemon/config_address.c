@@ -59,8 +59,7 @@ static bool is_host_name(const char *text)
 	       text[0] != '.' && text[0] != '-' && !strstr(text, "..");
 }
 
-/* What should stand in place of text; NULL: text can be a host. */
-static const char *better_host(const char *text)
+const char *config_better_host(const char *text)
 {
 	if (config_host_is_ipv4(text) || is_ipv6(text))
 		return NULL;
@@ -84,7 +83,7 @@ int config_read_host(struct config_reader *reader, const struct config_key *key,
 	if (err)
 		return err;
 
-	const char *better = better_host(text);
+	const char *better = config_better_host(text);
 	return better ? config_refuse(reader, key->name, value, better)
 		      : config_replace(&listener->host, text);
 }

@@ -22,6 +22,9 @@ config_value_fn config_read_systemd;
 
 bool config_host_is_ipv4(const char *text);
 
+/* What should stand in place of text; NULL: text can be a host. */
+const char *config_better_host(const char *text);
+
 /* Whether the second bind would fail, or the second descriptor be the first one's. Names of hosts
  * are not looked up. */
 bool config_addresses_clash(const struct config_listener *a, const struct config_listener *b);

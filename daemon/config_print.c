@@ -208,6 +208,41 @@ static void put_listeners(struct printer *printer, const struct config *config)
 	emit(printer, &event, yaml_sequence_end_event_initialize(&event));
 }
 
+/* --- what workers may listen on --------------------------------------------------------------- */
+
+static void put_allow(struct printer *printer, const struct config_allow *allow)
+{
+	const char *host = allow->text ? allow->text : "";
+	char text[256 + VALUE_SIZE];
+	size_t size;
+
+	if (allow->kind != CONFIG_ALLOW_PORTS) {
+		put_scalar(printer, host, strlen(host), YAML_DOUBLE_QUOTED_SCALAR_STYLE);
+		return;
+	}
+	snprintf(text, sizeof(text), strchr(host, ':') ? "[%s]:" : *host ? "%s:" : "%s", host);
+	size = strlen(text);
+	if (allow->first == allow->last)
+		snprintf(text + size, sizeof(text) - size, "%u", allow->first);
+	else
+		snprintf(text + size, sizeof(text) - size, "%u-%u", allow->first, allow->last);
+	put_scalar(printer, text, strlen(text), YAML_DOUBLE_QUOTED_SCALAR_STYLE);
+}
+
+static void put_allow_listen(struct printer *printer, const struct config *config)
+{
+	yaml_event_t event;
+
+	if (!config->has_allow)
+		return;
+	put_plain(printer, "allow_listen");
+	emit(printer, &event,
+	     yaml_sequence_start_event_initialize(&event, NULL, NULL, 1, YAML_FLOW_SEQUENCE_STYLE));
+	for (size_t i = 0; i < config->n_allow; i++)
+		put_allow(printer, &config->allow[i]);
+	emit(printer, &event, yaml_sequence_end_event_initialize(&event));
+}
+
 /* --- the whole -------------------------------------------------------------------------------- */
 
 static void put_config(struct printer *printer, const struct config *config)
@@ -224,6 +259,7 @@ static void put_config(struct printer *printer, const struct config *config)
 	put_duration(printer, "start_timeout", config->start_timeout_ms);
 	put_duration(printer, "drain_timeout", config->drain_timeout_ms);
 	put_duration(printer, "stop_timeout", config->stop_timeout_ms);
+	put_allow_listen(printer, config);
 	put_listeners(printer, config);
 	end_map(printer);
 }

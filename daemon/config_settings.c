@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/config.h"
+#include "daemon/config_allow.h"
 #include "daemon/config_listener.h"
 #include "daemon/config_owner.h"
 #include "daemon/config_value.h"
@@ -57,7 +58,7 @@ static const struct config_key keys[] = {
 	{.name = "drain_timeout", DURATION(drain_timeout_ms, 0, 24 * HOUR)},
 	{.name = "stop_timeout", DURATION(stop_timeout_ms, 100, HOUR)},
 	{.name = "listeners", .read = config_read_listeners},
-	{.name = "allow_listen"}, /* that of a later version */
+	{.name = "allow_listen", .read = config_read_allow_listen},
 };
 
 int config_settings_init(struct config *config)

@@ -25,6 +25,7 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(config->start_timeout_ms, 10000);
 	assert_int_equal(config->drain_timeout_ms, 30000);
 	assert_int_equal(config->stop_timeout_ms, 5000);
+	assert_false(config->has_allow);
 
 	assert_int_equal(listener->kind, CONFIG_HOST_PORT);
 	assert_null(listener->host);
@@ -51,6 +52,44 @@ static void settings_are_read(void **state)
 	assert_int_equal(config->start_timeout_ms, 500);
 	assert_int_equal(config->drain_timeout_ms, 24 * 3600 * 1000);
 	assert_int_equal(config->stop_timeout_ms, 600 * 1000);
+}
+
+static void expect_allow(const struct config_allow *allow, enum config_allow_kind kind,
+			 const char *text, int first, int last)
+{
+	assert_int_equal(allow->kind, kind);
+	if (text)
+		assert_string_equal(allow->text, text);
+	else
+		assert_null(allow->text);
+	assert_int_equal(allow->first, first);
+	assert_int_equal(allow->last, last);
+}
+
+static void each_kind_of_permission_to_listen_is_read(void **state)
+{
+	const struct config *config = config_parse_ok(
+		*state, "allow_listen: [8080, 8000-8099, \"[::1]:80\", localhost:1-1023, "
+			"/run/apps/, /, \"@app\"]\n" ONE_LISTENER);
+	const struct config_allow *allow = config->allow;
+
+	assert_true(config->has_allow);
+	assert_int_equal(config->n_allow, 7);
+	expect_allow(&allow[0], CONFIG_ALLOW_PORTS, NULL, 8080, 8080);
+	expect_allow(&allow[1], CONFIG_ALLOW_PORTS, NULL, 8000, 8099);
+	expect_allow(&allow[2], CONFIG_ALLOW_PORTS, "::1", 80, 80);
+	expect_allow(&allow[3], CONFIG_ALLOW_PORTS, "localhost", 1, 1023);
+	expect_allow(&allow[4], CONFIG_ALLOW_PATH, "/run/apps", 0, 0);
+	expect_allow(&allow[5], CONFIG_ALLOW_PATH, "/", 0, 0);
+	expect_allow(&allow[6], CONFIG_ALLOW_ABSTRACT, "@app", 0, 0);
+}
+
+static void an_empty_list_is_not_the_same_as_none(void **state)
+{
+	const struct config *config = config_parse_ok(*state, "allow_listen: []\n" ONE_LISTENER);
+
+	assert_true(config->has_allow);
+	assert_int_equal(config->n_allow, 0);
 }
 
 static void user_by_number_becomes_its_name(void **state)
@@ -226,6 +265,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CONFIG_TEST(what_is_left_out_has_its_default),
 		CONFIG_TEST(settings_are_read),
+		CONFIG_TEST(each_kind_of_permission_to_listen_is_read),
+		CONFIG_TEST(an_empty_list_is_not_the_same_as_none),
 		CONFIG_TEST(user_by_number_becomes_its_name),
 		CONFIG_TEST(each_kind_of_address_is_read),
 		CONFIG_TEST(longest_socket_paths_are_accepted),

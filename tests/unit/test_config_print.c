@@ -55,6 +55,14 @@ static void assert_same(const struct config *a, const struct config *b)
 	assert_int_equal(a->start_timeout_ms, b->start_timeout_ms);
 	assert_int_equal(a->drain_timeout_ms, b->drain_timeout_ms);
 	assert_int_equal(a->stop_timeout_ms, b->stop_timeout_ms);
+	assert_int_equal(a->has_allow, b->has_allow);
+	assert_int_equal(a->n_allow, b->n_allow);
+	for (size_t i = 0; i < a->n_allow; i++) {
+		assert_int_equal(a->allow[i].kind, b->allow[i].kind);
+		assert_int_equal(a->allow[i].first, b->allow[i].first);
+		assert_int_equal(a->allow[i].last, b->allow[i].last);
+		assert_same_text(a->allow[i].text, b->allow[i].text);
+	}
 	assert_int_equal(a->n_listeners, b->n_listeners);
 	for (size_t i = 0; i < a->n_listeners; i++)
 		assert_same_listener(&a->listeners[i], &b->listeners[i]);
