@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "common/cluster/process.h"
+#include "common/cluster/share.h"
 #include "common/cluster/taker.h"
 
 /* The states of a worker, and their names for people and JSON. */
@@ -54,6 +55,8 @@ struct child {
 	bool retiring;             /* nobody takes its slot when it ends */
 	unsigned int restarts;     /* of its slot */
 	unsigned int quick_deaths; /* in a row */
+	struct holder holder;      /* what its programs listen on */
+	unsigned int listen_lines; /* in the log, about that */
 
 	/* to read */
 	enum child_state state;

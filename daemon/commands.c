@@ -7,6 +7,7 @@
 #include "common/macros.h"
 #include "daemon/command_list.h"
 #include "daemon/command_worker.h"
+#include "daemon/made.h"
 
 /* --- status --------------------------------------------------------------------------------- */
 
@@ -57,6 +58,7 @@ static void on_status(struct control_call *call, const json_t *request, struct s
 		json_array_append_new(workers, worker_json(c));
 	for (size_t i = 0; i < s->n_listeners; i++)
 		json_array_append_new(listeners, listener_json(&s->listeners[i]));
+	made_add_status(s, listeners);
 
 	control_answer(call, json_pack("{s:o, s:o, s:o}", "supervisor", supervisor_json(s),
 				       "workers", workers, "listeners", listeners));
@@ -70,6 +72,8 @@ struct connections_call {
 	const struct supervisor *supervisor;
 	size_t first;
 	size_t end;
+	bool has_made; /* those that workers made as well */
+	char *made;    /* if so, of that name only; NULL: all of them */
 };
 
 static json_t *count_json(const struct listener *l, json_int_t connections)
@@ -97,6 +101,8 @@ static json_t *row_json(const struct connections_call *cc, const struct count_ro
 	json_int_t sum;
 	json_t *listeners = counts_json(cc, row->connections, &sum);
 
+	if (cc->has_made)
+		sum += made_add_row(cc->supervisor, cc->made, row, listeners);
 	return json_pack("{s:i, s:i, s:i, s:s, s:I, s:b, s:o}", "worker", row->worker, "slot",
 			 row->slot, "pid", (int)row->pid, "state", child_state_name(row->state),
 			 "connections", sum, "stale", row->stale, "listeners", listeners);
@@ -117,12 +123,16 @@ static json_t *sums_json(const struct connections_call *cc, const struct count_r
 		*ret_total += sum;
 		json_array_append_new(listeners, count_json(&cc->supervisor->listeners[i], sum));
 	}
+	if (cc->has_made)
+		*ret_total += made_add_sums(cc->supervisor, cc->made, result->rows, result->n_rows,
+					    listeners);
 	return listeners;
 }
 
 static void on_counts(const struct count_result *result, void *ctx)
 {
 	AUTO_FREE struct connections_call *cc = ctx;
+	AUTO_FREE char *made = cc->made;
 	json_t *workers = json_array(), *listeners;
 	json_int_t total, waiting;
 
@@ -156,20 +166,26 @@ static bool select_listeners(struct control_call *call, const json_t *request,
 
 static void on_connections(struct control_call *call, const json_t *request, struct supervisor *s)
 {
+	const char *name = json_string_value(json_object_get(request, "listener"));
+	struct connections_call wanted = {.call = call, .supervisor = s, .has_made = !name};
 	struct connections_call *cc;
-	size_t first, end;
 	int error = -ENOMEM;
 
-	if (!select_listeners(call, request, s, &first, &end))
+	if (name && made_exists(s, name)) {
+		wanted.made = strdup(name);
+		wanted.has_made = true;
+	} else if (!select_listeners(call, request, s, &wanted.first, &wanted.end)) {
 		return;
-	cc = malloc(sizeof(*cc));
+	}
+	cc = wanted.has_made && name && !wanted.made ? NULL : malloc(sizeof(*cc));
 	if (cc) {
-		*cc = (struct connections_call){call, s, first, end};
+		*cc = wanted;
 		dispatch_look(&s->dispatcher);
 		error = count_start(&s->counter, on_counts, cc);
 	}
 	if (error < 0) {
 		control_refuse(call, EX_OSERR, "%s", strerror(-error));
+		free(wanted.made);
 		free(cc);
 	}
 }

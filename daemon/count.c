@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/cluster/shares.h"
 #include "common/macros.h"
 
 struct answer {
@@ -212,17 +213,26 @@ static void complete(struct count_query *query, struct answer *answer, struct ch
 	finish_if_complete(query);
 }
 
+/* What its programs listen on is counted there. */
+static int take_row(struct counter *counter, struct child *child, const struct ipc_counted_row *row)
+{
+	if (row->listener >= IPC_SHARE_FIRST)
+		return shares_counted(&child->holder, row);
+	if (row->listener >= counter->n_listeners)
+		return -EPROTO;
+	taker_set_connections(&child->taker, row->listener, row->connections);
+	return 0;
+}
+
 int count_answer(struct counter *counter, struct child *child, const struct ipc_message *message)
 {
 	const struct ipc_counted *body = message->body;
 	const struct ipc_counted_row *rows = message->tail;
 	struct count_query *query;
 
-	for (size_t i = 0; i < message->tail_count; i++) {
-		if (rows[i].listener >= counter->n_listeners)
+	for (size_t i = 0; i < message->tail_count; i++)
+		if (take_row(counter, child, &rows[i]) < 0)
 			return -EPROTO;
-		taker_set_connections(&child->taker, rows[i].listener, rows[i].connections);
-	}
 
 	LIST_FOREACH (query, &counter->queries, link) {
 		struct answer *answer = answer_of(query, child);
@@ -230,7 +240,8 @@ int count_answer(struct counter *counter, struct child *child, const struct ipc_
 		if (query->request != body->request || !answer)
 			continue;
 		for (size_t i = 0; i < message->tail_count; i++)
-			answer->counted[rows[i].listener] = rows[i].connections;
+			if (rows[i].listener < counter->n_listeners)
+				answer->counted[rows[i].listener] = rows[i].connections;
 		if (body->last && !answer->complete && !answer->gone)
 			complete(query, answer, child);
 		return 0;

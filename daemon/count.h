@@ -24,7 +24,7 @@ struct count_row {
 	pid_t pid;
 	enum child_state state;
 	bool stale;            /* connections are those of an earlier answer */
-	uint32_t *connections; /* by listener */
+	uint32_t *connections; /* by configured listener */
 };
 
 struct count_result {

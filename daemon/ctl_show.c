@@ -39,6 +39,31 @@ static int show_workers(const json_t *workers, FILE *out)
 	return print_and_drop(&t, out);
 }
 
+/* Who serves a listener: a handler, or programs in these workers. */
+static void add_handler(struct ctl_table *t, const json_t *row)
+{
+	const json_t *holders = json_object_get(row, "holders"), *holder;
+	AUTO_FREE char *text = NULL;
+	size_t i, size;
+
+	if (!json_is_array(holders)) {
+		ctl_add_text(t, row, "handler");
+		return;
+	}
+	FILE *out = open_memstream(&text, &size);
+	if (!out) {
+		t->failed = true;
+		return;
+	}
+	fputs(json_array_size(holders) == 1 ? "of worker" : "of workers", out);
+	json_array_foreach (holders, i, holder)
+		fprintf(out, "%s %" JSON_INTEGER_FORMAT, i ? "," : "", json_integer_value(holder));
+	if (fclose(out) == EOF)
+		t->failed = true;
+	else
+		ctl_table_add(t, "%s", text);
+}
+
 static int show_listeners(const json_t *listeners, FILE *out)
 {
 	static const struct ctl_column columns[] = {
@@ -57,7 +82,7 @@ static int show_listeners(const json_t *listeners, FILE *out)
 		ctl_add_yes_no(&t, row, "exclusive");
 		ctl_add_text(&t, row, "distribute");
 		ctl_add_number(&t, row, "owner");
-		ctl_add_text(&t, row, "handler");
+		add_handler(&t, row);
 	}
 	return print_and_drop(&t, out);
 }

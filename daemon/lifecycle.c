@@ -215,6 +215,7 @@ static const char *describe_end(const struct child *c)
 static void forget_process(struct supervisor *s, struct child *c)
 {
 	c->process.pid = 0;
+	shares_end(&c->holder);
 	dispatch_bury(&s->dispatcher, &c->taker);
 }
 
@@ -337,11 +338,14 @@ void lifecycle_handle(struct supervisor *s, struct child *c, enum lifecycle_even
 
 	if (c->state != CHILD_READY && c->state != CHILD_RESTING && c->state != CHILD_DRAINING)
 		assign_release(s, c);
+	if (c->state == CHILD_DRAINING)
+		shares_disconnect(&c->holder);
 	if (c->process.pid == 0 || c->state == CHILD_STOPPING) {
 		/* What it has taken ends with it. */
 		dispatch_look(&s->dispatcher);
 		count_forget(&s->counter, c);
 		list_forget(&s->lister, c);
+		shares_end(&c->holder);
 	}
 	if (c->state != CHILD_RESTING || c->let_go)
 		supervisor_rest_is_over(s, c);
@@ -423,12 +427,37 @@ static void on_progress(struct supervisor *s, struct child *c, struct ipc_messag
 	lifecycle_handle(s, c, EVENT_BROKE);
 }
 
+/* Of LISTEN, SERVING and UNLISTEN. */
+static void check_listen(struct supervisor *s, struct child *c, int error)
+{
+	if (error == 0)
+		return;
+	log_error("%s asked for a socket in a way that no worker does; killing it", child_name(c));
+	lifecycle_handle(s, c, EVENT_BROKE);
+}
+
+static void on_listen(struct supervisor *s, struct child *c, struct ipc_message *message)
+{
+	check_listen(s, c, c->greeted ? shares_listen(&c->holder, message) : -EPROTO);
+}
+
+static void on_serving(struct supervisor *s, struct child *c, struct ipc_message *message)
+{
+	check_listen(s, c, shares_serving(&c->holder, message));
+}
+
+static void on_unlisten(struct supervisor *s, struct child *c, struct ipc_message *message)
+{
+	check_listen(s, c, shares_unlisten(&c->holder, message));
+}
+
 typedef void message_fn(struct supervisor *s, struct child *c, struct ipc_message *message);
 
 static message_fn *const message_handlers[IPC_TYPE_END] = {
 	[IPC_HELLO] = on_hello,       [IPC_READY] = on_ready,       [IPC_COUNTED] = on_counted,
 	[IPC_DRAINING] = on_draining, [IPC_PROGRESS] = on_progress, [IPC_LISTED] = on_listed,
-	[IPC_RESTING] = on_resting,
+	[IPC_RESTING] = on_resting,   [IPC_LISTEN] = on_listen,     [IPC_SERVING] = on_serving,
+	[IPC_UNLISTEN] = on_unlisten,
 };
 
 static void on_message(struct child *c, struct ipc_message *message, void *ctx)

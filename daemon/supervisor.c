@@ -4,6 +4,7 @@
 
 #include "common/log.h"
 #include "common/macros.h"
+#include "daemon/allow.h"
 #include "daemon/assign.h"
 #include "daemon/backoff.h"
 #include "daemon/lifecycle.h"
@@ -83,6 +84,8 @@ static bool slot_is_taken(const struct supervisor *s, unsigned int slot)
 
 void supervisor_start_worker(struct supervisor *s, struct child *c)
 {
+	holder_init(&c->holder, &s->shares, &c->process.channel);
+	c->listen_lines = 0;
 	int error = child_spawn(c, ++s->last_worker, &s->program);
 
 	if (error == 0) {
@@ -386,6 +389,16 @@ static int open_listeners(struct supervisor *s)
 	return first_error;
 }
 
+static int find_rights(struct supervisor *s)
+{
+	const struct program *p = &s->program;
+	int error = p->has_uid ? rights_of_user(p->user, p->uid, p->gid, &s->rights) : 0;
+
+	if (error < 0)
+		log_error("the groups of \"%s\" cannot be found: %s", p->user, strerror(-error));
+	return error;
+}
+
 int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct config *config,
 		    const struct program *program, unsigned int workers)
 {
@@ -401,6 +414,7 @@ int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct con
 	TAILQ_INIT(&s->children);
 	LIST_INIT(&s->rest_waits);
 	dispatch_init(&s->dispatcher, loop, &dispatch_ops, s);
+	shares_init(&s->shares, loop, &s->rights, &allow_ops, s);
 	counter_init(&s->counter, loop, &s->children, &s->dispatcher, config->n_listeners);
 	lister_init(&s->lister, loop, config->n_listeners);
 	ev_timer_init(&s->retry, on_retry, 0, NOTIFY_RETRY_S);
@@ -411,6 +425,8 @@ int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct con
 	for (size_t i = 0; error == 0 && i < s->n_listeners; i++)
 		if (s->listeners[i].source.policy != POLICY_NONE)
 			dispatch_add_source(&s->dispatcher, &s->listeners[i].source);
+	if (error == 0)
+		error = find_rights(s);
 	if (error < 0)
 		return error;
 	return nudge_start(&s->nudge, loop, &s->children, s->listeners, s->n_listeners);
@@ -435,6 +451,8 @@ void supervisor_done(struct supervisor *s)
 	lister_done(&s->lister);
 	nudge_stop(&s->nudge);
 	dispatch_done(&s->dispatcher);
+	shares_done(&s->shares);
+	rights_done(&s->rights);
 	while ((c = TAILQ_FIRST(&s->children))) {
 		TAILQ_REMOVE(&s->children, c, link);
 		child_free(c);

@@ -11,6 +11,7 @@
 #define USHER_DAEMON_SUPERVISOR_H
 
 #include "common/cluster/dispatch.h"
+#include "common/cluster/shares.h"
 #include "daemon/child.h"
 #include "daemon/config.h"
 #include "daemon/count.h"
@@ -45,6 +46,8 @@ struct supervisor {
 	struct lister lister;
 	struct nudge nudge;
 	struct dispatcher dispatcher;
+	struct rights rights; /* of the workers' user */
+	struct shares shares; /* what workers listen on themselves */
 	ev_timer watchdog;
 	ev_timer retry; /* of READY */
 };
