@@ -21,6 +21,7 @@ struct provided {
 	uint32_t request;
 	uint32_t listener;
 	enum state state;
+	struct ev_loop *held; /* the loop, which is kept running for the answer; NULL: it is not */
 };
 
 /* How often port 0 of a host was asked for. */
@@ -70,8 +71,25 @@ static struct provided *waiting(struct provider *p, uint32_t request)
 	return NULL;
 }
 
+/* Nothing else may keep it running until the server has a socket. */
+static void hold_loop(struct provided *one, struct ev_loop *loop)
+{
+	if (one->server->unreferenced)
+		return;
+	one->held = loop;
+	ev_ref(loop);
+}
+
+static void let_loop_go(struct provided *one)
+{
+	if (one->held)
+		ev_unref(one->held);
+	one->held = NULL;
+}
+
 static void drop(struct provided *one)
 {
+	let_loop_go(one);
 	LIST_REMOVE(one, link);
 	free(one);
 }
@@ -208,6 +226,7 @@ static int on_listen(void *ctx, struct net_server *server, const struct net_list
 
 	*one = (struct provided){.server = server, .ticket = ticket, .request = ++p->last_request};
 	LIST_INSERT_HEAD(&p->list, one, link);
+	hold_loop(one, p->context->loop);
 	return 0;
 }
 
@@ -275,6 +294,7 @@ static void serve(struct provider *p, struct provided *one, const struct bound *
 		  uint32_t listener)
 {
 	end_former(p, one->server);
+	let_loop_go(one);
 	one->state = HAS;
 	one->listener = listener;
 	tell_serving(p, one->request);
