@@ -46,6 +46,7 @@ int cluster_setup_master(struct ev_loop *loop, const struct cluster_settings *se
 		free(c);
 		return error;
 	}
+	shares_init(&c->shares, loop, NULL, &cluster_shares_ops, c);
 	*ret = c;
 	return 0;
 }
@@ -83,6 +84,7 @@ void cluster_free(struct cluster *c)
 		if (!goodbye->due)
 			free(goodbye);
 	}
+	shares_done(&c->shares);
 	cluster_setup_done(&c->setup);
 	context_put(c->context);
 	free(c);

@@ -6,6 +6,7 @@
 #define USHER_COMMON_CLUSTER_CLUSTER_IMPL_H
 
 #include "common/cluster/cluster_member.h"
+#include "common/cluster/shares.h"
 
 struct cluster_goodbye;
 
@@ -15,6 +16,7 @@ struct cluster {
 	void *ctx;
 	struct net_context *context;
 	struct cluster_setup setup;
+	struct shares shares;
 	struct member_list members; /* until both disconnected and dead */
 	unsigned last_id;
 	TAILQ_HEAD(, cluster_goodbye) goodbyes; /* who waits for the last to disconnect */
@@ -22,5 +24,8 @@ struct cluster {
 
 /* A member is disconnected, or has nothing more to tell. */
 void cluster_disconnected(struct cluster *cluster);
+
+/* What is shared with members. */
+extern const struct shares_ops cluster_shares_ops;
 
 #endif

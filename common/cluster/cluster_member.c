@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -114,6 +115,7 @@ static void disconnected(struct member *m)
 	m->disconnected = true;
 	m->worker.connected = false;
 	cluster_worker_close_mail(&m->worker);
+	shares_end(&m->holder);
 	if (has_ended(m))
 		forget(m);
 	cluster_disconnected(c);
@@ -126,6 +128,7 @@ static void exited(struct member *m)
 	m->exited = true;
 	m->worker.dead = true;
 	m->worker.connected = false;
+	shares_end(&m->holder);
 	if (has_ended(m))
 		forget(m);
 	tell_exit(m);
@@ -165,6 +168,7 @@ int member_disconnect(struct member *m)
 	m->worker.voluntary = true;
 	m->worker.connected = false;
 	unlist(m);
+	shares_disconnect(&m->holder);
 	process_set_deadline(&m->process, m->timeout_ms);
 	return mail_end(m->worker.mail, on_flushed, &m->worker);
 }
@@ -194,6 +198,85 @@ static int greet(struct member *m, const struct ipc_hello *hello)
 	return 0;
 }
 
+/* --- what it listens on ---------------------------------------------------------------------- */
+
+/* Who is the master's user may listen where the master may. */
+static enum share_permission permit(struct holder *holder, const struct share_request *request,
+				    const struct addr *addr, void *ctx)
+{
+	return SHARE_BY_ANYBODY;
+}
+
+/* The worker's server is told. */
+static void on_refused(struct holder *holder, const struct share_request *request, int error,
+		       void *ctx)
+{
+}
+
+static void on_difference(struct holder *holder, const struct share_request *request,
+			  const char *option, void *ctx)
+{
+}
+
+static void on_listening(struct holder *holder, const struct share *share, void *ctx)
+{
+	CONTAINER_OF(holder, struct member, holder)->news = share;
+}
+
+/* Its end is told like any other. */
+static void on_unreachable(struct holder *holder, int error, void *ctx)
+{
+	process_kill(&CONTAINER_OF(holder, struct member, holder)->process);
+}
+
+const struct shares_ops cluster_shares_ops = {
+	.permit = permit,
+	.on_refused = on_refused,
+	.on_difference = on_difference,
+	.on_listening = on_listening,
+	.on_unreachable = on_unreachable,
+};
+
+/* No call of shares' is under way any more. */
+static void tell_listening(struct member *m)
+{
+	const struct share *share = m->news;
+	struct cluster *c = m->cluster;
+	struct cluster_listening listening = {.fd = share->bound.fd};
+	char address[SHARE_TEXT_SIZE];
+
+	m->news = NULL;
+	if (!c->ops->on_listening)
+		return;
+	if (share->request.text) {
+		snprintf(address, sizeof(address), "%s", share->request.text);
+		listening.address = address;
+	}
+	listening.address_type = addr_family(&share->bound.addr);
+	if (listening.address_type == 0)
+		listening.address_type = -1;
+	else
+		listening.port = addr_port(&share->bound.addr);
+	c->ops->on_listening(c, &m->worker, &listening, c->ctx);
+}
+
+static int take_listen(struct member *m, const struct ipc_message *message)
+{
+	int error = -EPROTO;
+
+	if (message->type == IPC_LISTEN)
+		error = shares_listen(&m->holder, message);
+	else if (message->type == IPC_SERVING)
+		error = shares_serving(&m->holder, message);
+	else if (message->type == IPC_UNLISTEN)
+		error = shares_unlisten(&m->holder, message);
+	if (error == 0 && m->news)
+		tell_listening(m);
+	return error;
+}
+
+/* --- messages -------------------------------------------------------------------------------- */
+
 /* It wants to go, and waits for the word. */
 static int let_go(struct member *m)
 {
@@ -212,7 +295,7 @@ static int take_message(struct member *m, struct ipc_message *message, const cha
 		return let_go(m);
 	if (mail_is_ours(message->type))
 		return mail_take(m->worker.mail, message, ret_why);
-	return -EPROTO;
+	return take_listen(m, message);
 }
 
 static void on_message(struct process *process, struct ipc_message *message, void *ctx)
@@ -352,6 +435,7 @@ int member_fork(struct cluster *c, struct net_context *context, const struct clu
 	m->cluster = c;
 	m->timeout_ms = setup->disconnect_timeout_ms;
 	m->worker.id = id;
+	holder_init(&m->holder, &c->shares, &m->process.channel);
 	error = spawn(m, setup, env);
 	if (error < 0) {
 		cluster_worker_release(&m->worker);
@@ -373,6 +457,7 @@ void member_orphan(struct member *m)
 	m->cluster = NULL;
 	m->worker.connected = false;
 	unlist(m);
+	shares_end(&m->holder);
 	cluster_worker_free_mail(&m->worker);
 	process_close(&m->process);
 	cluster_worker_release(&m->worker);

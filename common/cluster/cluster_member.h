@@ -13,12 +13,15 @@
 #include "common/cluster/cluster_settings.h"
 #include "common/cluster/cluster_worker.h"
 #include "common/cluster/process.h"
+#include "common/cluster/share.h"
 
 struct member {
 	struct cluster_worker worker;
 	struct cluster *cluster; /* NULL: it was freed */
 	TAILQ_ENTRY(member) link;
 	struct process process;
+	struct holder holder;
+	const struct share *news; /* of which it is to be told that it listens there */
 	struct defer fork_call;
 	unsigned timeout_ms; /* for a disconnect */
 	char *path;          /* of its program, and where it goes first, for errors */

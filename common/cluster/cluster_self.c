@@ -13,6 +13,7 @@
 #include "common/cluster/cluster_settings.h"
 #include "common/cluster/cluster_worker.h"
 #include "common/cluster/orphan.h"
+#include "common/cluster/provider.h"
 #include "common/ipc/channel.h"
 #include "common/macros.h"
 #include "common/number.h"
@@ -30,6 +31,8 @@ struct self {
 	const struct cluster_worker_ops *ops; /* never NULL */
 	void *ctx;
 	struct channel channel;
+	struct provider provider;
+	bool provides;
 	enum self_state state;
 	bool exits; /* the process, once the channel is closed */
 	ev_timer deadline;
@@ -74,6 +77,7 @@ static void close_now(struct self *s)
 	ev_timer_stop(s->loop, &s->deadline);
 	cluster_worker_close_mail(&s->worker);
 	channel_close(&s->channel);
+	provider_lost(&s->provider);
 	if (s->worker.voluntary && !s->exits)
 		orphan_forgive();
 	if (s->ops->on_disconnect)
@@ -109,7 +113,11 @@ static void drain(struct self *s, unsigned timeout_ms)
 	s->worker.voluntary = true;
 	s->state = SELF_DRAINING;
 	set_deadline(s, timeout_ms);
-	finish(s);
+	/* Who kills itself awaits nobody. */
+	if (!s->exits)
+		provider_disconnect(&s->provider, true);
+	if (s->exits || provider_is_idle(&s->provider))
+		finish(s);
 }
 
 /* The master does not answer, a connection does not end, or the channel takes nothing. */
@@ -134,6 +142,10 @@ static int take_message(struct self *s, struct ipc_message *message, const char 
 	*ret_why = "a message that has no meaning here";
 	if (mail_is_ours(message->type))
 		return mail_take(s->worker.mail, message, ret_why);
+	if (message->type == IPC_LISTENED)
+		return provider_listened(&s->provider, message);
+	if (message->type == IPC_NOT_LISTENED)
+		return provider_refused(&s->provider, message);
 	if (message->type != IPC_DISCONNECT)
 		return -EPROTO;
 	drain(s, body->timeout_ms);
@@ -170,6 +182,24 @@ static void on_lost(struct channel *channel, int error, const char *why, void *c
 }
 
 static const struct channel_ops channel_ops = {.on_message = on_message, .on_lost = on_lost};
+
+/* --- servers --------------------------------------------------------------------------------- */
+
+static void on_idle(void *ctx)
+{
+	struct self *s = ctx;
+
+	if (s->state == SELF_DRAINING)
+		finish(s);
+}
+
+/* It may be inside a call of the user's. */
+static void on_failed(int error, void *ctx)
+{
+	set_deadline(ctx, 0);
+}
+
+static const struct provider_ops provider_ops = {.on_idle = on_idle, .on_failed = on_failed};
 
 /* --- what a user asks ------------------------------------------------------------------------ */
 
@@ -234,6 +264,8 @@ static void free_self(struct cluster_worker *worker)
 	struct self *s = self_of(worker);
 
 	ev_timer_stop(s->loop, &s->deadline);
+	if (s->provides)
+		provider_done(&s->provider);
 	cluster_worker_done(worker);
 	channel_close(&s->channel);
 	free(s);
@@ -295,6 +327,14 @@ static int greet(struct self *s)
 	return error == -EPIPE ? 0 : error;
 }
 
+static int open_provider(struct self *s)
+{
+	int error = provider_init(&s->provider, s->loop, &s->channel, &provider_ops, s);
+
+	s->provides = error == 0;
+	return error;
+}
+
 static int self_new(struct ev_loop *loop, struct self **ret)
 {
 	struct self *s = calloc(1, sizeof(*s));
@@ -332,6 +372,8 @@ int cluster_worker_open(struct ev_loop *loop, const struct cluster_worker_ops *o
 		error = channel_open(&s->channel, loop, fd, IPC_WORKER, &channel_ops, s);
 	if (error == 0)
 		error = cluster_worker_open_mail(&s->worker, &s->channel);
+	if (error == 0)
+		error = open_provider(s);
 	if (error == 0)
 		error = orphan_watch();
 	if (error == 0)

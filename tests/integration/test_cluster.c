@@ -127,6 +127,13 @@ static void never_open(struct ev_loop *loop)
 		pause();
 }
 
+static void say_pid_and_never_open(struct ev_loop *loop)
+{
+	printf("%d\n", (int)getpid());
+	fflush(stdout);
+	never_open(loop);
+}
+
 /* Its child has the channel as well, until it is told to end. */
 static void leave_the_channel_behind(struct ev_loop *loop)
 {
@@ -179,6 +186,7 @@ static const struct cluster_role roles[] = {
 	{"crash", crash},
 	{"hang", hang},
 	{"never_open", never_open},
+	{"say_pid_and_never_open", say_pid_and_never_open},
 	{"leave_the_channel_behind", leave_the_channel_behind},
 	{"start_another_program", start_another_program},
 	{"describe_itself", describe_itself},
@@ -727,16 +735,14 @@ static void tell_pid(struct cluster *cluster, struct cluster_worker *worker, voi
 
 static _Noreturn void be_the_master(const char *role)
 {
-	static const struct cluster_ops ops = {.on_online = tell_pid, .on_fork = NULL};
-	static const struct cluster_ops early = {.on_fork = tell_pid};
+	static const struct cluster_ops ops = {.on_online = tell_pid};
 	const char *const args[] = {role, NULL};
 	const struct cluster_settings settings = {.args = args};
 	struct ev_loop *loop = ev_default_loop(0);
 	struct cluster *cluster;
 	struct cluster_worker *worker;
 
-	if (cluster_setup_master(loop, &settings, strcmp(role, "never_open") == 0 ? &early : &ops,
-				 NULL, &cluster) < 0 ||
+	if (cluster_setup_master(loop, &settings, &ops, NULL, &cluster) < 0 ||
 	    cluster_fork(cluster, NULL, &worker) < 0)
 		exit(EXIT_FAILURE);
 	ev_run(loop, 0);
@@ -803,7 +809,7 @@ static void a_process_that_never_became_a_worker_dies_with_its_master(void **sta
 	char said[256];
 	int status;
 
-	kill_master_of("never_open", &status, said, sizeof(said));
+	kill_master_of("say_pid_and_never_open", &status, said, sizeof(said));
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGKILL);
 }
