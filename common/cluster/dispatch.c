@@ -56,16 +56,19 @@ static void pause_a_while(struct dispatcher *d)
 /* All in back come from a taker. */
 static void park(struct dispatcher *d, struct taker *t, struct transit_list *back)
 {
-	const struct transit *transit;
+	struct transit *transit;
 
-	TAILQ_FOREACH (transit, back, link) {
-		if (!transit->source)
+	while ((transit = TAILQ_FIRST(back))) {
+		TAILQ_REMOVE(back, transit, link);
+		if (!transit->source) {
+			transit_free(transit);
 			continue;
+		}
 		taker_got_back(t, transit->source->id);
 		if (d->ops->returned)
 			d->ops->returned(t, transit, d->ctx);
+		TAILQ_INSERT_TAIL(&d->parked, transit, link);
 	}
-	TAILQ_CONCAT(&d->parked, back, link);
 }
 
 static void tell_change(struct dispatcher *d, struct taker *t, bool was_late, bool was_full)
