@@ -77,7 +77,7 @@ static json_t *status_of(const struct share *share)
 
 	name_of(share, name);
 	TAILQ_FOREACH (hold, &share->holds, of_share)
-		if (hold->serves)
+		if (hold->serves && hold->state == SHARE_HELD)
 			json_array_append_new(holders, json_integer(child_of(hold)->id));
 	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:n, s:n, s:o}", "name", name, "address", name,
 			 "kind", kind_of(share), "exclusive", false, "distribute", way, "owner",

@@ -84,7 +84,7 @@ static bool slot_is_taken(const struct supervisor *s, unsigned int slot)
 
 void supervisor_start_worker(struct supervisor *s, struct child *c)
 {
-	holder_init(&c->holder, &s->shares, &c->process.channel);
+	holder_init(&c->holder, &s->shares, &c->process.channel, &c->taker);
 	c->listen_lines = 0;
 	int error = child_spawn(c, ++s->last_worker, &s->program);
 

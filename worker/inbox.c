@@ -62,6 +62,24 @@ bool inbox_waits(const struct inbox *inbox)
 	return inbox->last != inbox->taken;
 }
 
+void inbox_refuse(struct inbox *inbox, uint32_t listener, int reason)
+{
+	size_t kept = inbox->n_taken;
+
+	for (size_t i = inbox->n_taken; i < inbox->count; i++) {
+		const struct arrival *arrival = at(inbox, i);
+
+		if (arrival->listener != listener) {
+			*at(inbox, kept++) = *arrival;
+			continue;
+		}
+		claims_set_reason(inbox->claims, arrival->number, reason);
+		close_fd(arrival->fd);
+		inbox->refuses = true;
+	}
+	inbox->count = kept;
+}
+
 static void refuse_new(struct inbox *inbox, int reason)
 {
 	for (size_t i = inbox->n_taken; i < inbox->count; i++) {

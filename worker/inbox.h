@@ -42,6 +42,9 @@ void inbox_init(struct inbox *inbox, struct claims *claims);
 /* Takes a HANDOFF message over, or refuses all of it for a reason other than 0. */
 int inbox_put(struct inbox *inbox, struct ipc_message *message, int reason);
 
+/* Refuses those of a listener that were not taken. */
+void inbox_refuse(struct inbox *inbox, uint32_t listener, int reason);
+
 /* Whether there is something to take. */
 bool inbox_waits(const struct inbox *inbox);
 

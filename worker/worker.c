@@ -33,7 +33,7 @@ static void send_or_fail(struct worker *w, enum ipc_type type, const void *body,
 
 static void end_if_idle(struct worker *w)
 {
-	if (w->draining && LIST_EMPTY(&w->services))
+	if (w->draining && LIST_EMPTY(&w->services) && provider_is_idle(&w->provider))
 		ev_break(w->loop, EVBREAK_ALL);
 }
 
@@ -184,7 +184,7 @@ static size_t fill_rows(struct worker *w, struct ipc_counted_row rows[COUNTED_RO
 		service->told = count;
 		rows[n_rows++] = (struct ipc_counted_row){service->listener, count};
 	}
-	return n_rows;
+	return n_rows + provider_news(&w->provider, rows + n_rows, COUNTED_ROWS_MAX - n_rows);
 }
 
 /* The supervisor sees all that was taken, and what the rows say is of the same moment. */
@@ -240,6 +240,9 @@ static void on_count(struct worker *w, struct ipc_message *message)
 		}
 		rows[n_rows++] = (struct ipc_counted_row){service->listener, service->told};
 	}
+	if (n_rows > 0)
+		send_or_fail(w, IPC_COUNTED, &counted, rows, n_rows);
+	n_rows = provider_count(&w->provider, rows, ARRAY_LEN(rows));
 	counted.last = 1;
 	send_or_fail(w, IPC_COUNTED, &counted, rows, n_rows);
 }
@@ -253,15 +256,90 @@ static void on_list(struct worker *w, struct ipc_message *message)
 	send_or_fail(w, IPC_LISTED, &answer, rows, n_rows);
 }
 
+/* --- servers that programs make -------------------------------------------------------------- */
+
+static void on_listened(struct worker *w, struct ipc_message *message)
+{
+	int error = provider_listened(&w->provider, message);
+
+	if (error < 0)
+		fail(w, "a socket that came", error);
+}
+
+static void on_listened_apart(struct worker *w, struct ipc_message *message)
+{
+	const struct ipc_listened_apart *body = message->body;
+	int error = provider_listened_apart(&w->provider, message);
+
+	w->tells |= body->tell_connections;
+	if (error < 0)
+		fail(w, "an address that came", error);
+}
+
+static void on_not_listened(struct worker *w, struct ipc_message *message)
+{
+	int error = provider_refused(&w->provider, message);
+
+	if (error < 0)
+		fail(w, "an answer about a socket", error);
+}
+
+static void on_provider_idle(void *ctx)
+{
+	end_if_idle(ctx);
+}
+
+static void on_provider_failed(int error, void *ctx)
+{
+	fail(ctx, "the supervisor cannot be told", error);
+}
+
+static uint32_t count_coming(uint32_t listener, void *ctx)
+{
+	struct worker *w = ctx;
+
+	return inbox_count(&w->inbox, listener);
+}
+
+static void on_stand_in_closed(uint32_t listener, void *ctx)
+{
+	struct worker *w = ctx;
+
+	inbox_refuse(&w->inbox, listener, ESHUTDOWN);
+}
+
+static const struct provider_ops provider_ops = {
+	.count_coming = count_coming,
+	.on_stand_in_closed = on_stand_in_closed,
+	.on_idle = on_provider_idle,
+	.on_failed = on_provider_failed,
+};
+
 /* --- connections that come accepted ---------------------------------------------------------- */
+
+/* The server that gets connections of a listener, NULL if there is none any more; and their tally.
+ */
+static struct net_server *server_of(struct worker *w, uint32_t listener, uint32_t *ret_tally)
+{
+	const struct service *service;
+
+	*ret_tally = 0;
+	if (listener >= IPC_SHARE_FIRST)
+		return provider_server(&w->provider, listener);
+	service = find_service(w, listener, 0);
+	if (!service || service->fd != -1)
+		return NULL;
+	*ret_tally = service->tally;
+	return service->server;
+}
 
 /* Why none of a listener's can be taken; 0: they can. */
 static int reason_to_refuse(struct worker *w, const struct ipc_message *message)
 {
 	const struct ipc_handoff *body = message->body;
-	const struct service *service = find_service(w, body->listener, 0);
+	uint32_t tally;
 
-	if (w->draining || !service || service->fd != -1)
+	if (w->draining || !server_of(w, body->listener, &tally))
 		return ESHUTDOWN;
 	return message->lost ? EMFILE : 0;
 }
@@ -277,19 +355,20 @@ static void on_handoff(struct worker *w, struct ipc_message *message)
 /* Of one that is not served nobody hears any more but the supervisor. */
 static int admit_one(struct worker *w, const struct arrival *arrival)
 {
-	struct service *service = find_service(w, arrival->listener, 0);
-	int error = service ? handed_add(&w->handed, arrival->fd, arrival->number, service->tally)
-			    : -ESHUTDOWN;
+	uint32_t tally;
+	struct net_server *server = server_of(w, arrival->listener, &tally);
+	int error = server ? handed_add(&w->handed, arrival->fd, arrival->number, tally)
+			   : -ESHUTDOWN;
 
 	if (error == 0) {
-		error = server_adopt(service->server, arrival->fd, &arrival->peer);
+		error = server_adopt(server, arrival->fd, &arrival->peer);
 		if (error < 0)
 			handed_remove(&w->handed, arrival->fd);
 		return error;
 	}
 	close_fd(arrival->fd);
-	if (service)
-		claims_count_end(&w->claims, service->tally);
+	if (server)
+		claims_count_end(&w->claims, tally);
 	return error;
 }
 
@@ -359,6 +438,7 @@ static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int events)
 		count += net_server_connections(service->server);
 		net_server_close_all_connections(service->server);
 	}
+	count += provider_end_connections(&w->provider);
 	log_info("worker %u: closed %zu connections that had not ended in time", w->welcome.worker,
 		 count);
 }
@@ -376,6 +456,7 @@ void worker_drain(struct worker *w, unsigned int timeout_ms, bool empty_queue)
 
 	LIST_FOREACH (service, &w->services, link)
 		service_stop(service, empty_queue);
+	provider_disconnect(&w->provider, empty_queue);
 	ev_now_update(w->loop);
 	ev_timer_set(&w->deadline, timeout_ms / 1000.0, 0);
 	ev_timer_start(w->loop, &w->deadline);
@@ -408,6 +489,9 @@ static message_fn *const message_handlers[IPC_TYPE_END] = {
 	[IPC_RELEASE] = on_release, [IPC_START] = on_start,     [IPC_COUNT] = on_count,
 	[IPC_DRAIN] = on_drain,     [IPC_ADOPT] = on_adopt,     [IPC_HANDOFF] = on_handoff,
 	[IPC_LIST] = on_list,       [IPC_REST] = on_rest,       [IPC_CLAIMS] = on_claims,
+	[IPC_LISTENED] = on_listened,
+	[IPC_LISTENED_APART] = on_listened_apart,
+	[IPC_NOT_LISTENED] = on_not_listened,
 };
 
 static void on_message(struct channel *channel, struct ipc_message *message, void *ctx)
@@ -425,6 +509,7 @@ static void on_lost(struct channel *channel, int error, const char *why, void *c
 {
 	struct worker *w = ctx;
 
+	provider_lost(&w->provider);
 	if (error < 0) {
 		fail(w, why, error);
 		return;
@@ -460,6 +545,9 @@ int worker_init(struct worker *w, struct ev_loop *loop, int channel_fd)
 		return error;
 	}
 	context_set_copy_keeper(w->context, &keeper, w);
+	error = provider_init(&w->provider, loop, &w->channel, &provider_ops, w);
+	if (error < 0)
+		return error;
 	return channel_send(&w->channel, IPC_HELLO, &hello, NULL, 0, NULL);
 }
 
@@ -470,6 +558,7 @@ void worker_done(struct worker *w)
 	ev_timer_stop(w->loop, &w->deadline);
 	ev_prepare_stop(w->loop, &w->settle);
 	inbox_done(&w->inbox);
+	provider_done(&w->provider);
 	while ((service = LIST_FIRST(&w->services))) {
 		LIST_REMOVE(service, link);
 		service_free(service);

@@ -13,6 +13,7 @@
 #include <ev.h>
 #include <stdbool.h>
 
+#include "common/cluster/provider.h"
 #include "common/ipc/channel.h"
 #include "common/ipc/claims.h"
 #include "worker/handed.h"
@@ -30,6 +31,7 @@ struct worker {
 	struct claims claims;
 	struct handed handed;
 	struct inbox inbox;
+	struct provider provider; /* of servers that programs make */
 	ev_prepare settle; /* takes what came, before the loop sleeps */
 	bool tells;        /* a service tells its number of connections */
 	bool rings;        /* the supervisor is to look at the claims */

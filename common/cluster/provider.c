@@ -22,6 +22,9 @@ struct provided {
 	uint32_t listener;
 	enum state state;
 	struct ev_loop *held; /* the loop, which is kept running for the answer; NULL: it is not */
+	bool is_apart; /* its connections come accepted */
+	bool tells;    /* the supervisor wants to know their number */
+	uint32_t told; /* and knows this one */
 };
 
 /* How often port 0 of a host was asked for. */
@@ -42,10 +45,10 @@ static void tell(struct provider *p, enum ipc_type type, const void *body)
 		p->ops->on_failed(error, p->ctx);
 }
 
-static void tell_closed(struct provider *p, const struct provided *one, size_t connections)
+static void tell_closed(struct provider *p, uint32_t request, size_t connections)
 {
 	const struct ipc_unlisten body = {
-		.request = one->request,
+		.request = request,
 		.connections = connections > UINT32_MAX ? UINT32_MAX : (uint32_t)connections,
 	};
 
@@ -103,7 +106,7 @@ static void end_former(struct provider *p, const struct net_server *server)
 		next = LIST_NEXT(one, link);
 		if (one->server != server || one->state != HAD)
 			continue;
-		tell_closed(p, one, 0);
+		tell_closed(p, one->request, 0);
 		drop(one);
 	}
 }
@@ -252,7 +255,9 @@ static void on_close(void *ctx, struct net_server *server, unsigned int ticket)
 
 	/* Those of a former time are counted there. */
 	connections = one->state == HAS ? net_server_connections(server) : 0;
-	tell_closed(p, one, connections);
+	if (one->state == HAS && one->is_apart)
+		p->ops->on_stand_in_closed(one->listener, p->ctx);
+	tell_closed(p, one->request, connections);
 	if (connections > 0) {
 		one->state = HAD;
 		return;
@@ -281,6 +286,16 @@ static int check_request(const struct provider *p, uint32_t request)
 	return (int32_t)(p->last_request - request) >= 0 ? 0 : -EPROTO;
 }
 
+/* It was given up on its way; only now it is nowhere any more. */
+static int tell_unwanted(struct provider *p, uint32_t request)
+{
+	int error = check_request(p, request);
+
+	if (error == 0)
+		tell_closed(p, request, 0);
+	return error;
+}
+
 static void fail(struct provider *p, struct provided *one, int error, const char *which)
 {
 	struct net_server *server = one->server;
@@ -290,15 +305,16 @@ static void fail(struct provider *p, struct provided *one, int error, const char
 	server_listened(server, ticket, error, -1, NULL, which);
 }
 
-static void serve(struct provider *p, struct provided *one, const struct bound *bound,
-		  uint32_t listener)
+/* fd is -1 for one whose connections come accepted. */
+static void serve(struct provider *p, struct provided *one, uint32_t listener, int fd,
+		  const struct addr *addr)
 {
 	end_former(p, one->server);
 	let_loop_go(one);
 	one->state = HAS;
 	one->listener = listener;
 	tell_serving(p, one->request);
-	server_listened(one->server, one->ticket, 0, bound->fd, &bound->addr, NULL);
+	server_listened(one->server, one->ticket, 0, fd, addr, NULL);
 }
 
 int provider_listened(struct provider *p, struct ipc_message *message)
@@ -309,18 +325,39 @@ int provider_listened(struct provider *p, struct ipc_message *message)
 	struct bound bound;
 	const char *which;
 
-	/* Nobody may want it any more. */
-	if (!one)
-		return check_request(p, body->request);
+	if (!one) {
+		close_fd(take_fd(&fd));
+		return tell_unwanted(p, body->request);
+	}
 
 	int error = bind_adopt(fd, (int)body->backlog, &bound, &which);
 	if (error == 0) {
 		take_fd(&fd);
-		serve(p, one, &bound, body->listener);
+		serve(p, one, body->listener, bound.fd, &bound.addr);
 		return 0;
 	}
-	tell_closed(p, one, 0);
+	close_fd(take_fd(&fd));
+	tell_closed(p, body->request, 0);
 	fail(p, one, error, which);
+	return 0;
+}
+
+int provider_listened_apart(struct provider *p, const struct ipc_message *message)
+{
+	const struct ipc_listened_apart *body = message->body;
+	struct provided *one = waiting(p, body->request);
+	const struct ipc_peer *address = message->tail;
+	struct addr addr;
+
+	if (message->tail_count != 1 || address->size > sizeof(addr.un))
+		return -EPROTO;
+	if (!one)
+		return tell_unwanted(p, body->request);
+	addr.len = address->size;
+	memcpy(&addr.sa, address->address, address->size);
+	one->is_apart = true;
+	one->tells = body->tell_connections;
+	serve(p, one, body->listener, -1, &addr);
 	return 0;
 }
 
@@ -400,6 +437,44 @@ bool provider_is_idle(const struct provider *p)
 	return LIST_EMPTY(&p->list);
 }
 
+/* --- connections ----------------------------------------------------------------------------- */
+
+struct net_server *provider_server(const struct provider *p, uint32_t listener)
+{
+	const struct provided *one;
+
+	LIST_FOREACH (one, &p->list, link)
+		if (one->listener == listener && one->state == HAS && one->is_apart)
+			return one->server;
+	return NULL;
+}
+
+/* With those that have come for it. */
+static uint32_t connections_of(const struct provider *p, const struct provided *one)
+{
+	uint32_t count = (uint32_t)net_server_connections(one->server);
+
+	return one->is_apart && one->state == HAS
+		       ? count + p->ops->count_coming(one->listener, p->ctx)
+		       : count;
+}
+
+size_t provider_news(struct provider *p, struct ipc_counted_row *ret, size_t room)
+{
+	struct provided *one;
+	size_t n_rows = 0;
+
+	LIST_FOREACH (one, &p->list, link) {
+		uint32_t count = connections_of(p, one);
+
+		if (!one->tells || one->state != HAS || one->told == count || n_rows == room)
+			continue;
+		one->told = count;
+		ret[n_rows++] = (struct ipc_counted_row){one->listener, count};
+	}
+	return n_rows;
+}
+
 static void add_row(struct ipc_counted_row *rows, size_t *n_rows, size_t room, uint32_t listener,
 		    uint32_t connections)
 {
@@ -419,8 +494,7 @@ size_t provider_count(const struct provider *p, struct ipc_counted_row *ret, siz
 
 	LIST_FOREACH (one, &p->list, link)
 		if (one->state != WAITS && !has_newer(p, one))
-			add_row(ret, &n_rows, room, one->listener,
-				(uint32_t)net_server_connections(one->server));
+			add_row(ret, &n_rows, room, one->listener, connections_of(p, one));
 	return n_rows;
 }
 

@@ -7,9 +7,9 @@
  *         A listen that cannot be asked for returns -EPIPE when the channel has ended, -ESHUTDOWN
  *         after provider_disconnect(), -ENAMETOOLONG, or what channel_send() says. What waits for
  *         an answer when the channel ends gets -EPIPE.
- * Order:  callbacks of servers run inside provider_listened(), provider_refused() and
- *         provider_lost(), so those are called from the loop, and not from a user's call.
- * Source: common/net/context.h, struct listen_provider; "cluster" in the Node.js documents. */
+ * Order:  callbacks of servers run inside the functions that take a message, and provider_lost(),
+ * so those are called from the loop, and not from a user's call. Source: common/net/context.h,
+ * struct listen_provider; "cluster" in the Node.js documents. */
 #ifndef USHER_COMMON_CLUSTER_PROVIDER_H
 #define USHER_COMMON_CLUSTER_PROVIDER_H
 
@@ -25,6 +25,10 @@ struct net_context;
 struct net_server;
 
 struct provider_ops {
+	/* How many connections have come for a server, and are not yet its own. */
+	uint32_t (*count_coming)(uint32_t listener, void *ctx);
+	/* A server whose connections come accepted was closed: those are to be refused. */
+	void (*on_stand_in_closed)(uint32_t listener, void *ctx);
 	/* No server has a socket or a connection of one any more. */
 	void (*on_idle)(void *ctx);
 	/* The supervisor cannot be told what it must know. */
@@ -54,8 +58,9 @@ int provider_init(struct provider *provider, struct ev_loop *loop, struct channe
 /* Servers that are left go on with what they have. */
 void provider_done(struct provider *provider);
 
-/* Take the messages LISTENED and NOT_LISTENED. */
+/* Take the messages LISTENED, LISTENED_APART and NOT_LISTENED. */
 int provider_listened(struct provider *provider, struct ipc_message *message);
+int provider_listened_apart(struct provider *provider, const struct ipc_message *message);
 int provider_refused(struct provider *provider, const struct ipc_message *message);
 
 /* The channel has ended. */
@@ -69,6 +74,13 @@ size_t provider_end_connections(struct provider *provider);
 
 /* Whether no server has a socket from here, waits for one, or has connections of one. */
 bool provider_is_idle(const struct provider *provider);
+
+/* The server whose connections come accepted, under that number; NULL: it is closed, or there is
+ * none. */
+struct net_server *provider_server(const struct provider *provider, uint32_t listener);
+
+/* Fills in the connections of those servers of which the supervisor wants to know, and does not. */
+size_t provider_news(struct provider *provider, struct ipc_counted_row *ret, size_t room);
 
 /* Fills in the connections by listener, of as many listeners as there is room for; returns of how
  * many. */

@@ -49,6 +49,9 @@ struct share *share_new(struct shares *shares, struct share_request *request)
 static void share_close(struct share *share)
 {
 	share->is_closed = true;
+	if (share->source.policy != POLICY_NONE)
+		dispatch_remove_source(share->shares->dispatcher, &share->source);
+	share->source.policy = POLICY_NONE;
 	lookup_cancel(share->lookup);
 	share->lookup = NULL;
 	share_socket_close(&share->bound, share->shares->rights);
@@ -97,13 +100,18 @@ bool share_hold_exists(const struct holder *holder, const struct share *share)
 	const struct share_hold *hold;
 
 	TAILQ_FOREACH (hold, &share->holds, of_share)
-		if (hold->holder == holder && hold->state != SHARE_LEFT)
+		if (hold->holder == holder &&
+		    (hold->state == SHARE_WAITS || hold->state == SHARE_HELD))
 			return true;
 	return false;
 }
 
 void share_hold_set_state(struct share_hold *hold, enum share_hold_state state)
 {
+	struct taker *taker = hold->holder->taker;
+
+	if (taker && hold->state == SHARE_HELD && state != SHARE_HELD)
+		taker_leave(taker, hold->share->id);
 	hold->holder->n_waiting -= hold->state == SHARE_WAITS;
 	hold->state = state;
 	hold->holder->n_waiting += hold->state == SHARE_WAITS;

@@ -14,6 +14,7 @@
 #include <sys/queue.h>
 
 #include "common/cluster/share_request.h"
+#include "common/cluster/source.h"
 #include "common/net/bind.h"
 
 struct channel;
@@ -23,7 +24,8 @@ struct shares;
 enum share_hold_state {
 	SHARE_WAITS,
 	SHARE_HELD,
-	SHARE_LEFT, /* given back, but connections may be left */
+	SHARE_GIVEN_UP, /* before it came: until then the socket is on its way, and in use */
+	SHARE_LEFT,     /* given back, but connections may be left */
 };
 
 /* What one worker has of a share. */
@@ -44,6 +46,7 @@ TAILQ_HEAD(share_holds, share_hold);
 struct holder {
 	struct shares *shares;
 	struct channel *channel;
+	struct taker *taker;
 	LIST_HEAD(, share_hold) holds;
 	unsigned int n_holds;
 	unsigned int n_waiting;
@@ -59,8 +62,9 @@ struct share {
 	struct share_request request; /* of the first who asked */
 	struct share_holds holds;
 	struct lookup *lookup;
-	struct bound bound; /* fd is -1 until it is open, and when nobody holds it any more */
-	bool is_closed;     /* nobody may join; connections may be left */
+	struct bound bound;   /* fd is -1 until it is open, and when nobody holds it any more */
+	struct source source; /* of one on which we accept; else its policy is POLICY_NONE */
+	bool is_closed;       /* nobody may join; connections may be left */
 };
 
 /* The one that a request may join, NULL if there is none. */

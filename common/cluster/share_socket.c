@@ -37,7 +37,7 @@ static int open_descriptor(const struct share_request *request, struct bound *re
 }
 
 static int open_address(const struct share_request *request, const struct addr *addr,
-			struct bound *ret)
+			bool paths_listen, struct bound *ret)
 {
 	struct net_address host;
 	const char *syscall;
@@ -46,7 +46,7 @@ static int open_address(const struct share_request *request, const struct addr *
 		.port = request->port,
 		.path = request->kind == IPC_LISTEN_PATH ? shorter(request->text) : NULL,
 		.backlog = request->backlog,
-		.only_bind = request->kind == IPC_LISTEN_PATH,
+		.only_bind = request->kind == IPC_LISTEN_PATH && !paths_listen,
 		.ipv6_only = request->ipv6_only,
 		.readable_all = request->readable_all,
 		.writable_all = request->writable_all,
@@ -60,7 +60,7 @@ static int open_address(const struct share_request *request, const struct addr *
 }
 
 int share_socket_open(const struct share_request *request, const struct addr *addr,
-		      const struct rights *rights, struct bound *ret)
+		      const struct rights *rights, bool paths_listen, struct bound *ret)
 {
 	struct rights_saved saved;
 	int error;
@@ -71,7 +71,7 @@ int share_socket_open(const struct share_request *request, const struct addr *ad
 	error = rights_borrow(rights, &saved);
 	if (error < 0)
 		return error;
-	error = open_address(request, addr, ret);
+	error = open_address(request, addr, paths_listen, ret);
 	rights_return(rights, &saved);
 	return error;
 }

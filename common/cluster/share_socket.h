@@ -11,10 +11,10 @@
 #include "common/net/bind.h"
 
 /* Opens what is asked for. addr is the address of a request with a host, else it is not looked at.
- * A socket of the Internet listens then, one of a path is bound only; of a descriptor it is a
- * duplicate, which listens. */
+ * A socket of the Internet listens then, one of a path is only bound unless paths_listen; of a
+ * descriptor it is a duplicate, which listens. */
 int share_socket_open(const struct share_request *request, const struct addr *addr,
-		      const struct rights *rights, struct bound *ret);
+		      const struct rights *rights, bool paths_listen, struct bound *ret);
 
 /* Removes the file of a path with the same rights. */
 void share_socket_close(struct bound *bound, const struct rights *rights);

@@ -1,6 +1,7 @@
 #include "common/cluster/shares.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "common/cluster/share_socket.h"
 #include "common/net/lookup.h"
@@ -43,7 +44,7 @@ static void refuse_all(struct share *share, int error, bool of_lookup)
 	share_tidy(share);
 }
 
-static void grant(struct share_hold *hold)
+static void grant_socket(struct share_hold *hold)
 {
 	const struct share *share = hold->share;
 	const struct ipc_listened body = {
@@ -56,6 +57,41 @@ static void grant(struct share_hold *hold)
 	share_hold_set_state(hold, SHARE_HELD);
 	check_sent(hold->holder, channel_send(hold->holder->channel, IPC_LISTENED, &body, NULL, 0,
 					      &share->bound.fd));
+}
+
+static void grant_connections(struct share_hold *hold)
+{
+	const struct share *share = hold->share;
+	const struct ipc_listened_apart body = {
+		.request = hold->request,
+		.listener = share->id,
+		.tell_connections = share->source.policy == POLICY_LEAST_CONNECTIONS,
+	};
+	struct ipc_peer address = {.size = share->bound.addr.len};
+
+	memcpy(address.address, &share->bound.addr.sa, share->bound.addr.len);
+	share_hold_set_state(hold, SHARE_HELD);
+	check_sent(hold->holder, channel_send(hold->holder->channel, IPC_LISTENED_APART, &body,
+					      &address, 1, NULL));
+}
+
+/* The hold is gone if that cannot be. */
+static void grant(struct share_hold *hold)
+{
+	struct share *share = hold->share;
+	int error;
+
+	if (share->source.policy == POLICY_NONE) {
+		grant_socket(hold);
+		return;
+	}
+	error = taker_join(hold->holder->taker, share->id);
+	if (error < 0) {
+		refuse_hold(hold, error, false);
+		return;
+	}
+	grant_connections(hold);
+	dispatch_update(share->shares->dispatcher);
 }
 
 /* --- opening --------------------------------------------------------------------------------- */
@@ -80,12 +116,23 @@ static void tell_refused(struct holder *holder, const struct share_request *requ
 	shares->ops->on_refused(holder, request, error, shares->ctx);
 }
 
+static void accept_here(struct share *share)
+{
+	struct shares *shares = share->shares;
+
+	if (shares->policy == POLICY_NONE)
+		return;
+	share->source = (struct source){
+		.id = share->id, .fd = share->bound.fd, .policy = shares->policy};
+	dispatch_add_source(shares->dispatcher, &share->source);
+}
+
 static void open_share(struct share *share, const struct addr *addr,
 		       enum share_permission permission)
 {
-	struct share_hold *hold = TAILQ_FIRST(&share->holds);
+	struct share_hold *hold = TAILQ_FIRST(&share->holds), *next;
 	int error = share_socket_open(&share->request, addr, rights_for(share, permission),
-				      &share->bound);
+				      share->shares->policy != POLICY_NONE, &share->bound);
 
 	if (error < 0) {
 		share->bound.fd = -1;
@@ -94,8 +141,12 @@ static void open_share(struct share *share, const struct addr *addr,
 		refuse_all(share, error, false);
 		return;
 	}
-	TAILQ_FOREACH (hold, &share->holds, of_share)
+	accept_here(share);
+	for (; hold; hold = next) {
+		next = TAILQ_NEXT(hold, of_share);
 		grant(hold);
+	}
+	share_tidy(share);
 }
 
 static enum share_permission ask(struct holder *holder, const struct share_request *request,
@@ -295,6 +346,11 @@ static void leave(struct share_hold *hold, uint32_t connections)
 {
 	struct share *share = hold->share;
 
+	/* Bound anew now, its address would be in use. Whoever asks for it joins it. */
+	if (hold->state == SHARE_HELD && !hold->serves) {
+		share_hold_set_state(hold, SHARE_GIVEN_UP);
+		return;
+	}
 	share_hold_set_state(hold, SHARE_LEFT);
 	hold->serves = false;
 	hold->connections = connections;
@@ -329,6 +385,8 @@ int shares_counted(struct holder *holder, const struct ipc_counted_row *row)
 			hold->connections = left;
 			left = 0;
 		}
+	if (holder->taker)
+		taker_set_connections(holder->taker, row->listener, row->connections);
 	return 0;
 }
 
@@ -354,9 +412,16 @@ void shares_done(struct shares *shares)
 	}
 }
 
-void holder_init(struct holder *holder, struct shares *shares, struct channel *channel)
+void shares_hand_off(struct shares *shares, struct dispatcher *dispatcher, enum policy policy)
 {
-	*holder = (struct holder){.shares = shares, .channel = channel};
+	shares->dispatcher = dispatcher;
+	shares->policy = policy;
+}
+
+void holder_init(struct holder *holder, struct shares *shares, struct channel *channel,
+		 struct taker *taker)
+{
+	*holder = (struct holder){.shares = shares, .channel = channel, .taker = taker};
 	LIST_INIT(&holder->holds);
 }
 

@@ -10,6 +10,9 @@
  * with it, when the last holder has; a worker whose channel or process has ended, or that is told
  * to disconnect, holds nothing. Its connections may be counted longer.
  *
+ * With shares_hand_off() no worker gets a socket: we accept on it, and connections go to those who
+ * hold the share, as the policy says.
+ *
  * A worker never gets what its user could not have: its sockets are opened, and their files
  * removed, with that user's rights, unless the program says that a port is granted. A Unix socket
  * is only bound here, and made to listen by the worker: clients are told who called listen(2).
@@ -32,6 +35,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/cluster/dispatch.h"
 #include "common/cluster/rights.h"
 #include "common/cluster/share.h"
 #include "common/ipc/channel.h"
@@ -69,6 +73,8 @@ struct shares {
 	const struct rights *rights;
 	const struct shares_ops *ops;
 	void *ctx;
+	struct dispatcher *dispatcher;
+	enum policy policy;
 	LIST_HEAD(, share) list;
 	uint32_t last_id;
 };
@@ -77,11 +83,16 @@ struct shares {
 void shares_init(struct shares *shares, struct ev_loop *loop, const struct rights *rights,
 		 const struct shares_ops *ops, void *ctx);
 
+/* Of what is opened from now on the dispatcher gives the connections to the holders' takers. Ends
+ * before the dispatcher does. A Unix socket is then shown to clients as ours. */
+void shares_hand_off(struct shares *shares, struct dispatcher *dispatcher, enum policy policy);
+
 /* Closes every share; answers nobody. Holders may end later, or not at all. */
 void shares_done(struct shares *shares);
 
-/* Begins a worker, who has nothing. */
-void holder_init(struct holder *holder, struct shares *shares, struct channel *channel);
+/* Begins a worker, who has nothing. taker is one of the dispatcher's, or NULL without hand-off. */
+void holder_init(struct holder *holder, struct shares *shares, struct channel *channel,
+		 struct taker *taker);
 
 /* Take its messages LISTEN, SERVING and UNLISTEN. */
 int shares_listen(struct holder *holder, const struct ipc_message *message);

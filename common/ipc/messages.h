@@ -31,8 +31,10 @@
  *
  * A server that a program in the worker makes listen is asked for by LISTEN, with a number that
  * counts the worker's requests from 1. LISTENED brings the socket, which the worker makes listen if
- * it does not yet, and says SERVING; NOT_LISTENED says why there is none. UNLISTEN tells that the
- * server was closed, and once more when its last connection has ended, if some were left. */
+ * it does not yet, and says SERVING; LISTENED_APART is for a server whose connections come by
+ * HANDOFF; NOT_LISTENED says why there is none. UNLISTEN tells that the server was closed: again
+ * when its last connection has ended, if some were left, or when an answer comes that nobody
+ * waits for any more. */
 #ifndef USHER_COMMON_IPC_MESSAGES_H
 #define USHER_COMMON_IPC_MESSAGES_H
 
@@ -157,6 +159,14 @@ struct ipc_listened {
 	uint32_t request;
 	uint32_t listener;
 	uint32_t backlog; /* 0: the socket listens, or the default */
+};
+
+/* In place of a socket: the supervisor accepts, and the connections come by HANDOFF. The tail is one
+ * row, the address. */
+struct ipc_listened_apart {
+	uint32_t request;
+	uint32_t listener;
+	uint32_t tell_connections; /* as in ADOPT */
 };
 
 struct ipc_not_listened {
@@ -321,6 +331,7 @@ struct ipc_disconnect {
 	X(NOT_LISTENED, 22, SUPERVISOR, ipc_not_listened, ipc_none,  0) \
 	X(SERVING,  23,   WORKER,     ipc_serving,  ipc_none,        0) \
 	X(UNLISTEN, 24,   WORKER,     ipc_unlisten, ipc_none,        0) \
+	X(LISTENED_APART, 25, SUPERVISOR, ipc_listened_apart, ipc_peer, 0) \
 	X(MAIL,     30,   EITHER,     ipc_mail,     ipc_text,        0) \
 	X(HANDLE,   31,   EITHER,     ipc_handle,   ipc_handle_row,  IPC_FDS_EACH) \
 	X(ANSWERED, 32,   EITHER,     ipc_answered, ipc_none,        0) \

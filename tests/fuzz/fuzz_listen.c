@@ -108,7 +108,7 @@ static void begin(struct worker *worker, struct ev_loop *loop, struct shares *sh
 	REQUIRE(channel_pair(pair) == 0);
 	REQUIRE(channel_open(&worker->channel, loop, pair[0], IPC_SUPERVISOR, &channel_ops,
 			     worker) == 0);
-	holder_init(&worker->holder, shares, &worker->channel);
+	holder_init(&worker->holder, shares, &worker->channel, NULL);
 	worker->theirs = pair[1];
 	worker->ended = false;
 }

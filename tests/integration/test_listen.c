@@ -660,10 +660,15 @@ static void closing_and_listening_at_once_is_one_story(void **state)
 
 	start(u, 1, "");
 	int port = free_port(0);
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < 200; i++) {
 		crew_say(&crew, 0, "listen a port 127.0.0.1 %d\nclose a", port);
 		crew_hear(&crew, 0, "a closed");
+		crew_say(&crew, 0, "listen b path @%s\nclose b", u->folder);
+		crew_hear(&crew, 0, "b closed");
 	}
+	crew_say(&crew, 0, "listen b path @%s", u->folder);
+	crew_hear(&crew, 0, "b listening @");
+	close_server(0, "b");
 	listen_on(0, "a", port);
 	expect_greeting("127.0.0.1", port);
 	close_server(0, "a");
