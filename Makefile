@@ -180,7 +180,7 @@ INSTALLED = \
 	0644:LICENSE:$(DOCDIR)/LICENSE
 
 # net_socket_write(3) is the page that has it in its synopsis: NAME:PAGE.
-page_links = $(foreach name,$(shell sed -n 's/^\.Fo \(net_[a-z0-9_]*\)$$/\1/p' $(1)),$(name):$(notdir $(1)))
+page_links = $(foreach name,$(shell sed -n 's/^\.Fo \(\(net\|cluster\)_[a-z0-9_]*\)$$/\1/p' $(1)),$(name):$(notdir $(1)))
 PAGE_LINKS = $(foreach page,$(filter %.3,$(MANUALS)),$(call page_links,$(page)))
 
 install: all ## put everything in its place below DESTDIR and PREFIX

@@ -340,6 +340,52 @@ static void timeout_hangs_up_on_who_is_silent(void **state)
 	expect_said(&e->server, "1 bytes\nsocket timeout\n");
 }
 
+/* --- several processes ----------------------------------------------------------------------- */
+
+static int port_that_was_said(const struct process *p)
+{
+	AUTO_FREE char *out = process_text(p->out);
+	int port = 0;
+
+	assert_int_equal(sscanf(strstr(out, "port "), "port %d", &port), 1);
+	return port;
+}
+
+static bool has_two_children(void *ctx)
+{
+	pid_t pids[2];
+
+	return kernel_children(*(pid_t *)ctx, pids, 2) == 2;
+}
+
+/* WK-5, WK-9, WK-10 */
+static void cluster_echo_replaces_who_dies_and_ends_with_its_clients(void **state)
+{
+	struct example *e = *state;
+	pid_t workers[2];
+
+	start(&e->server, "cluster_echo", "2", "0");
+	expect_said(&e->server, "worker 1 listens");
+	expect_said(&e->server, "worker 2 listens");
+	AUTO_CLOSE int client = connect_tcp("127.0.0.1", port_that_was_said(&e->server));
+	client_expect_echo(client);
+
+	assert_true(poll_until(has_two_children, &e->server.pid, WAIT_MS));
+	assert_int_equal(kernel_children(e->server.pid, workers, 2), 2);
+	kill(workers[0], SIGKILL);
+	expect_said(&e->server, "ended: code -1, signal 9");
+	expect_said(&e->server, "worker 3 listens");
+
+	AUTO_CLOSE int last = connect_tcp("127.0.0.1", port_that_was_said(&e->server));
+	client_expect_echo(last);
+	kill(e->server.pid, SIGTERM);
+	expect_said(&e->server, "ended: code 0, signal 0");
+	client_expect_echo(last);
+	shutdown(last, SHUT_WR);
+	client_expect_end(last);
+	assert_int_equal(process_wait(&e->server, WAIT_MS), 0);
+}
+
 #define EXAMPLE_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -355,6 +401,7 @@ int main(void)
 		EXAMPLE_TEST(listen_exclusive_shares_its_port_with_nobody),
 		EXAMPLE_TEST(get_connections_counts_up_to_its_limit),
 		EXAMPLE_TEST(timeout_hangs_up_on_who_is_silent),
+		EXAMPLE_TEST(cluster_echo_replaces_who_dies_and_ends_with_its_clients),
 	};
 
 	watchdog(WATCHDOG_SECONDS);

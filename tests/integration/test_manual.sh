@@ -1,10 +1,11 @@
 #!/bin/sh
-# The library's manual says what the header says, shows the examples as they are compiled, and has
+# The library's manual says what the headers say, shows the examples as they are compiled, and has
 # every name of the documents: tests/integration/document_names lists those.
 set -u
 
-header=common/net/net.h
-pages="common/net/libusher.3 common/net/net_server.3 common/net/net_socket.3"
+headers="common/net/net.h common/cluster/cluster.h"
+pages="common/net/libusher.3 common/net/net_server.3 common/net/net_socket.3
+	common/cluster/libusher-cluster.3"
 index=common/net/libusher.3
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -23,11 +24,12 @@ says_nothing() {
 }
 
 # Without comments, some of which begin behind code.
-sed -e ':all' -e 'N' -e '$!b all' -e 's@/\*[^*]*\*\+\([^/*][^*]*\*\+\)*/@@g' "$header" >"$folder/code"
+# shellcheck disable=SC2086 # a list of names
+sed -e ':all' -e 'N' -e '$!b all' -e 's@/\*[^*]*\*\+\([^/*][^*]*\*\+\)*/@@g' $headers >"$folder/code"
 
 # One line for each: "int net_is_ip(const char *text)".
 tr '\n\t' '  ' <"$folder/code" | tr ';' '\n' |
-	sed -n -e 's/.*NET_API //' -e 's/  */ /g' -e '/^[a-z].*(.*)$/p' | grep -v typedef |
+	sed -n -e 's/.*\(NET\|CLUSTER\)_API //' -e 's/  */ /g' -e '/^[a-z].*(.*)$/p' | grep -v typedef |
 	sort >"$folder/prototypes"
 sed 's/(.*//; s/.*[ *]//' "$folder/prototypes" >"$folder/functions"
 
@@ -58,7 +60,7 @@ undescribed_functions() {
 }
 
 rows() {
-	sed -n '/^\.Sh INDEX/,/^\.Sh E/p' "$index" | grep '^\.It .* Ta '
+	for page in $pages; do sed -n '/^\.Sh INDEX/,/^\.Sh E/p' "$page"; done | grep '^\.It .* Ta '
 }
 
 functions_without_a_row() {
@@ -79,17 +81,18 @@ members() {
 }
 
 rows_of_what_is_not_there() {
-	for name in $(rows | grep -oE 'Fn net_[a-z0-9_]+' | cut -c4-); do
+	for name in $(rows | grep -oE 'Fn (net|cluster)_[a-z0-9_]+' | cut -c4-); do
 		grep -qx "$name" "$folder/functions" || echo "no function $name"
 	done
-	for name in $(rows | grep -oE 'Fa net_[a-z0-9_.]+' | cut -c4-); do
+	for name in $(rows | grep -oE 'Fa (net|cluster)_[a-z0-9_.]+' | cut -c4-); do
 		members "${name%.*}" "$folder/code" | grep -qE "[ *(]${name#*.}(\)|;)" ||
 			echo "no member $name"
 	done
 }
 
 structs_of_the_code() {
-	sed -n 's/^struct \(net_[a-z_]*_\(ops\|options\)\) {/\1/p; s/^struct \(net_error\|net_address\) {/\1/p' \
+	sed -n -e 's/^struct \(net_[a-z_]*_\(ops\|options\)\) {/\1/p' \
+		-e 's/^struct \(net_error\|net_address\|cluster_[a-z_]*\) {/\1/p' \
 		"$folder/code"
 }
 
