@@ -435,7 +435,7 @@ int member_fork(struct cluster *c, struct net_context *context, const struct clu
 	m->cluster = c;
 	m->timeout_ms = setup->disconnect_timeout_ms;
 	m->worker.id = id;
-	holder_init(&m->holder, &c->shares, &m->process.channel);
+	holder_init(&m->holder, &c->shares, &m->process.channel, NULL);
 	error = spawn(m, setup, env);
 	if (error < 0) {
 		cluster_worker_release(&m->worker);
