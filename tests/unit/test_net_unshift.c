@@ -97,6 +97,22 @@ static void without_ops_it_waits_for_them(void **state)
 	assert_memory_equal(stage->guest.data, "abcdef", 6);
 }
 
+/* RD-5: nor is an end told before it. */
+static void without_ops_the_end_waits_behind_it(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	net_socket_set_ops(stage->guest.socket, &actor_deaf_ops, &stage->guest);
+	assert_int_equal(net_socket_unshift(stage->guest.socket, "abc", 3), 0);
+	net_socket_end(stage->client.socket, NULL, 0, NULL, NULL);
+	story_run_ms(&stage->story, 20);
+	assert_false(story_has(&stage->story, "S.end"));
+	net_socket_set_ops(stage->guest.socket, &actor_ops, &stage->guest);
+	story_run_until(&stage->story, "S.end");
+	assert_true(story_in_order(&stage->story, "S.data:3", "S.end"));
+}
+
 static void pause_before_the_end(struct actor *actor)
 {
 	net_socket_pause(actor->socket);
@@ -225,6 +241,7 @@ int main(void)
 		on_stage(it_may_be_put_back_inside_its_event),
 		on_stage(it_waits_for_somebody_who_wants_it),
 		on_stage(without_ops_it_waits_for_them),
+		on_stage(without_ops_the_end_waits_behind_it),
 		on_stage(the_end_waits_for_it),
 		on_stage(it_goes_through_a_buffer_of_the_users),
 		on_stage(it_goes_into_a_pipe),
