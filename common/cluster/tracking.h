@@ -5,7 +5,8 @@
  * process it has at most one row; a socket costs nothing by itself. A process counts what it got by
  * the key, and answers two questions: how many are open, and tell me when none is. What was sent
  * and is not answered counts here; an answer (ANSWERED, then a figure) comes in order, so that each
- * socket counts once. The other process's word is taken, but not for more than it can have.
+ * socket counts once. The other process's word is taken, but not for more than it can have. What it
+ * sends on to a third one counts no more: it has told its end.
  *
  * Owns:   rows and stand-ins. Channel and context are borrowed until tracking_close().
  * Errors: 0 or -errno; what the other end did wrong is -EPROTO, with a phrase for the log.

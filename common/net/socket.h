@@ -92,7 +92,7 @@ struct net_socket {
 	struct socket_extra *extra;
 	struct queue queue;
 	struct request_list requests; /* answered when our side has ended, or at the close */
-	uint64_t accepted_us; /* see context_now_us(); 0: not by a server */
+	uint64_t accepted_us;         /* see context_now_us(); 0: not by a server */
 	uint64_t bytes_read;
 	uint64_t bytes_written;
 	struct defer read_call;  /* on_end, and the end of our side that follows it */
@@ -129,7 +129,7 @@ struct net_socket {
 	bool reset_on_connect : 1;
 	bool destroyed : 1;
 	bool closed : 1; /* on_close has run, or it went to another process */
-	bool shared : 1; /* another process may have the descriptor as well */
+	bool shared : 1; /* another process may have the descriptor as well, and let it block */
 };
 
 /* --- socket ---------------------------------------------------------------------------------- */

@@ -124,7 +124,7 @@ static void end_reading(struct net_socket *s)
 static void look(struct net_socket *s)
 {
 	char byte;
-	ssize_t n = recv(s->io.fd, &byte, 1, MSG_PEEK);
+	ssize_t n = recv(s->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
 	if (n == 0)
 		end_reading(s);
@@ -153,7 +153,7 @@ static ssize_t take(struct net_socket *s, void *buffer, size_t size)
 	ssize_t n;
 
 	if (!unread) {
-		n = recv(s->io.fd, buffer, size, 0);
+		n = recv(s->io.fd, buffer, size, MSG_DONTWAIT);
 		/* Less than asked for: the kernel has no more, and need not be asked again. */
 		s->read_short = n >= 0 && (size_t)n < size;
 		return n < 0 ? -errno : n;

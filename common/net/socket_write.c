@@ -132,8 +132,8 @@ static ssize_t send_parts(struct net_socket *s, struct iovec *parts, size_t coun
 	const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
 
 	if (count == 1)
-		return send(s->io.fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
-	return sendmsg(s->io.fd, &message, MSG_NOSIGNAL);
+		return send(s->io.fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return sendmsg(s->io.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static void flush(struct net_socket *s)

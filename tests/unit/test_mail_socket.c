@@ -188,6 +188,52 @@ static void a_socket_that_is_kept_open_is_in_both_processes(void **state)
 	story_run_until(&stage->story, "C.end");
 }
 
+static bool has_65536(void *ctx)
+{
+	return ((struct actor *)ctx)->received >= 65536;
+}
+
+static void plain_send_size(int fd, const char *bytes, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = write(fd, bytes, size);
+
+		assert_true(n > 0);
+		bytes += n;
+		size -= (size_t)n;
+	}
+}
+
+/* O_NONBLOCK is of the descriptor's file, which both have. */
+static void whoever_lets_a_shared_socket_block_harms_himself(void **state)
+{
+	static char bytes[1 << 20];
+	struct post *post = *state;
+	struct stage *stage = post->stage;
+	struct mail_handle kept = {.keep_open = true};
+	int client, fd;
+
+	stage_open(stage, &(struct net_server_options){.pause_on_connect = true});
+	client = stage_plain(stage);
+	kept.socket = stage->guest.socket;
+	fd = transfer_fd(kept.socket);
+	assert_int_equal(post_send(&post->a, "s", 1, &kept), 1);
+	post_run_messages(&post->b, 1);
+	assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+
+	/* As much as one read takes, so that another one is tried. */
+	plain_send_size(client, bytes, 65536);
+	net_socket_resume(post->guest.socket);
+	story_run_for(&stage->story, has_65536, &post->guest);
+
+	/* More than the kernel takes. */
+	for (int i = 0; i < 16; i++)
+		net_socket_write(post->guest.socket, bytes, sizeof(bytes), NULL, NULL);
+	assert_true(net_socket_buffer_size(post->guest.socket) > 0);
+	story_run_ready(&stage->story);
+	close_fd(client);
+}
+
 /* ER-14: what cannot be sent is known at once. */
 static void what_cannot_be_sent_is_refused_in_the_call(void **state)
 {
@@ -874,6 +920,7 @@ int main(void)
 		on_post(a_socket_that_dies_while_it_waits_does_not_go),
 		on_post(the_second_of_two_sends_goes_without_the_socket),
 		on_post(a_socket_that_is_kept_open_is_in_both_processes),
+		on_post(whoever_lets_a_shared_socket_block_harms_himself),
 		on_post(what_cannot_be_sent_is_refused_in_the_call),
 		on_post(a_socket_that_has_something_to_write_when_its_turn_comes_stays),
 		on_post(the_sender_keeps_its_descriptor_until_the_answer),
