@@ -29,6 +29,7 @@ static struct net_context *make(struct ev_loop *loop)
 
 	context->loop = loop;
 	context->refs = 0;
+	context->last_us = 0;
 	context->text = NULL;
 	context->provider = NULL;
 	context->provider_ctx = NULL;

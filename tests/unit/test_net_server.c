@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -38,6 +39,23 @@ static void a_connection_counts_before_it_is_told(void **state)
 	flags = fcntl(stage->guest.socket->io.fd, F_GETFL);
 	assert_true(flags & O_NONBLOCK);
 	assert_true(fcntl(stage->guest.socket->io.fd, F_GETFD) & FD_CLOEXEC);
+}
+
+static uint64_t clock_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void a_connection_knows_when_it_came(void **state)
+{
+	struct stage *stage = *state;
+	uint64_t before_us = clock_us();
+
+	stage_connected(stage);
+	assert_in_range(stage->guest.socket->accepted_us, before_us, clock_us());
 }
 
 /* Whatever the clock says, no two of a server's connections have come at the same time. */
@@ -668,6 +686,7 @@ int main(void)
 		on_stage(options_of_the_server_are_set_on_its_connections),
 		on_stage(the_count_falls_inside_destroy),
 		on_stage(beyond_the_limit_connections_are_closed_at_once),
+		on_stage(a_connection_knows_when_it_came),
 		on_stage(connections_are_told_from_the_newest_to_the_oldest),
 		on_stage(no_two_times_of_a_loop_are_alike),
 		on_stage(a_limit_of_zero_drops_all_and_no_limit_none),
