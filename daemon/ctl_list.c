@@ -56,8 +56,9 @@ static int show_page(struct listing *l, const json_t *page)
 	const json_t *row;
 	size_t i;
 
-	json_array_foreach (json_object_get(page, "connections"), i, row)
+	json_array_foreach (json_object_get(page, "connections"), i, row) {
 		show_row(l, row);
+	}
 	l->truncated |= json_is_true(json_object_get(page, "truncated"));
 	if (!l->options->json && ctl_table_print(&l->table, l->out) < 0) {
 		fputs("usherctl: the table cannot be shown\n", stderr);

@@ -81,23 +81,25 @@ static int ask_line(const struct question *q, const json_t *request, struct ctl_
 		    char **ret_line)
 {
 	AUTO_FREE char *line = NULL;
+	struct ctl_answer answer = {0};
 	int code, r;
 
 	r = ctl_call(q->path, request, q->options->timeout_ms, &line);
 	if (r == 0)
-		r = ctl_answer_parse(line, ret);
+		r = ctl_answer_parse(line, &answer);
 	if (r < 0)
 		return unreachable(q->path, q->options->timeout_ms, -r);
-	if (ret->exit_code == 0) {
+	if (answer.exit_code == 0) {
+		*ret = answer;
 		*ret_line = line;
 		line = NULL;
 		return EX_OK;
 	}
 	if (q->options->json)
 		puts(line);
-	print_message(ret->message);
-	code = ret->exit_code;
-	ctl_answer_done(ret);
+	print_message(answer.message);
+	code = answer.exit_code;
+	ctl_answer_done(&answer);
 	return code;
 }
 
