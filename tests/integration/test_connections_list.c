@@ -297,8 +297,9 @@ static void a_worker_that_is_stopped_is_named_as_missing(void **state)
 	assert_int_equal(number_of(json_array_get(missing, 0), "pid"), pids[1]);
 	assert_int_equal(number_of(json_array_get(missing, 0), "connections"), 10);
 	assert_int_equal(json_array_size(json_object_get(answer, "connections")), 20);
-	json_array_foreach (json_object_get(answer, "connections"), i, row)
+	json_array_foreach (json_object_get(answer, "connections"), i, row) {
 		assert_int_not_equal(number_of(row, "pid"), pids[1]);
+	}
 	json_decref(answer);
 
 	snprintf(expected, sizeof(expected), "pid %d) did not answer in time; it had 10",
@@ -325,8 +326,9 @@ static void those_of_one_worker_can_be_asked_for(void **state)
 		0);
 	json_t *answer = json_loads(out, 0, NULL);
 	assert_int_equal(json_array_size(json_object_get(answer, "connections")), 10);
-	json_array_foreach (json_object_get(answer, "connections"), i, row)
+	json_array_foreach (json_object_get(answer, "connections"), i, row) {
 		assert_int_equal(number_of(row, "worker"), 2);
+	}
 	json_decref(answer);
 
 	assert_int_equal(ask_ctl(u, NULL, &err, "connections", "--list", "--worker", "77", NULL),

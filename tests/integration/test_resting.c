@@ -68,11 +68,18 @@ static void resume(const struct usher *u, unsigned int worker)
 	assert_int_equal(order(u, worker, "undrain"), 0);
 }
 
-static void rest_all(struct usher *u)
+static void rest_all(const struct usher *u)
 {
 	for (unsigned int worker = 1; worker <= WORKERS; worker++)
 		rest(u, worker);
-	assert_true(ask_until_workers(u, "resting", WORKERS));
+}
+
+static void each_other(const struct usher *u, unsigned int worker,
+		       void (*tell)(const struct usher *u, unsigned int worker))
+{
+	for (unsigned int other = 1; other <= WORKERS; other++)
+		if (other != worker)
+			tell(u, other);
 }
 
 /* A field of a worker's row in status or connections. */
@@ -143,12 +150,16 @@ static void a_resting_worker_keeps_what_it_has_and_gets_nothing_new(void **state
 	unsigned int worker = chosen(u);
 	pid_t pids[USHER_WORKERS_MAX];
 
+	each_other(u, worker, rest);
+	clients_connect_apart(&u->clients, port, 20);
+	expect_served_and_counted(u, port);
+	each_other(u, worker, resume);
 	clients_connect_apart(&u->clients, port, 60);
 	expect_served_and_counted(u, port);
-	long load = load_of(u, worker);
-	assert_true(load > 0);
 
 	rest(u, worker);
+	long load = load_of(u, worker);
+	assert_true(load >= 20);
 	assert_int_equal(ask_workers(u, "resting", pids), 1);
 	assert_int_equal(pids[0], pid_of(u, worker));
 	expect_state(u, "degraded");
@@ -179,10 +190,7 @@ static void a_worker_that_has_rested_gets_connections_again(void **state)
 
 	/* Alone, so that it must take all of them. */
 	resume(u, worker);
-	for (unsigned int other = 1; other <= WORKERS; other++)
-		if (other != worker)
-			rest(u, other);
-	assert_true(ask_until_workers(u, "resting", WORKERS - 1));
+	each_other(u, worker, rest);
 	clients_connect_apart(&u->clients, port, 30);
 	expect_served_and_counted(u, port);
 	assert_int_equal(load_of(u, worker), 30);

@@ -83,7 +83,8 @@ static void on_page(const struct list_page *page, void *ctx)
 
 	f->results++;
 	f->page = *page;
-	memcpy(f->rows, page->rows, page->n_rows * sizeof(*f->rows));
+	if (page->n_rows > 0)
+		memcpy(f->rows, page->rows, page->n_rows * sizeof(*f->rows));
 	ev_break(f->loop, EVBREAK_ALL);
 }
 
