@@ -196,7 +196,7 @@ static void a_worker_that_has_rested_gets_connections_again(void **state)
 	assert_int_equal(load_of(u, worker), 30);
 }
 
-/* LS-6, LS-11: the queue is the kernel's, and waits for whoever comes. */
+/* The queues are the kernel's, and wait for whoever comes. */
 static void with_all_workers_resting_connections_wait(void **state)
 {
 	struct usher *u = *state;
