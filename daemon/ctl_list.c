@@ -90,12 +90,13 @@ static void show_end(const struct listing *l)
 		fprintf(l->out, ",\"truncated\":%s}\n", l->truncated ? "true" : "false");
 		return;
 	}
-	json_array_foreach (l->missing, i, row)
+	json_array_foreach (l->missing, i, row) {
 		fprintf(l->out,
 			"worker %lld (slot %lld, pid %lld) did not answer in time; it had %lld "
 			"connections\n",
 			number_of(row, "worker"), number_of(row, "slot"), number_of(row, "pid"),
 			number_of(row, "connections"));
+	}
 	if (l->truncated)
 		fputs("there are more that wait for a worker\n", l->out);
 }
@@ -183,9 +184,10 @@ static bool is_there(const json_t *workers, unsigned int worker)
 	const json_t *row;
 	size_t i;
 
-	json_array_foreach (workers, i, row)
+	json_array_foreach (workers, i, row) {
 		if (json_integer_value(json_object_get(row, "worker")) == worker)
 			return true;
+	}
 	return false;
 }
 

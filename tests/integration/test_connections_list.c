@@ -239,8 +239,9 @@ static void expect_all_ports(const json_t *rows, const struct clients *clients)
 	size_t i;
 
 	assert_int_equal(json_array_size(rows), clients->count);
-	json_array_foreach (rows, i, row)
+	json_array_foreach (rows, i, row) {
 		listed[i] = atoi(strrchr(text_of(row, "peer"), ':') + 1);
+	}
 	for (i = 0; i < clients->count; i++)
 		connected[i] = atoi(strchr(own_address(clients->fds[i], own), ':') + 1);
 	qsort(listed, clients->count, sizeof(*listed), compare_ports);

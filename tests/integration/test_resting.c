@@ -89,9 +89,10 @@ static json_int_t field_of(json_t *answer, unsigned int worker, const char *fiel
 	json_t *row;
 	size_t i;
 
-	json_array_foreach (json_object_get(answer, "workers"), i, row)
+	json_array_foreach (json_object_get(answer, "workers"), i, row) {
 		if (json_integer_value(json_object_get(row, "worker")) == worker)
 			found = json_integer_value(json_object_get(row, field));
+	}
 	json_decref(answer);
 	if (found < 0)
 		fail_msg("there is no worker %u", worker);
