@@ -9,6 +9,9 @@
 #include "worker/listing.h"
 #include "worker/service.h"
 
+/* So many connections end with a copy elsewhere before the supervisor is to close its copies. */
+#define ENDS_PER_BELL 2
+
 /* Rows in one COUNTED message; more listeners make more messages. */
 #define COUNTED_ROWS_MAX 4096
 
@@ -407,8 +410,19 @@ static bool has_copy(void *ctx, int fd)
 	return handed_copy(&w->handed, fd) != 0;
 }
 
-/* A client that has not heard of the end does so when the supervisor has closed its copy: now,
- * unless it was told of that connection already, and has only not come to it yet. */
+/* Whether the supervisor is to look before it does so by itself. A client that has not heard of the
+ * end hears of it when the supervisor has closed its copy. One that has waits for nothing; but each
+ * end that passes a copy costs us more than a close, so that a few of them are worth a bell. */
+static bool is_worth_a_bell(struct worker *w, bool ended)
+{
+	uint32_t let_go = claims_let_go_of(&w->claims);
+
+	if (let_go != w->let_go)
+		w->n_ended = 0;
+	w->let_go = let_go;
+	return !ended || ++w->n_ended >= ENDS_PER_BELL;
+}
+
 static bool on_closing(void *ctx, int fd, bool ended)
 {
 	struct worker *w = ctx;
@@ -417,7 +431,8 @@ static bool on_closing(void *ctx, int fd, bool ended)
 	handed_remove(&w->handed, fd);
 	if (number == 0)
 		return false;
-	if (!ended && claims_is_before(w->told, number)) {
+	/* It may have been told of it already, and not have come to it yet. */
+	if (claims_is_before(w->told, number) && is_worth_a_bell(w, ended)) {
 		w->rings = true;
 		tell_if_it_listens(w);
 	}

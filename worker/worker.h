@@ -36,6 +36,8 @@ struct worker {
 	bool tells;        /* a service tells its number of connections */
 	bool rings;        /* the supervisor is to look at the claims */
 	uint32_t told;     /* up to this one it was told to look */
+	uint32_t let_go;   /* up to this one it had looked when a connection ended last */
+	unsigned n_ended;  /* since then, while it had a copy */
 	struct ipc_welcome welcome;
 	bool draining;
 	int status; /* the exit code */

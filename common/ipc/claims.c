@@ -169,8 +169,12 @@ bool claims_wants_bell(const struct claims *claims)
 	return atomic_load(&claims->page->bell);
 }
 
+uint32_t claims_let_go_of(const struct claims *claims)
+{
+	return atomic_load_explicit(&claims->page->let_go, memory_order_acquire);
+}
+
 bool claims_is_held(const struct claims *claims, uint32_t number)
 {
-	return claims_is_before(atomic_load_explicit(&claims->page->let_go, memory_order_acquire),
-				number);
+	return claims_is_before(claims_let_go_of(claims), number);
 }

@@ -85,6 +85,9 @@ void claims_count_end(struct claims *claims, uint32_t tally);
 
 bool claims_wants_bell(const struct claims *claims);
 
+/* Up to which number the supervisor has let its copies go. */
+uint32_t claims_let_go_of(const struct claims *claims);
+
 /* Whether the supervisor may still have a copy of a connection that was taken. */
 bool claims_is_held(const struct claims *claims, uint32_t number);
 

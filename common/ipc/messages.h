@@ -19,7 +19,7 @@
  * when this one has died, or has let it wait for too long.
  *
  * PROGRESS makes the supervisor look there. The worker says it when a connection was refused, when
- * the supervisor waits for room, before it closes a connection of which the supervisor still has a
+ * the supervisor waits for room, before it closes connections of which the supervisor still has a
  * copy, and when it finds what was withdrawn, for then it was thought to hang; with
  * tell_connections whenever it has taken any.
  *

@@ -346,6 +346,36 @@ static void a_copy_elsewhere_leaves_nothing_in_the_set(void **state)
 	assert_int_equal(kernel_watched_fds(getpid()), before);
 }
 
+/* Ends the connection of client from both sides. */
+static void end_well(struct fixture *f, int client)
+{
+	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	run_ready(f);
+	client_expect_end(client);
+}
+
+/* Nobody waits for it, but each such end is dearer than one without a copy. */
+static void ends_that_pass_a_copy_ring_when_they_gather(void **state)
+{
+	struct fixture *f = *state;
+
+	announce(f, HANDLER_ECHO, false);
+	for (int i = 0; i < 3; i++) {
+		AUTO_CLOSE int client = hand_off_one(f, LISTENER, false);
+		run_ready(f);
+		end_well(f, client);
+		expect_silence(f);
+		let_go(f);
+	}
+	AUTO_CLOSE int one = hand_off_one(f, LISTENER, false);
+	AUTO_CLOSE int two = hand_off_one(f, LISTENER, false);
+	run_ready(f);
+	end_well(f, one);
+	expect_silence(f);
+	end_well(f, two);
+	expect_bell(f, 5);
+}
+
 /* EN-3, KF-2: an end reaches the client also while the supervisor sleeps over its copy. */
 static void an_end_passes_the_supervisors_copy(void **state)
 {
@@ -524,6 +554,7 @@ int main(void)
 		TEST(each_end_is_counted_once),
 		TEST(one_bell_is_enough_for_all_that_were_taken_before),
 		TEST(a_copy_elsewhere_leaves_nothing_in_the_set),
+		TEST(ends_that_pass_a_copy_ring_when_they_gather),
 		TEST(an_end_passes_the_supervisors_copy),
 		TEST(the_peer_is_the_one_that_the_supervisor_saw),
 		TEST(what_comes_for_nobody_is_refused),
