@@ -6,6 +6,10 @@
 #include "common/cluster/source.h"
 #include "common/macros.h"
 
+/* Who leaves so many messages unread beyond what the kernel holds is given no connections: those
+ * that wait there have descriptors of ours, whatever the worker says to have taken. */
+#define UNREAD_MAX 16
+
 void transit_free(struct transit *t)
 {
 	close_fd(t->fd);
@@ -120,7 +124,7 @@ int handoff_send(struct handoff *h, struct channel *channel, int64_t now_ms,
 {
 	struct transit *t = first_unsent(h), *next;
 	struct batch batch;
-	int error = 0;
+	int error = t && channel->queued_messages >= UNREAD_MAX ? -EAGAIN : 0;
 
 	while (t && error == 0) {
 		next = fill(&batch, t, now_ms + HANDOFF_PATIENCE_MS);
@@ -261,18 +265,22 @@ static void give_back_after(struct handoff *h, uint32_t taken, struct transit_li
 	}
 }
 
-/* It takes what it takes before we withdraw the rest, and each time there is less of it. */
+/* It takes what it takes before we withdraw the rest, and each time there is less of it: who
+ * changes the page more often than that lies. */
 static int withdraw(struct handoff *h, struct claims_state *ret)
 {
-	int error;
+	for (int i = 0; i <= IPC_IN_FLIGHT_MAX; i++) {
+		int error = read_claims(h, ret);
 
-	do {
-		error = read_claims(h, ret);
 		if (error < 0)
 			return error;
-	} while (!claims_withdraw(&h->claims, ret, h->sent));
-	h->withdrawn = h->sent;
-	return 0;
+		if (claims_withdraw(&h->claims, ret, h->sent)) {
+			h->withdrawn = h->sent;
+			return 0;
+		}
+	}
+	h->broken = true;
+	return -EPROTO;
 }
 
 int handoff_expire(struct handoff *h, int64_t now_ms, struct transit_list *ret)

@@ -374,6 +374,24 @@ static void what_cannot_be_sent_comes_back(void **state)
 	assert_int_equal(body.first, 2);
 }
 
+/* What it says to have taken without reading it must not use up our descriptors. */
+static void who_does_not_read_is_given_no_more(void **state)
+{
+	struct fixture *f = *state;
+	int error = 0;
+
+	for (int i = 0; i < 5000 && error == 0; i++) {
+		add(f, 1, 0);
+		error = send_all(f, NOW);
+		take_and_look(f, f->handoff.sent);
+	}
+	assert_true(error < 0);
+	assert_int_equal(f->handoff.full, -error);
+	assert_int_equal(drop_back(f), 1);
+	assert_true(TAILQ_EMPTY(&f->handoff.transits));
+	assert_true(ours(f) <= 16);
+}
+
 /* DF-1: what it had taken dies with it, for it may have been served. */
 static void all_that_a_dead_worker_had_not_taken_comes_back(void **state)
 {
@@ -448,6 +466,7 @@ int main(void)
 		TEST(a_new_bell_asks_for_a_look),
 		TEST(nobody_takes_without_a_page),
 		TEST(what_cannot_be_sent_comes_back),
+		TEST(who_does_not_read_is_given_no_more),
 		TEST(all_that_a_dead_worker_had_not_taken_comes_back),
 		TEST(what_is_on_its_way_is_counted_by_source),
 		TEST(what_comes_back_of_a_source_that_has_gone_comes_without_it),
