@@ -204,7 +204,7 @@ static void expect_count(struct scene *s, struct origin *o, size_t count)
 	story_forget(s->story);
 	ask_count(o);
 	assert_string_equal(s->story->text, "");
-	RUN_UNTIL(s, s->story->size > 0);
+	RUN_UNTIL(s, strstr(s->story->text, ".counted:"));
 	if (!story_has(s->story, word))
 		fail_msg("not %s but %s", word, s->story->text);
 }
