@@ -212,7 +212,7 @@ static const char *wrong_handle(const struct mail *mail, const struct ipc_messag
 
 	if (message->tail_count != 1)
 		return "a message with no handle or with several";
-	if (mail->in.arriving || head->number != mail->in.last_number + 1)
+	if (mail->in.arriving || head->number != mail_next_number(mail->in.last_number))
 		return "a handle out of its turn";
 	if (head->kind != IPC_HANDLE_SOCKET && head->kind != IPC_HANDLE_SERVER)
 		return "a handle of an unknown kind";
@@ -273,7 +273,7 @@ static const char *wrong_piece(const struct mail *mail, const struct ipc_mail *b
 {
 	const struct arrival *arrival = mail->in.arriving;
 	size_t offset = arrival ? arrival->offset : 0;
-	uint32_t number = arrival ? arrival->number : mail->in.last_number + 1;
+	uint32_t number = arrival ? arrival->number : mail_next_number(mail->in.last_number);
 
 	if (body->number != number || body->offset != offset ||
 	    (arrival && arrival->data && body->size != arrival->total))

@@ -183,7 +183,8 @@ static int send_handle(struct mail *mail, struct letter *letter, int fd)
 {
 	int r;
 
-	letter->head.number = letter->number != 0 ? letter->number : mail->out.last_number + 1;
+	letter->head.number = letter->number != 0 ? letter->number
+						  : mail_next_number(mail->out.last_number);
 	r = channel_send(mail->channel, IPC_HANDLE, &letter->head, &letter->row, 1, &fd);
 	if (r < 0)
 		return r;
@@ -344,7 +345,7 @@ static bool send_piece(struct mail *mail, struct letter *letter)
 	if (mail->out.credit < size + IPC_MAIL_PIECE_COST)
 		return false;
 	if (letter->number == 0)
-		letter->number = ++mail->out.last_number;
+		letter->number = mail->out.last_number = mail_next_number(mail->out.last_number);
 	body.number = letter->number;
 
 	r = channel_send(mail->channel, IPC_MAIL, &body, piece, size, NULL);

@@ -51,6 +51,12 @@ struct mail {
 	struct defer flush_call;
 };
 
+/* 0 is no message's. */
+static inline uint32_t mail_next_number(uint32_t number)
+{
+	return number == UINT32_MAX ? 1 : number + 1;
+}
+
 /* --- mail ------------------------------------------------------------------------------------ */
 
 void mail_hold(struct mail *mail);

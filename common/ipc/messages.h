@@ -161,8 +161,8 @@ struct ipc_listened {
 	uint32_t backlog; /* 0: the socket listens, or the default */
 };
 
-/* In place of a socket: the supervisor accepts, and the connections come by HANDOFF. The tail is one
- * row, the address. */
+/* In place of a socket: the supervisor accepts, and the connections come by HANDOFF. The tail is
+ * one row, the address. */
 struct ipc_listened_apart {
 	uint32_t request;
 	uint32_t listener;
@@ -208,7 +208,7 @@ struct ipc_failed {
 /* The tail is the bytes at offset of a message of size bytes: those that its socket had not yet
  * told, if it has one, and then the user's. */
 struct ipc_mail {
-	uint32_t number; /* of the message; the first has 1, and they wrap around */
+	uint32_t number; /* of the message; the first has 1, as has the one after the last number */
 	uint32_t size;
 	uint32_t offset;
 };

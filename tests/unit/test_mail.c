@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "common/cluster/mail_parts.h"
 #include "tests/helpers/fds.h"
 #include "tests/helpers/post.h"
 
@@ -420,6 +421,22 @@ static void unknown_answers_are_ignored(void **state)
 	assert_string_equal(post->stage->story.text, "A.message:2 ");
 }
 
+/* IP-1: after 2^32 messages, of which each has a number that is not 0. */
+static void numbers_wrap_around(void **state)
+{
+	struct post *post = *state;
+
+	post->a.mail->out.last_number = post->b.mail->in.last_number = UINT32_MAX - 2;
+	stage_connected(post->stage);
+	assert_int_equal(post_text(&post->a, "1"), 1);
+	assert_int_equal(post_text(&post->a, "2"), 1);
+	assert_int_equal(post_actor(&post->a, "3", &post->stage->guest), 1);
+	assert_int_equal(post_text(&post->a, "4"), 1);
+	post_run_messages(&post->b, 4);
+	post_run_dones(&post->a, 4);
+	assert_int_equal(post->b.mail->in.last_number, 2);
+}
+
 static void free_mail(struct post_end *end)
 {
 	struct mail *mail = end->mail;
@@ -484,6 +501,7 @@ int main(void)
 		on_post(the_channel_holds_the_loop_while_somebody_receives),
 		on_post(the_channel_holds_the_loop_while_something_is_to_be_sent),
 		on_post(unknown_answers_are_ignored),
+		on_post(numbers_wrap_around),
 		on_post(a_mail_may_be_freed_in_its_callbacks),
 		on_post(nothing_is_told_after_a_free),
 	};
