@@ -16,8 +16,8 @@
 #include "common/cluster/provider.h"
 #include "common/ipc/channel.h"
 #include "common/ipc/claims.h"
-#include "worker/handed.h"
-#include "worker/inbox.h"
+#include "common/cluster/handed.h"
+#include "common/cluster/inbox.h"
 
 struct net_context;
 

@@ -46,6 +46,7 @@ int cluster_setup_master(struct ev_loop *loop, const struct cluster_settings *se
 		free(c);
 		return error;
 	}
+	dispatch_init(&c->dispatcher, loop, &cluster_dispatch_ops, c);
 	shares_init(&c->shares, loop, NULL, &cluster_shares_ops, c);
 	*ret = c;
 	return 0;
@@ -85,12 +86,28 @@ void cluster_free(struct cluster *c)
 			free(goodbye);
 	}
 	shares_done(&c->shares);
+	dispatch_done(&c->dispatcher);
 	cluster_setup_done(&c->setup);
 	context_put(c->context);
 	free(c);
 }
 
 /* --- workers --------------------------------------------------------------------------------- */
+
+/* From the first fork on it is so. */
+static void set_policy(struct cluster *c)
+{
+	static const enum policy policies[] = {
+		[CLUSTER_SCHED_NONE] = POLICY_NONE,
+		[CLUSTER_SCHED_RR] = POLICY_ROUND_ROBIN,
+		[CLUSTER_SCHED_LEAST_CONNECTIONS] = POLICY_LEAST_CONNECTIONS,
+		[CLUSTER_SCHED_SOURCE_HASH] = POLICY_SOURCE_HASH,
+	};
+	enum policy policy = policies[c->setup.scheduling_policy];
+
+	if (c->last_id == 0 && policy != POLICY_NONE)
+		shares_hand_off(&c->shares, &c->dispatcher, policy);
+}
 
 int cluster_fork(struct cluster *c, const char *const *env, struct cluster_worker **ret)
 {
@@ -99,6 +116,7 @@ int cluster_fork(struct cluster *c, const char *const *env, struct cluster_worke
 
 	if (error < 0)
 		return error;
+	set_policy(c);
 	c->last_id++;
 	TAILQ_INSERT_TAIL(&c->members, m, link);
 	if (ret)

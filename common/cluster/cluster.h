@@ -41,6 +41,10 @@ struct cluster_worker; /* in a master one of its workers; in a worker itself, an
 /* Who accepts the connections of a server that listens in workers. */
 enum cluster_scheduling_policy {
 	CLUSTER_SCHED_NONE, /* each worker, on the socket that all of them share */
+	/* The master, who sends each connection to one of the workers that listen: */
+	CLUSTER_SCHED_RR,                /* in turn */
+	CLUSTER_SCHED_LEAST_CONNECTIONS, /* that with the fewest */
+	CLUSTER_SCHED_SOURCE_HASH,       /* the same for each address of a client */
 };
 
 /* After cluster_worker_disconnect() a process has so long to end. */

@@ -1,11 +1,14 @@
 /* What the modules of a master know of it.
  *
- *   cluster          the set of workers, its life      cluster_settings  what they execute
- *   cluster_member   one worker as the master has it   cluster_self      as it has itself */
+ *   cluster          the set of workers     cluster_settings     what they execute
+ *   cluster_member   one of them            cluster_tell         its events
+ *   cluster_serve    its servers            cluster_mail         its messages
+ *   cluster_self     one in its own process, with cluster_self_serve */
 #ifndef USHER_COMMON_CLUSTER_CLUSTER_IMPL_H
 #define USHER_COMMON_CLUSTER_CLUSTER_IMPL_H
 
 #include "common/cluster/cluster_member.h"
+#include "common/cluster/dispatch.h"
 #include "common/cluster/shares.h"
 
 struct cluster_goodbye;
@@ -16,6 +19,7 @@ struct cluster {
 	void *ctx;
 	struct net_context *context;
 	struct cluster_setup setup;
+	struct dispatcher dispatcher;
 	struct shares shares;
 	struct member_list members; /* until both disconnected and dead */
 	unsigned last_id;
@@ -25,7 +29,8 @@ struct cluster {
 /* A member is disconnected, or has nothing more to tell. */
 void cluster_disconnected(struct cluster *cluster);
 
-/* What is shared with members. */
+/* What is shared with members, and given to them. */
+extern const struct dispatch_ops cluster_dispatch_ops;
 extern const struct shares_ops cluster_shares_ops;
 
 #endif

@@ -2,17 +2,13 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "common/cluster/cluster_impl.h"
 #include "common/macros.h"
 
 /* From SIGTERM, which comes too late, to SIGKILL, unless a shorter time was asked for. */
 #define KILL_TIMEOUT_MS 5000
-
-#define ERROR_SIZE 4096 /* of a text with a path */
 
 static struct member *member_of(struct cluster_worker *worker)
 {
@@ -21,44 +17,13 @@ static struct member *member_of(struct cluster_worker *worker)
 
 /* --- events ---------------------------------------------------------------------------------- */
 
-typedef void event_fn(struct cluster *cluster, struct cluster_worker *worker, void *ctx);
-
-static void tell(struct member *m, event_fn *fn)
-{
-	if (fn)
-		fn(m->cluster, &m->worker, m->cluster->ctx);
-}
-
-static void tell_error(struct member *m, int code, const char *syscall_name, const char *what)
-{
-	struct cluster *c = m->cluster;
-	struct net_error error;
-	char text[ERROR_SIZE];
-
-	if (!c->ops->on_error)
-		return;
-	cluster_worker_error(code, syscall_name, what, text, sizeof(text), &error);
-	c->ops->on_error(c, &m->worker, &error, c->ctx);
-}
-
-static void tell_exit(struct member *m)
-{
-	struct cluster *c = m->cluster;
-	int status = m->process.status;
-	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-	int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-
-	if (c->ops->on_exit)
-		c->ops->on_exit(c, &m->worker, code, number, c->ctx);
-}
-
 static void on_fork_turn(struct defer *call)
 {
 	struct member *m = CONTAINER_OF(call, struct member, fork_call);
 
 	cluster_worker_enter(&m->worker);
 	if (m->cluster)
-		tell(m, m->cluster->ops->on_fork);
+		member_tell(m, m->cluster->ops->on_fork);
 	cluster_worker_release(&m->worker);
 	cluster_worker_leave(&m->worker);
 }
@@ -76,7 +41,7 @@ static void tell_lost_message(struct cluster_worker *worker, int code)
 	struct member *m = member_of(worker);
 
 	if (m->cluster)
-		tell_error(m, code, NULL, NULL);
+		member_tell_error(m, code, NULL, NULL);
 }
 
 /* --- the end --------------------------------------------------------------------------------- */
@@ -115,11 +80,11 @@ static void disconnected(struct member *m)
 	m->disconnected = true;
 	m->worker.connected = false;
 	cluster_worker_close_mail(&m->worker);
-	shares_end(&m->holder);
+	member_let_go(m);
 	if (has_ended(m))
 		forget(m);
 	cluster_disconnected(c);
-	tell(m, c->ops->on_disconnect);
+	member_tell(m, c->ops->on_disconnect);
 	after_event(m);
 }
 
@@ -128,10 +93,10 @@ static void exited(struct member *m)
 	m->exited = true;
 	m->worker.dead = true;
 	m->worker.connected = false;
-	shares_end(&m->holder);
+	member_let_go(m);
 	if (has_ended(m))
 		forget(m);
-	tell_exit(m);
+	member_tell_exit(m);
 	after_event(m);
 }
 
@@ -140,7 +105,7 @@ static void cut_off(struct member *m, int error, const char *why)
 {
 	channel_close(&m->process.channel);
 	process_kill(&m->process);
-	tell_error(m, error, NULL, why);
+	member_tell_error(m, error, NULL, why);
 	if (m->cluster)
 		disconnected(m);
 }
@@ -191,88 +156,16 @@ static void on_deadline(struct process *process, void *ctx)
 
 static int greet(struct member *m, const struct ipc_hello *hello)
 {
+	int error;
+
 	if (m->greeted || hello->version != IPC_VERSION)
 		return -EPROTO;
 	m->greeted = true;
-	tell(m, m->cluster->ops->on_online);
+	error = member_join(m);
+	if (error < 0)
+		return error;
+	member_tell(m, m->cluster->ops->on_online);
 	return 0;
-}
-
-/* --- what it listens on ---------------------------------------------------------------------- */
-
-/* Who is the master's user may listen where the master may. */
-static enum share_permission permit(struct holder *holder, const struct share_request *request,
-				    const struct addr *addr, void *ctx)
-{
-	return SHARE_BY_ANYBODY;
-}
-
-/* The worker's server is told. */
-static void on_refused(struct holder *holder, const struct share_request *request, int error,
-		       void *ctx)
-{
-}
-
-static void on_difference(struct holder *holder, const struct share_request *request,
-			  const char *option, void *ctx)
-{
-}
-
-static void on_listening(struct holder *holder, const struct share *share, void *ctx)
-{
-	CONTAINER_OF(holder, struct member, holder)->news = share;
-}
-
-/* Its end is told like any other. */
-static void on_unreachable(struct holder *holder, int error, void *ctx)
-{
-	process_kill(&CONTAINER_OF(holder, struct member, holder)->process);
-}
-
-const struct shares_ops cluster_shares_ops = {
-	.permit = permit,
-	.on_refused = on_refused,
-	.on_difference = on_difference,
-	.on_listening = on_listening,
-	.on_unreachable = on_unreachable,
-};
-
-/* No call of shares' is under way any more. */
-static void tell_listening(struct member *m)
-{
-	const struct share *share = m->news;
-	struct cluster *c = m->cluster;
-	struct cluster_listening listening = {.fd = share->bound.fd};
-	char address[SHARE_TEXT_SIZE];
-
-	m->news = NULL;
-	if (!c->ops->on_listening)
-		return;
-	if (share->request.text) {
-		snprintf(address, sizeof(address), "%s", share->request.text);
-		listening.address = address;
-	}
-	listening.address_type = addr_family(&share->bound.addr);
-	if (listening.address_type == 0)
-		listening.address_type = -1;
-	else
-		listening.port = addr_port(&share->bound.addr);
-	c->ops->on_listening(c, &m->worker, &listening, c->ctx);
-}
-
-static int take_listen(struct member *m, const struct ipc_message *message)
-{
-	int error = -EPROTO;
-
-	if (message->type == IPC_LISTEN)
-		error = shares_listen(&m->holder, message);
-	else if (message->type == IPC_SERVING)
-		error = shares_serving(&m->holder, message);
-	else if (message->type == IPC_UNLISTEN)
-		error = shares_unlisten(&m->holder, message);
-	if (error == 0 && m->news)
-		tell_listening(m);
-	return error;
 }
 
 /* --- messages -------------------------------------------------------------------------------- */
@@ -295,7 +188,7 @@ static int take_message(struct member *m, struct ipc_message *message, const cha
 		return let_go(m);
 	if (mail_is_ours(message->type))
 		return mail_take(m->worker.mail, message, ret_why);
-	return take_listen(m, message);
+	return member_take_listen(m, message);
 }
 
 static void on_message(struct process *process, struct ipc_message *message, void *ctx)
@@ -322,7 +215,7 @@ static void on_failed(struct process *process, enum ipc_step step, int error, vo
 	struct member *m = ctx;
 
 	cluster_worker_enter(&m->worker);
-	tell_error(m, error, calls[step], step == IPC_STEP_FOLDER ? m->cwd : m->path);
+	member_tell_error(m, error, calls[step], step == IPC_STEP_FOLDER ? m->cwd : m->path);
 	if (m->cluster)
 		disconnected(m);
 	cluster_worker_leave(&m->worker);
@@ -385,6 +278,7 @@ static void free_it(struct cluster_worker *worker)
 
 	cluster_worker_done(worker);
 	process_close(&m->process);
+	taker_done(&m->taker);
 	free(m->path);
 	free(m->cwd);
 	free(m);
@@ -435,7 +329,7 @@ int member_fork(struct cluster *c, struct net_context *context, const struct clu
 	m->cluster = c;
 	m->timeout_ms = setup->disconnect_timeout_ms;
 	m->worker.id = id;
-	holder_init(&m->holder, &c->shares, &m->process.channel, NULL);
+	member_init_shares(m);
 	error = spawn(m, setup, env);
 	if (error < 0) {
 		cluster_worker_release(&m->worker);
@@ -446,6 +340,7 @@ int member_fork(struct cluster *c, struct net_context *context, const struct clu
 	m->worker.connected = true;
 	mail_receive(m->worker.mail, c->ops->on_message);
 	m->listed = true;
+	member_add_taker(m);
 	cluster_worker_hold(&m->worker);
 	defer_call(&context->calls, &m->fork_call, on_fork_turn);
 	*ret = m;
@@ -454,10 +349,10 @@ int member_fork(struct cluster *c, struct net_context *context, const struct clu
 
 void member_orphan(struct member *m)
 {
+	member_let_go(m);
 	m->cluster = NULL;
 	m->worker.connected = false;
 	unlist(m);
-	shares_end(&m->holder);
 	cluster_worker_free_mail(&m->worker);
 	process_close(&m->process);
 	cluster_worker_release(&m->worker);

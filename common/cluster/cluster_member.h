@@ -14,6 +14,7 @@
 #include "common/cluster/cluster_worker.h"
 #include "common/cluster/process.h"
 #include "common/cluster/share.h"
+#include "common/cluster/taker.h"
 
 struct member {
 	struct cluster_worker worker;
@@ -21,6 +22,8 @@ struct member {
 	TAILQ_ENTRY(member) link;
 	struct process process;
 	struct holder holder;
+	struct taker taker;
+	bool takes;               /* the dispatcher has its taker */
 	const struct share *news; /* of which it is to be told that it listens there */
 	struct defer fork_call;
 	unsigned timeout_ms; /* for a disconnect */
@@ -46,5 +49,27 @@ int member_disconnect(struct member *member);
 
 /* The cluster goes: no event comes any more. The member is gone unless it is held. */
 void member_orphan(struct member *member);
+
+/* --- cluster_tell ---------------------------------------------------------------------------- */
+
+typedef void member_event_fn(struct cluster *cluster, struct cluster_worker *worker, void *ctx);
+
+/* fn may be NULL. */
+void member_tell(struct member *member, member_event_fn *fn);
+void member_tell_exit(struct member *member);
+void member_tell_error(struct member *member, int code, const char *syscall_name, const char *what);
+
+/* --- cluster_serve --------------------------------------------------------------------------- */
+
+/* It shares nothing yet; then it may be given connections, once it has joined. */
+void member_init_shares(struct member *member);
+void member_add_taker(struct member *member);
+int member_join(struct member *member);
+
+/* Takes a message about listening. -EPROTO: it is none. */
+int member_take_listen(struct member *member, const struct ipc_message *message);
+
+/* What it shares, and what was on its way to it, is for others now. Twice is fine. */
+void member_let_go(struct member *member);
 
 #endif

@@ -1,8 +1,5 @@
-/* A worker in its own process: what goes to the master, and how it ends.
- *
- *   open -> asked (it said LEAVING) -> draining (it was told DISCONNECT) -> closing -> closed
- *
- * Each but the first has a deadline, after which the channel is closed without further ado. */
+#include "common/cluster/cluster_self.h"
+
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
@@ -11,10 +8,7 @@
 #include <string.h>
 
 #include "common/cluster/cluster_settings.h"
-#include "common/cluster/cluster_worker.h"
 #include "common/cluster/orphan.h"
-#include "common/cluster/provider.h"
-#include "common/ipc/channel.h"
 #include "common/macros.h"
 #include "common/number.h"
 
@@ -22,21 +16,6 @@
 #define ANSWER_TIMEOUT_MS 5000
 
 #define ERROR_SIZE 256
-
-enum self_state { SELF_OPEN, SELF_ASKED, SELF_DRAINING, SELF_CLOSING, SELF_CLOSED };
-
-struct self {
-	struct cluster_worker worker;
-	struct ev_loop *loop;
-	const struct cluster_worker_ops *ops; /* never NULL */
-	void *ctx;
-	struct channel channel;
-	struct provider provider;
-	bool provides;
-	enum self_state state;
-	bool exits; /* the process, once the channel is closed */
-	ev_timer deadline;
-};
 
 /* There is one channel in a process, and so one of these. */
 static bool is_open;
@@ -48,7 +27,7 @@ static struct self *self_of(struct cluster_worker *worker)
 
 /* --- the end --------------------------------------------------------------------------------- */
 
-static void set_deadline(struct self *s, unsigned timeout_ms)
+void self_set_deadline(struct self *s, unsigned timeout_ms)
 {
 	ev_timer_stop(s->loop, &s->deadline);
 	ev_now_update(s->loop);
@@ -97,7 +76,7 @@ static void on_flushed(struct mail *mail, int status, void *ctx)
 	cluster_worker_leave(&s->worker);
 }
 
-static void finish(struct self *s)
+void self_finish(struct self *s)
 {
 	if (s->state >= SELF_CLOSING)
 		return;
@@ -112,12 +91,13 @@ static void drain(struct self *s, unsigned timeout_ms)
 		return;
 	s->worker.voluntary = true;
 	s->state = SELF_DRAINING;
-	set_deadline(s, timeout_ms);
+	self_set_deadline(s, timeout_ms);
+	intake_end(&s->intake);
 	/* Who kills itself awaits nobody. */
 	if (!s->exits)
 		provider_disconnect(&s->provider, true);
 	if (s->exits || provider_is_idle(&s->provider))
-		finish(s);
+		self_finish(s);
 }
 
 /* The master does not answer, a connection does not end, or the channel takes nothing. */
@@ -142,12 +122,8 @@ static int take_message(struct self *s, struct ipc_message *message, const char 
 	*ret_why = "a message that has no meaning here";
 	if (mail_is_ours(message->type))
 		return mail_take(s->worker.mail, message, ret_why);
-	if (message->type == IPC_LISTENED)
-		return provider_listened(&s->provider, message);
-	if (message->type == IPC_NOT_LISTENED)
-		return provider_refused(&s->provider, message);
 	if (message->type != IPC_DISCONNECT)
-		return -EPROTO;
+		return self_take_listen(s, message);
 	drain(s, body->timeout_ms);
 	return 0;
 }
@@ -183,24 +159,6 @@ static void on_lost(struct channel *channel, int error, const char *why, void *c
 
 static const struct channel_ops channel_ops = {.on_message = on_message, .on_lost = on_lost};
 
-/* --- servers --------------------------------------------------------------------------------- */
-
-static void on_idle(void *ctx)
-{
-	struct self *s = ctx;
-
-	if (s->state == SELF_DRAINING)
-		finish(s);
-}
-
-/* It may be inside a call of the user's. */
-static void on_failed(int error, void *ctx)
-{
-	set_deadline(ctx, 0);
-}
-
-static const struct provider_ops provider_ops = {.on_idle = on_idle, .on_failed = on_failed};
-
 /* --- what a user asks ------------------------------------------------------------------------ */
 
 static int set_ops(struct cluster_worker *worker, const struct cluster_worker_ops *ops, void *ctx)
@@ -222,7 +180,7 @@ static int ask(struct self *s)
 
 	s->worker.voluntary = true;
 	s->state = SELF_ASKED;
-	set_deadline(s, ANSWER_TIMEOUT_MS);
+	self_set_deadline(s, ANSWER_TIMEOUT_MS);
 	return error == -EPIPE ? 0 : error;
 }
 
@@ -241,7 +199,7 @@ static int kill_self(struct cluster_worker *worker, int signal)
 	if (s->state == SELF_OPEN)
 		return ask(s);
 	if (s->state == SELF_DRAINING)
-		finish(s);
+		self_finish(s);
 	if (s->state == SELF_CLOSED)
 		exit(EXIT_SUCCESS);
 	return 0;
@@ -264,8 +222,7 @@ static void free_self(struct cluster_worker *worker)
 	struct self *s = self_of(worker);
 
 	ev_timer_stop(s->loop, &s->deadline);
-	if (s->provides)
-		provider_done(&s->provider);
+	self_close_servers(s);
 	cluster_worker_done(worker);
 	channel_close(&s->channel);
 	free(s);
@@ -327,14 +284,6 @@ static int greet(struct self *s)
 	return error == -EPIPE ? 0 : error;
 }
 
-static int open_provider(struct self *s)
-{
-	int error = provider_init(&s->provider, s->loop, &s->channel, &provider_ops, s);
-
-	s->provides = error == 0;
-	return error;
-}
-
 static int self_new(struct ev_loop *loop, struct self **ret)
 {
 	struct self *s = calloc(1, sizeof(*s));
@@ -373,7 +322,7 @@ int cluster_worker_open(struct ev_loop *loop, const struct cluster_worker_ops *o
 	if (error == 0)
 		error = cluster_worker_open_mail(&s->worker, &s->channel);
 	if (error == 0)
-		error = open_provider(s);
+		error = self_open_servers(s);
 	if (error == 0)
 		error = orphan_watch();
 	if (error == 0)

@@ -98,7 +98,7 @@ int cluster_setup_init(struct cluster_setup *setup, const struct cluster_setting
 
 	if (!settings)
 		settings = &defaults;
-	if ((unsigned)settings->scheduling_policy > CLUSTER_SCHED_NONE)
+	if ((unsigned)settings->scheduling_policy > CLUSTER_SCHED_SOURCE_HASH)
 		return -EINVAL;
 	*setup = (struct cluster_setup){
 		.program.fd = -1,

@@ -22,9 +22,9 @@ struct provided {
 	uint32_t listener;
 	enum state state;
 	struct ev_loop *held; /* the loop, which is kept running for the answer; NULL: it is not */
-	bool is_apart; /* its connections come accepted */
-	bool tells;    /* the supervisor wants to know their number */
-	uint32_t told; /* and knows this one */
+	bool is_apart;        /* its connections come accepted */
+	bool tells;           /* the supervisor wants to know their number */
+	uint32_t told;        /* and knows this one */
 };
 
 /* How often port 0 of a host was asked for. */

@@ -5,14 +5,17 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/ipc/messages.h"
 #include "common/macros.h"
 #include "tests/helpers/fds.h"
 #include "tests/helpers/kernel.h"
@@ -160,6 +163,75 @@ static void start_another_program(struct ev_loop *loop)
 	wait(NULL);
 }
 
+/* --- what no worker does --------------------------------------------------------------------- */
+
+#define CHANNEL 3
+
+static void send_raw(enum ipc_type type, const void *body, const void *row)
+{
+	static alignas(uint32_t) char packet[IPC_PACKET_MAX];
+	int size = ipc_encode(type, body, row, row != NULL, packet);
+
+	if (size < 0 || send(CHANNEL, packet, (size_t)size, 0) != size)
+		exit(EXIT_FAILURE);
+}
+
+static void talk_nonsense(struct ev_loop *loop)
+{
+	open_worker(loop);
+	send(CHANNEL, "nonsense", 8, 0);
+	for (;;)
+		pause();
+}
+
+static void talk_before_hello(struct ev_loop *loop)
+{
+	send_raw(IPC_LEAVING, NULL, NULL);
+	for (;;)
+		pause();
+}
+
+static void talk_of_another_version(struct ev_loop *loop)
+{
+	const struct ipc_hello hello = {.version = IPC_VERSION + 1};
+
+	send_raw(IPC_HELLO, &hello, NULL);
+	for (;;)
+		pause();
+}
+
+static void greet_twice(struct ev_loop *loop)
+{
+	const struct ipc_hello hello = {.version = IPC_VERSION};
+
+	open_worker(loop);
+	send_raw(IPC_HELLO, &hello, NULL);
+	for (;;)
+		pause();
+}
+
+/* A message of usher-worker's, which this master has no use for. */
+static void say_what_another_program_says(struct ev_loop *loop)
+{
+	open_worker(loop);
+	send_raw(IPC_READY, NULL, NULL);
+	for (;;)
+		pause();
+}
+
+static void count_what_never_was(struct ev_loop *loop)
+{
+	const struct ipc_progress progress = {0};
+	const struct ipc_counted_row row = {.listener = 12345, .connections = 1};
+
+	open_worker(loop);
+	send_raw(IPC_PROGRESS, &progress, &row);
+	for (;;)
+		pause();
+}
+
+/* --- what it is ------------------------------------------------------------------------------ */
+
 static void describe_itself(struct ev_loop *loop)
 {
 	char cwd[256];
@@ -190,6 +262,12 @@ static const struct cluster_role roles[] = {
 	{"leave_the_channel_behind", leave_the_channel_behind},
 	{"start_another_program", start_another_program},
 	{"describe_itself", describe_itself},
+	{"talk_nonsense", talk_nonsense},
+	{"talk_before_hello", talk_before_hello},
+	{"talk_of_another_version", talk_of_another_version},
+	{"greet_twice", greet_twice},
+	{"say_what_another_program_says", say_what_another_program_says},
+	{"count_what_never_was", count_what_never_was},
 };
 
 /* --- events ---------------------------------------------------------------------------------- */
@@ -691,6 +769,29 @@ static void a_held_worker_outlives_its_cluster(void **state)
 	assert_true(poll_until(no_children, NULL, WAIT_MS));
 }
 
+/* The worst that it can do is to end itself. */
+static void who_breaks_the_rules_of_the_channel_is_killed(void **state)
+{
+	static const char *const crimes[] = {"talk_nonsense",
+					     "talk_before_hello",
+					     "talk_of_another_version",
+					     "greet_twice",
+					     "say_what_another_program_says",
+					     "count_what_never_was"};
+	struct cluster_world *w = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(crimes); i++) {
+		w->story[0] = '\0';
+		cluster_world_start(w, crimes[i], NULL);
+		cluster_world_fork(w);
+		cluster_run_until(w, "exit 1");
+		if (!strstr(w->story, "error 1, disconnect 1, exit 1 -1 9"))
+			fail_msg("%s: %s", crimes[i], w->story);
+		cluster_free(w->cluster);
+		w->cluster = NULL;
+	}
+}
+
 #define FORKS     1000
 #define AT_A_TIME 20
 
@@ -847,6 +948,7 @@ int main(int argc, char **argv)
 		TEST(a_cluster_may_be_freed_in_each_of_its_events),
 		TEST(workers_end_when_the_cluster_is_freed),
 		TEST(a_held_worker_outlives_its_cluster),
+		TEST(who_breaks_the_rules_of_the_channel_is_killed),
 		TEST(a_thousand_workers_leave_nothing_behind),
 #undef TEST
 		cmocka_unit_test(a_worker_ends_with_0_when_its_master_was_killed),

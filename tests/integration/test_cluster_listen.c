@@ -20,6 +20,8 @@
 /* --- what workers do ------------------------------------------------------------------------- */
 
 static struct cluster_worker *self;
+static struct net_server *servers[16];
+static size_t n_servers;
 
 static const struct net_socket_ops echo_ops;
 
@@ -50,10 +52,18 @@ static struct net_server *listen_on(struct ev_loop *loop, const struct net_liste
 		r = net_server_listen(server, options, NULL, NULL);
 	if (r < 0)
 		exit(EXIT_FAILURE);
+	servers[n_servers++] = server;
 	return server;
 }
 
-/* "listen again": one more server. */
+static void run_and_free(struct ev_loop *loop)
+{
+	ev_run(loop, 0);
+	while (n_servers > 0)
+		net_server_free(servers[--n_servers]);
+}
+
+/* "leave"; all else is to have one more server. */
 static void on_word(struct cluster_worker *worker, const struct cluster_message *message, void *ctx)
 {
 	struct ev_loop *loop = ctx;
@@ -82,7 +92,7 @@ static void serve_port(struct ev_loop *loop)
 
 	open_self(loop, &worker_ops);
 	listen_on(loop, &options);
-	ev_run(loop, 0);
+	run_and_free(loop);
 }
 
 static void serve_path(struct ev_loop *loop)
@@ -91,7 +101,7 @@ static void serve_path(struct ev_loop *loop)
 
 	open_self(loop, &worker_ops);
 	listen_on(loop, &options);
-	ev_run(loop, 0);
+	run_and_free(loop);
 }
 
 /* No message is wanted: the server alone keeps it alive. */
@@ -101,7 +111,7 @@ static void serve_alone(struct ev_loop *loop)
 
 	open_self(loop, NULL);
 	listen_on(loop, &options);
-	ev_run(loop, 0);
+	run_and_free(loop);
 }
 
 static void on_refused(struct net_server *server, int status, void *ctx)

@@ -1,7 +1,7 @@
 /* Connections between their arrival and their taking: none is handed out before, none that is
  * another's.
  */
-#include "worker/inbox.h"
+#include "common/cluster/inbox.h"
 
 #include <errno.h>
 #include <setjmp.h>

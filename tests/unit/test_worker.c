@@ -21,7 +21,7 @@
 #include "tests/helpers/fds.h"
 #include "tests/helpers/kernel.h"
 #include "tests/helpers/wait.h"
-#include "worker/inbox.h"
+#include "common/cluster/inbox.h"
 #include "worker/service.h"
 
 #define LISTENER 3

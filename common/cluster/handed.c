@@ -1,4 +1,4 @@
-#include "worker/handed.h"
+#include "common/cluster/handed.h"
 
 #include <errno.h>
 #include <stdlib.h>

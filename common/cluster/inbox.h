@@ -6,8 +6,8 @@
  * Owns:   the descriptors until inbox_next() hands them out. The claims are borrowed.
  * Errors: 0 or -EPROTO: the supervisor has broken the rules.
  * Source: common/ipc/messages.h says what is promised to whom. */
-#ifndef USHER_WORKER_INBOX_H
-#define USHER_WORKER_INBOX_H
+#ifndef USHER_COMMON_CLUSTER_INBOX_H
+#define USHER_COMMON_CLUSTER_INBOX_H
 
 #include <stdbool.h>
 #include <stddef.h>

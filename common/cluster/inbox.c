@@ -1,4 +1,4 @@
-#include "worker/inbox.h"
+#include "common/cluster/inbox.h"
 
 #include <string.h>
 

@@ -7,8 +7,8 @@
  * Owns:   the table. The claims are borrowed.
  * Errors: 0 or -ENOMEM.
  * Source: close(2); epoll(7), "Questions and answers", on closing. */
-#ifndef USHER_WORKER_HANDED_H
-#define USHER_WORKER_HANDED_H
+#ifndef USHER_COMMON_CLUSTER_HANDED_H
+#define USHER_COMMON_CLUSTER_HANDED_H
 
 #include <stddef.h>
 #include <stdint.h>

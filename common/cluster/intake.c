@@ -1,0 +1,188 @@
+#include "common/cluster/intake.h"
+
+#include "common/macros.h"
+#include "common/net/server.h"
+
+/* So many connections end with a copy elsewhere before the supervisor is to close its copies. */
+#define ENDS_PER_BELL 2
+
+/* --- telling --------------------------------------------------------------------------------- */
+
+/* The supervisor sees all that was taken, and what the rows say is of the same moment. While it has
+ * not read what it was told, there is more to tell later at once. */
+static void tell(struct intake *in)
+{
+	struct ipc_counted_row rows[INTAKE_ROWS_MAX];
+	struct ipc_progress progress = {.taken = in->inbox.taken};
+	size_t n_rows;
+	int error;
+
+	if (in->channel->queued_messages > 0)
+		return;
+	n_rows = in->tells ? in->ops->news(rows, ARRAY_LEN(rows), in->ctx) : 0;
+	if (!in->rings && n_rows == 0)
+		return;
+	in->rings = false;
+	in->told = in->inbox.taken;
+	error = channel_send(in->channel, IPC_PROGRESS, &progress, rows, n_rows, NULL);
+	/* One that has gone is seen by the reading side. */
+	if (error < 0 && error != -EPIPE)
+		in->ops->on_failed(error, in->ctx);
+}
+
+static void take(struct intake *in)
+{
+	if (inbox_waits(&in->inbox)) {
+		in->rings |= inbox_take(&in->inbox, in->ends ? ESHUTDOWN : 0);
+		in->rings |= in->tells || claims_wants_bell(&in->claims);
+	}
+	tell(in);
+}
+
+/* --- giving ---------------------------------------------------------------------------------- */
+
+static int admit_one(struct intake *in, const struct arrival *arrival)
+{
+	struct net_server *server = in->ops->server_of(arrival->listener, in->ctx);
+	int error = server ? handed_add(&in->handed, arrival->fd, arrival->number, 0) : -ESHUTDOWN;
+
+	if (error < 0) {
+		close_fd(arrival->fd);
+		return error;
+	}
+	error = server_adopt(server, arrival->fd, &arrival->peer);
+	if (error < 0)
+		handed_remove(&in->handed, arrival->fd);
+	return error;
+}
+
+/* One that was closed instead is closed by the supervisor, too, once it looks. */
+static void admit(struct intake *in)
+{
+	struct arrival arrival;
+
+	while (inbox_next(&in->inbox, &arrival))
+		if (admit_one(in, &arrival) < 0)
+			in->rings = true;
+}
+
+static void on_settle(struct ev_loop *loop, ev_prepare *watcher, int events)
+{
+	struct intake *in = CONTAINER_OF(watcher, struct intake, settle);
+
+	take(in);
+	admit(in);
+	tell(in);
+}
+
+/* --- copies ---------------------------------------------------------------------------------- */
+
+static bool has_copy(void *ctx, int fd)
+{
+	const struct intake *in = ctx;
+
+	return handed_copy(&in->handed, fd) != 0;
+}
+
+/* Whether the supervisor is to look before it does so by itself. A client that has not heard of the
+ * end hears of it when the supervisor has closed its copy. One that has waits for nothing; but each
+ * end that passes a copy costs us more than a close, so that a few of them are worth a bell. */
+static bool is_worth_a_bell(struct intake *in, bool ended)
+{
+	uint32_t let_go = claims_let_go_of(&in->claims);
+
+	if (let_go != in->let_go)
+		in->n_ended = 0;
+	in->let_go = let_go;
+	return !ended || ++in->n_ended >= ENDS_PER_BELL;
+}
+
+static bool on_closing(void *ctx, int fd, bool ended)
+{
+	struct intake *in = ctx;
+	uint32_t number = handed_copy(&in->handed, fd);
+
+	handed_remove(&in->handed, fd);
+	if (number == 0)
+		return false;
+	/* It may have been told of it already, and not have come to it yet. */
+	if (claims_is_before(in->told, number) && is_worth_a_bell(in, ended)) {
+		in->rings = true;
+		tell(in);
+	}
+	return true;
+}
+
+static const struct copy_keeper keeper = {.has = has_copy, .closing = on_closing};
+
+/* --- what comes ------------------------------------------------------------------------------ */
+
+int intake_claims(struct intake *in, struct ipc_message *message)
+{
+	return in->claims.page ? -EPROTO : claims_open(&in->claims, message->fds[0]);
+}
+
+int intake_handoff(struct intake *in, struct ipc_message *message)
+{
+	const struct ipc_handoff *body = message->body;
+	int reason = message->lost ? EMFILE : 0;
+
+	if (!in->claims.page)
+		return -EPROTO;
+	if (in->ends || !in->ops->server_of(body->listener, in->ctx))
+		reason = ESHUTDOWN;
+	return inbox_put(&in->inbox, message, reason);
+}
+
+void intake_tell(struct intake *in)
+{
+	in->tells = true;
+}
+
+void intake_end(struct intake *in)
+{
+	if (in->ends)
+		return;
+	take(in);
+	admit(in);
+	in->ends = true;
+}
+
+uint32_t intake_count(struct intake *in, uint32_t listener)
+{
+	return inbox_count(&in->inbox, listener);
+}
+
+void intake_refuse(struct intake *in, uint32_t listener)
+{
+	inbox_refuse(&in->inbox, listener, ESHUTDOWN);
+}
+
+/* --- from start to end ----------------------------------------------------------------------- */
+
+void intake_init(struct intake *in, struct channel *channel, struct net_context *context,
+		 const struct intake_ops *ops, void *ctx)
+{
+	*in = (struct intake){.channel = channel, .context = context, .ops = ops, .ctx = ctx};
+	handed_init(&in->handed, &in->claims);
+	inbox_init(&in->inbox, &in->claims);
+	context_hold(context);
+	context_set_copy_keeper(context, &keeper, in);
+	ev_prepare_init(&in->settle, on_settle);
+	ev_prepare_start(context->loop, &in->settle);
+	ev_unref(context->loop);
+}
+
+void intake_done(struct intake *in)
+{
+	if (!in->context)
+		return;
+	ev_ref(in->context->loop);
+	ev_prepare_stop(in->context->loop, &in->settle);
+	inbox_done(&in->inbox);
+	context_set_copy_keeper(in->context, NULL, NULL);
+	context_put(in->context);
+	handed_done(&in->handed);
+	claims_close(&in->claims);
+	in->context = NULL;
+}

@@ -1,0 +1,72 @@
+/* The worker's side of a hand-off: connections that come accepted become connections of servers.
+ *
+ *   inbox    what came and is not taken     handed   what was taken and may have a copy elsewhere
+ *
+ * Owns:   what has come, until it is a server's. Channel, context, ops and ctx are borrowed.
+ * Errors: 0 or -errno; -EPROTO for what no supervisor of ours sends.
+ * Order:  once in each turn of the loop, before it sleeps, what came is taken, and then given to
+ *         its servers. Watchers of this do not keep the loop running.
+ * Source: common/ipc/messages.h and claims.h say what is promised to whom. */
+#ifndef USHER_COMMON_CLUSTER_INTAKE_H
+#define USHER_COMMON_CLUSTER_INTAKE_H
+
+#include <ev.h>
+#include <stdbool.h>
+
+#include "common/cluster/handed.h"
+#include "common/cluster/inbox.h"
+#include "common/ipc/channel.h"
+#include "common/net/context.h"
+
+#define INTAKE_ROWS_MAX 512
+
+struct intake_ops {
+	/* Who gets connections of a listener; NULL: nobody any more. */
+	struct net_server *(*server_of)(uint32_t listener, void *ctx);
+	/* Numbers of connections that the supervisor wants to know and does not; how many rows. */
+	size_t (*news)(struct ipc_counted_row *rows, size_t room, void *ctx);
+	/* The supervisor cannot be told what it must know. */
+	void (*on_failed)(int error, void *ctx);
+};
+
+/* All fields are the module's own. */
+struct intake {
+	struct channel *channel;
+	struct net_context *context;
+	const struct intake_ops *ops;
+	void *ctx;
+	struct claims claims;
+	struct handed handed;
+	struct inbox inbox;
+	ev_prepare settle;
+	bool ends;        /* what comes is refused */
+	bool tells;       /* the supervisor wants numbers */
+	bool rings;       /* it is to look at the claims */
+	uint32_t told;    /* up to this one it was told to look */
+	uint32_t let_go;  /* copies that it had closed when we last looked */
+	unsigned n_ended; /* that passed a copy since */
+};
+
+void intake_init(struct intake *intake, struct channel *channel, struct net_context *context,
+		 const struct intake_ops *ops, void *ctx);
+
+/* Closes what no server has. */
+void intake_done(struct intake *intake);
+
+/* Take the messages CLAIMS and HANDOFF. */
+int intake_claims(struct intake *intake, struct ipc_message *message);
+int intake_handoff(struct intake *intake, struct ipc_message *message);
+
+/* The supervisor wants numbers from now on. */
+void intake_tell(struct intake *intake);
+
+/* What came before is ours still; what comes from now on is refused. */
+void intake_end(struct intake *intake);
+
+/* How many of a listener's have come, and are not yet its server's. */
+uint32_t intake_count(struct intake *intake, uint32_t listener);
+
+/* Its server was closed. */
+void intake_refuse(struct intake *intake, uint32_t listener);
+
+#endif

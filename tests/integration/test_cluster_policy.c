@@ -1,0 +1,255 @@
+/* A master of <usher/cluster.h> that accepts for its workers, in each way to choose one. */
+#include "tests/helpers/cluster_world.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/macros.h"
+#include "tests/helpers/clients.h"
+#include "tests/helpers/kernel.h"
+#include "tests/helpers/wait.h"
+
+/* --- what workers do ------------------------------------------------------------------------- */
+
+static struct cluster_worker *self;
+
+static const struct net_socket_ops echo_ops;
+
+static void on_connection(struct net_server *server, struct net_socket *socket, void *ctx)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "worker %u\n", cluster_worker_id(self));
+	net_socket_set_ops(socket, &echo_ops, NULL);
+	net_socket_write(socket, text, strlen(text), NULL, NULL);
+	net_socket_pipe(socket, socket);
+}
+
+static const struct net_server_ops server_ops = {.on_connection = on_connection};
+
+static void answer(struct cluster_worker *worker, const struct cluster_message *message, void *ctx)
+{
+	cluster_worker_send(worker, "pong", 4, NULL, NULL, NULL);
+}
+
+static void serve_port(struct ev_loop *loop)
+{
+	static const struct cluster_worker_ops ops = {.on_message = answer};
+	struct net_server *server = NULL;
+
+	if (cluster_worker_open(loop, &ops, NULL, &self) < 0 ||
+	    net_create_server(loop, NULL, &server_ops, NULL, &server) < 0 ||
+	    net_server_listen_port(server, 0, NULL, 0, NULL, NULL) < 0)
+		exit(EXIT_FAILURE);
+	ev_run(loop, 0);
+	net_server_free(server);
+}
+
+static const struct cluster_role roles[] = {{"serve_port", serve_port}};
+
+static bool refuses(int port)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return connect(fd, (struct sockaddr *)&to, sizeof(to)) == -1 && errno == ECONNREFUSED;
+}
+
+static bool nobody_listens(void *ctx)
+{
+	ev_run(ev_default_loop(0), EVRUN_NOWAIT);
+	return refuses(*(int *)ctx);
+}
+
+/* --- policies ----------------------------------------------------------------------------------
+ */
+
+static struct cluster_settings with_policy(enum cluster_scheduling_policy policy)
+{
+	return (struct cluster_settings){.scheduling_policy = policy};
+}
+
+static int start_three(struct cluster_world *w, enum cluster_scheduling_policy policy)
+{
+	const struct cluster_settings settings = with_policy(policy);
+
+	cluster_world_start(w, "serve_port", &settings);
+	for (int i = 0; i < 3; i++)
+		cluster_world_fork(w);
+	CLUSTER_RUN_UNTIL(w, cluster_world_told(w, "listening 1") &&
+				     cluster_world_told(w, "listening 2") &&
+				     cluster_world_told(w, "listening 3"));
+	return w->listening.port;
+}
+
+/* The worker that a new client is with; the master accepts, so its loop runs meanwhile. */
+static unsigned connect_and_run(struct cluster_world *w, int port, int *ret_client)
+{
+	char text[32] = "";
+	unsigned worker = 0;
+
+	*ret_client = connect_tcp("127.0.0.1", port);
+	CLUSTER_RUN_UNTIL(w, recv(*ret_client, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
+	assert_int_equal(sscanf(text, "worker %u\n", &worker), 1);
+	return worker;
+}
+
+/* LS-10 */
+static void round_robin_goes_around_the_workers(void **state)
+{
+	struct cluster_world *w = *state;
+	int clients[9], port = start_three(w, CLUSTER_SCHED_RR);
+	unsigned first = connect_and_run(w, port, &clients[0]);
+
+	for (unsigned i = 1; i < 9; i++)
+		assert_int_equal(connect_and_run(w, port, &clients[i]), (first - 1 + i) % 3 + 1);
+	for (size_t i = 0; i < 9; i++)
+		close(clients[i]);
+}
+
+/* What happened in a worker before is known here. The answer may be of the turn in which it did;
+ * that to a second question is of a later one. */
+static void hear_from_all(struct cluster_world *w)
+{
+	struct cluster_worker *worker = NULL;
+
+	while ((worker = cluster_next_worker(w->cluster, worker)))
+		for (int i = 0; i < 2; i++) {
+			size_t before = w->message_bytes;
+
+			cluster_worker_send(worker, "ping", 4, NULL, NULL, NULL);
+			CLUSTER_RUN_UNTIL(w, w->message_bytes > before);
+		}
+}
+
+static void least_connections_go_where_one_ended(void **state)
+{
+	struct cluster_world *w = *state;
+	int clients[3], another, port = start_three(w, CLUSTER_SCHED_LEAST_CONNECTIONS);
+	unsigned where[3];
+
+	for (int round = 0; round < 3; round++) {
+		for (size_t i = 0; i < 3; i++)
+			where[i] = connect_and_run(w, port, &clients[i]);
+		assert_int_equal(where[0] + where[1] + where[2], 6);
+		/* One goes and comes again: its worker has the fewest. */
+		shutdown(clients[round], SHUT_WR);
+		client_expect_end(clients[round]);
+		hear_from_all(w);
+		assert_int_equal(connect_and_run(w, port, &another), where[round]);
+		shutdown(another, SHUT_WR);
+		client_expect_end(another);
+		close(another);
+		for (size_t i = 0; i < 3; i++) {
+			if ((int)i != round) {
+				shutdown(clients[i], SHUT_WR);
+				client_expect_end(clients[i]);
+			}
+			close(clients[i]);
+		}
+		hear_from_all(w);
+	}
+}
+
+static void source_hash_keeps_a_client_with_its_worker(void **state)
+{
+	struct cluster_world *w = *state;
+	int client, port = start_three(w, CLUSTER_SCHED_SOURCE_HASH);
+	unsigned worker = connect_and_run(w, port, &client);
+
+	close(client);
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(connect_and_run(w, port, &client), worker);
+		close(client);
+	}
+}
+
+/* DF-1, WK-5 */
+static void who_was_handed_off_to_a_dead_worker_gets_another(void **state)
+{
+	struct cluster_world *w = *state;
+	struct cluster_worker *first;
+	int clients[6], port = start_three(w, CLUSTER_SCHED_RR);
+	size_t served = 0;
+
+	first = cluster_next_worker(w->cluster, NULL);
+	kernel_stop(cluster_worker_pid(first));
+	for (size_t i = 0; i < 6; i++)
+		clients[i] = connect_tcp("127.0.0.1", port);
+	cluster_worker_kill(first, SIGKILL);
+	for (size_t i = 0; i < 6; i++) {
+		char text[32] = "";
+
+		CLUSTER_RUN_UNTIL(w, recv(clients[i], text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
+		served += strcmp(text, "worker 1\n") != 0;
+		close(clients[i]);
+	}
+	assert_int_equal(served, 6);
+}
+
+/* WK-5: what came before is served to its end. */
+static void a_disconnected_worker_finishes_what_was_handed_off(void **state)
+{
+	const struct cluster_settings settings = with_policy(CLUSTER_SCHED_RR);
+	struct cluster_world *w = *state;
+	struct cluster_worker *worker;
+	int client, port;
+
+	cluster_world_start(w, "serve_port", &settings);
+	worker = cluster_world_fork(w);
+	cluster_run_until(w, "listening 1");
+	port = w->listening.port;
+	connect_and_run(w, port, &client);
+	assert_int_equal(cluster_worker_disconnect(worker), 0);
+	assert_true(poll_until(nobody_listens, &port, WAIT_MS));
+	client_expect_echo(client);
+	shutdown(client, SHUT_WR);
+	client_expect_end(client);
+	close(client);
+	ev_run(w->loop, 0);
+	assert_true(cluster_world_told(w, "exit 1 0 0 voluntary"));
+}
+
+/* WK-11 */
+static void the_policy_stays_that_of_the_first_fork(void **state)
+{
+	static const char *const args[] = {"serve_port", NULL};
+	const struct cluster_settings none = {.args = args};
+	struct cluster_settings rr = with_policy(CLUSTER_SCHED_RR);
+	struct cluster_world *w = *state;
+
+	rr.args = args;
+	cluster_world_start(w, "serve_port", &none);
+	assert_int_equal(cluster_set_settings(w->cluster, &rr), 0);
+	cluster_world_fork(w);
+	assert_int_equal(cluster_set_settings(w->cluster, &none), -EBUSY);
+	assert_int_equal(cluster_set_settings(w->cluster, &rr), 0);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(test) \
+	cmocka_unit_test_setup_teardown(test, cluster_world_setup, cluster_world_teardown)
+		TEST(round_robin_goes_around_the_workers),
+		TEST(least_connections_go_where_one_ended),
+		TEST(source_hash_keeps_a_client_with_its_worker),
+		TEST(who_was_handed_off_to_a_dead_worker_gets_another),
+		TEST(a_disconnected_worker_finishes_what_was_handed_off),
+		TEST(the_policy_stays_that_of_the_first_fork),
+#undef TEST
+	};
+
+	if (cluster_is_worker())
+		cluster_play(argc, argv, roles, ARRAY_LEN(roles));
+	watchdog(120);
+	return cmocka_run_group_tests_name("cluster policy", tests, NULL, NULL);
+}
