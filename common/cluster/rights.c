@@ -152,24 +152,40 @@ int rights_borrow(const struct rights *rights, struct rights_saved *ret)
 	return error;
 }
 
+static bool has_groups(const gid_t *groups, int n)
+{
+	static gid_t now[GROUPS_MAX];
+
+	return getgroups(GROUPS_MAX, now) == n &&
+	       (n == 0 || memcmp(now, groups, (size_t)n * sizeof(*now)) == 0);
+}
+
+static bool is_as_saved(const struct rights *rights, const struct rights_saved *saved)
+{
+	struct __user_cap_data_struct now[_LINUX_CAPABILITY_U32S_3];
+
+	if (get_capabilities(now) < 0 || memcmp(now, saved->capabilities, sizeof(now)) != 0)
+		return false;
+	return !rights->is_other || ((uid_t)setfsuid((uid_t)-1) == saved->uid &&
+				     (gid_t)setfsgid((gid_t)-1) == saved->gid &&
+				     has_groups(saved->groups, saved->n_groups));
+}
+
+/* A call may be forbidden, by a filter, that was forbidden on the way there as well: what counts is
+ * where we are in the end. */
 void rights_return(const struct rights *rights, struct rights_saved *saved)
 {
-	int error;
-
 	if (!rights)
 		return;
 	/* They are what it takes to get the rest; that takes some away, and puts others back. */
-	error = set_capabilities(saved->capabilities);
-	if (error == 0 && rights->is_other) {
-		error = set_user(saved->uid);
-		if (error == 0)
-			error = set_group(saved->gid);
-		if (error == 0)
-			error = set_groups(saved->groups, (size_t)saved->n_groups);
-		if (error == 0)
-			error = set_capabilities(saved->capabilities);
+	set_capabilities(saved->capabilities);
+	if (rights->is_other) {
+		set_user(saved->uid);
+		set_group(saved->gid);
+		set_groups(saved->groups, (size_t)saved->n_groups);
+		set_capabilities(saved->capabilities);
 	}
-	if (error < 0)
+	if (!is_as_saved(rights, saved))
 		abort();
 	/* Another user's rights made core dumps impossible. */
 	if (saved->dumpable == 1)

@@ -5,8 +5,8 @@
  * beforehand, so nothing can change between a check and its use.
  *
  * Owns:   a struct rights owns its groups until rights_done().
- * Errors: 0 or -errno. A process that cannot get its own rights back ends by abort(3): it must not
- *         go on with those of another.
+ * Errors: 0 or -errno; -EPERM also where a filter forbids the calls that it takes. A process that
+ *         cannot get its own rights back ends by abort(3): it must not go on with another's.
  * Order:  rights_borrow() and rights_return() enclose a few calls, in one function. They concern
  * the calling thread only, and not who may send it signals or trace it. Source: credentials(7),
  * capabilities(7) "Effect of user ID changes", setfsuid(2), setgroups(2) "C library/kernel

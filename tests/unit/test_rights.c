@@ -1,4 +1,6 @@
-/* With borrowed rights the kernel decides as for that user, and afterwards all is as it was. */
+/* With borrowed rights the kernel decides as for that user, and afterwards all is as it was.
+ *
+ * wrap: setfsuid syscall */
 #include "common/cluster/rights.h"
 
 #include <errno.h>
@@ -8,6 +10,7 @@
 #include <pwd.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +25,26 @@
 #include <cmocka.h>
 
 #include "common/macros.h"
+
+static bool syscalls_are_forbidden; /* that change something */
+
+int __real_setfsuid(uid_t uid);
+int __wrap_setfsuid(uid_t uid);
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, long a, long b);
+
+int __wrap_setfsuid(uid_t uid)
+{
+	return __real_setfsuid(syscalls_are_forbidden ? (uid_t)-1 : uid);
+}
+
+long __wrap_syscall(long number, long a, long b)
+{
+	if (!syscalls_are_forbidden || number == SYS_capget)
+		return __real_syscall(number, a, b);
+	errno = EPERM;
+	return -1;
+}
 
 struct place {
 	char folder[32];
@@ -184,6 +207,21 @@ static void afterwards_all_is_as_it_was(void **state)
 	assert_int_equal(make_file(p), 0);
 }
 
+/* What forbids it may be a filter of system calls, as systemd installs. */
+static void a_filter_forbids_it_and_ends_nobody(void **state)
+{
+	struct place *p = *state;
+	const struct rights none = {.is_other = false};
+	struct rights_saved saved;
+
+	syscalls_are_forbidden = true;
+	assert_int_equal(rights_borrow(&none, &saved), -EPERM);
+	if (geteuid() == 0)
+		assert_int_equal(rights_borrow(&p->rights, &saved), -EPERM);
+	syscalls_are_forbidden = false;
+	assert_int_equal(make_file(p), 0);
+}
+
 static void without_rights_nothing_changes(void **state)
 {
 	struct place *p = *state;
@@ -204,6 +242,7 @@ int main(void)
 		RIGHTS_TEST(ports_are_those_without_capabilities),
 		RIGHTS_TEST(roots_own_are_roots),
 		RIGHTS_TEST(afterwards_all_is_as_it_was),
+		RIGHTS_TEST(a_filter_forbids_it_and_ends_nobody),
 		RIGHTS_TEST(without_rights_nothing_changes),
 	};
 
