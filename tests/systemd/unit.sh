@@ -50,6 +50,39 @@ test_only_members_of_the_group_reach_the_control_socket() {
 	equal "exit code for a worker" 77 $?
 }
 
+test_a_program_in_a_worker_may_listen_where_its_user_may() {
+	local program=/usr/local/libexec/usher/fake_listener crew=/run/usher-crew
+
+	install -m 0755 "${BUILD:-build}/tests/helpers/fake_listener" "$program"
+	configure_echo
+	sed -i 's/^workers: 2$/workers: 1/' "$CONFIG"
+	drop_in <<-EOF
+		[Service]
+		Environment=CREW=$crew
+		ExecStart=
+		ExecStart=/usr/local/sbin/usherd -c $CONFIG --worker $program
+	EOF
+	rm -f "$crew"
+	{
+		echo "listen a path /tmp/s"
+		echo "listen b path /run/usher/s"
+		echo "listen c port 127.0.0.1 80"
+		echo "listen d port 127.0.0.1 0"
+		cat "$NEVER"
+	} | nc -lU "$crew" >"${folder:?}/crew" &
+	soon test -S "$crew"
+	chmod 0777 "$crew"
+	start
+	soon grep -q '^a listening /tmp/s$' "$folder/crew"
+	soon grep -q '^b error EACCES' "$folder/crew"
+	soon grep -q '^c error EACCES' "$folder/crew"
+	soon grep -q '^d listening 127.0.0.1:' "$folder/crew"
+	soon log_says warning 'may not listen on 127.0.0.1:80'
+	systemctl stop usher.service
+	kill %1 2>/dev/null
+	rm -f "$crew" "$program"
+}
+
 test_the_journal_knows_the_levels() {
 	configure_echo
 	start
