@@ -43,11 +43,14 @@ static int teardown(void **state)
 /* settings stand before the listener that usherd must have. */
 static void start(struct usher *u, unsigned int workers, const char *settings)
 {
-	char program[PATH_MAX];
+	/* For a second start as well. */
+	static const char *env[] = {crew.variable, NULL};
+	static const char *args[] = {"--worker", NULL, NULL};
+	static char program[PATH_MAX];
 
-	u->env = (const char *const[]){crew.variable, NULL};
-	u->args = (const char *const[]){"--worker", built("tests/helpers/fake_listener", program),
-					NULL};
+	args[1] = built("tests/helpers/fake_listener", program);
+	u->env = env;
+	u->args = args;
 	usher_configure(u,
 			"workers: %u\n%s"
 			"listeners:\n"
