@@ -204,7 +204,7 @@ void master_run(struct master *m)
 	ev_timer_stop(m->loop, &turn);
 }
 
-static void meanwhile(void *ctx)
+void master_meanwhile(void *ctx)
 {
 	master_run(ctx);
 }
@@ -219,7 +219,7 @@ void master_open(struct master *m, enum policy policy)
 	strcpy(m->folder, "/tmp/usher-test-XXXXXX");
 	assert_non_null(mkdtemp(m->folder));
 	crew_open(&m->crew, m->folder);
-	m->crew.meanwhile = meanwhile;
+	m->crew.meanwhile = master_meanwhile;
 	m->crew.ctx = m;
 	assert_int_equal(setenv("CREW", m->crew.path, 1), 0);
 	assert_int_equal(program_open(path, &m->program), 0);

@@ -58,6 +58,9 @@ void master_disconnect(struct master *m, size_t worker);
 /* Runs what is ready. */
 void master_run(struct master *m);
 
+/* The same, for a crew that waits; ctx is the master. */
+void master_meanwhile(void *ctx);
+
 /* Runs until the condition holds; fails when it does not in time. */
 #define MASTER_RUN_UNTIL(m, condition)                               \
 	do {                                                         \

@@ -298,6 +298,49 @@ static void who_waits_when_told_to_disconnect_gets_an_error(void **state)
 	open_gate(1);
 }
 
+/* --- what was given up on its way ------------------------------------------------------------ */
+
+/* The worker asks, closes and asks again before it reads an answer. */
+static void expect_had_again(const char *where)
+{
+	begin(POLICY_NONE, 1);
+	master.crew.meanwhile = NULL;
+	crew_say(&master.crew, 0, "listen a %s\nclose a\nlisten b %s\nwhere b", where, where);
+	hear(0, "b at nowhere");
+	kernel_stop(master.crew.mates[0].pid);
+	master.crew.meanwhile = master_meanwhile;
+	MASTER_RUN_UNTIL(&master, master.workers[0].holder.last_request == 2);
+	master_run(&master);
+	kill(master.crew.mates[0].pid, SIGCONT);
+	hear(0, "b listening ");
+	close_server(0, "b");
+	MASTER_RUN_UNTIL(&master, LIST_EMPTY(&master.shares.list));
+}
+
+/* DF-2, LS-3: a port is in use as long as its socket is on its way to somebody. */
+static void a_port_that_was_given_up_on_its_way_can_be_had_again(void **state)
+{
+	struct bound bound;
+	const char *which;
+	char where[64];
+
+	assert_int_equal(bind_open(&(struct bind_options){.has_port = true, .host = "127.0.0.1"},
+				   &bound, &which),
+			 0);
+	snprintf(where, sizeof(where), "port 127.0.0.1 %d", addr_port(&bound.addr));
+	bound_close(&bound);
+	expect_had_again(where);
+}
+
+/* DF-2, LS-6 */
+static void so_can_an_abstract_name(void **state)
+{
+	char where[64];
+
+	snprintf(where, sizeof(where), "path @test-shares-%d", (int)getpid());
+	expect_had_again(where);
+}
+
 /* --- what is told ---------------------------------------------------------------------------- */
 
 /* WK-3 */
@@ -508,6 +551,8 @@ int main(void)
 		SHARES_TEST(everybody_who_waits_is_told_of_the_error),
 		SHARES_TEST(the_first_may_go_while_others_wait),
 		SHARES_TEST(who_waits_when_told_to_disconnect_gets_an_error),
+		SHARES_TEST(a_port_that_was_given_up_on_its_way_can_be_had_again),
+		SHARES_TEST(so_can_an_abstract_name),
 		SHARES_TEST(each_listening_server_is_told_once_as_it_was_asked_for),
 		SHARES_TEST(each_option_that_differs_is_told),
 		SHARES_TEST(in_turn_each_gets_the_next_one),
