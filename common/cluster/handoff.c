@@ -225,6 +225,8 @@ int handoff_told(struct handoff *h, uint32_t taken, struct transit_list *ret)
 		return error;
 	if (!h->by_message)
 		taken = state.taken;
+	else if (claims_is_before(taken, h->taken))
+		taken = h->taken; /* said before it was to tell by message */
 	if (!is_sent(h, taken) || claims_is_before(state.taken, taken))
 		return -EPROTO;
 	settle(h, taken, ret);

@@ -70,6 +70,7 @@ static void grant_connections(struct share_hold *hold)
 	struct ipc_peer address = {.size = share->bound.addr.len};
 
 	memcpy(address.address, &share->bound.addr.sa, share->bound.addr.len);
+	hold->holder->taker->handoff.by_message |= body.tell_connections;
 	share_hold_set_state(hold, SHARE_HELD);
 	check_sent(hold->holder, channel_send(hold->holder->channel, IPC_LISTENED_APART, &body,
 					      &address, 1, NULL));
