@@ -18,7 +18,8 @@
 #include "tests/helpers/fds.h"
 
 /* Numbers over which the two quarrel. */
-#define MANY 200000
+#define MANY 2000000
+#define FEW  7
 
 struct pair {
 	struct claims ours;   /* the supervisor's */
@@ -225,13 +226,15 @@ static void each_number_has_one_owner_whoever_comes_first(void **state)
 
 	p->owners = calloc(MANY + 1, 1);
 	assert_non_null(p->owners);
+	/* The first are withdrawn before the worker runs, the last are left to it. */
+	withdrawn = withdraw_some(p, 0, FEW);
 	assert_int_equal(pthread_create(&worker, NULL, be_the_worker, p), 0);
-	for (uint32_t sent = 0; sent < MANY;) {
-		sent += sent % 7 + 1 < MANY - sent ? sent % 7 + 1 : MANY - sent;
+	for (uint32_t sent = FEW; sent < MANY - FEW;
+	     withdrawn = withdraw_some(p, withdrawn, sent)) {
+		sent += sent % FEW + 1;
 		__atomic_store_n(&p->sent, sent, __ATOMIC_RELEASE);
-		if (sent % 3 == 0)
-			withdrawn = withdraw_some(p, withdrawn, sent);
 	}
+	__atomic_store_n(&p->sent, MANY, __ATOMIC_RELEASE);
 	assert_int_equal(pthread_join(worker, NULL), 0);
 	for (uint32_t n = 1; n <= MANY; n++)
 		counts[p->owners[n]]++;
