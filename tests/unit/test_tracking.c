@@ -204,6 +204,7 @@ static void expect_count(struct scene *s, struct origin *o, size_t count)
 	story_forget(s->story);
 	ask_count(o);
 	assert_string_equal(s->story->text, "");
+	/* What else comes meanwhile, as the loss of a process, may come first. */
 	RUN_UNTIL(s, strstr(s->story->text, ".counted:"));
 	if (!story_has(s->story, word))
 		fail_msg("not %s but %s", word, s->story->text);
