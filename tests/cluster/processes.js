@@ -69,7 +69,11 @@ function go(pid) {
 	process.kill(pid, 'SIGCONT');
 }
 
-const hasGone = (pid) => !look(pid) || look(pid).state === 'Z';
+function hasGone(pid) {
+	const now = look(pid);
+
+	return !now || now.state === 'Z';
+}
 
 async function kill(pid) {
 	if (!hasGone(pid))
