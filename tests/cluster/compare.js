@@ -5,7 +5,8 @@
 //   node tests/cluster/compare.js [NAME...]
 //
 // A case is a file in cases/: { id, what, expected: { node, usher }, run(side), pending }. run() is
-// what the clients do, in the words of node_side.js and usher_side.js, and returns what they saw.
+// what the clients do, in the words of node_side.js, usher_side.js and, where the case says library,
+// library_side.js, and returns what they saw.
 // pending says why usher cannot be asked yet; needs is a program without which it cannot.
 
 const fs = require('fs');
@@ -13,6 +14,7 @@ const os = require('os');
 const path = require('path');
 const { NodeSide } = require('./node_side');
 const { UsherSide, built } = require('./usher_side');
+const { LibrarySide } = require('./library_side');
 const { within } = require('./processes');
 
 const DEADLINE_MS = 60000;
@@ -56,13 +58,14 @@ async function onSignal() {
 }
 
 // The sides at the same time: while one waits for what does not happen the other is done.
-async function compare({ name, run, pending }) {
-	const [node, usher] = await Promise.all([
+async function compare({ name, run, pending, library }) {
+	const [node, usher, libusher] = await Promise.all([
 		runOn(new NodeSide(place(name, 'node')), run),
 		pending ? `not yet: ${pending}` : runOn(new UsherSide(place(name, 'usher')), run),
+		library ? runOn(new LibrarySide(), run) : '',
 	]);
 
-	return { node, usher };
+	return { node, usher, libusher };
 }
 
 // Node's words may differ from time to time: then a regular expression is expected.
@@ -70,12 +73,17 @@ function fits(seen, expected) {
 	return expected instanceof RegExp ? expected.test(seen) : seen === expected;
 }
 
-function verdict({ expected, pending }, { node, usher }) {
-	if (pending)
+// Of the daemon and of the library it is wanted the same.
+function isAsWanted({ expected, library }, { usher, libusher }) {
+	return fits(usher, expected.usher) && (!library || fits(libusher, expected.usher));
+}
+
+function verdict(one, seen) {
+	if (one.pending)
 		return '';
-	if (!fits(usher, expected.usher))
+	if (!isAsWanted(one, seen))
 		return 'NOT AS WANTED';
-	return node === usher ? 'same' : 'better';
+	return seen.node === seen.usher ? 'same' : 'better';
 }
 
 function cases() {
@@ -111,19 +119,21 @@ function printTable(rows) {
 }
 
 // "ok NAME" and the like, as tests/run.sh counts them.
-function tell({ name, expected, pending }, seen) {
+function tell(one, seen) {
+	const { name, expected, pending } = one;
+
 	if (pending)
 		console.log(`ok ${name} # SKIP ${pending}`);
-	else if (fits(seen.usher, expected.usher))
+	else if (isAsWanted(one, seen))
 		console.log(`ok ${name}`);
 	else
-		console.log(`not ok ${name}: wanted "${expected.usher}", got "${seen.usher}"`);
+		console.log(`not ok ${name}: wanted "${expected.usher}", got "${seen.usher}" and "${seen.libusher}"`);
 	if (!fits(seen.node, expected.node))
 		console.log(`# ${name}: this Node.js does not "${expected.node}", but "${seen.node}"`);
 }
 
 async function main() {
-	const rows = [['id', 'what', `Node.js ${process.versions.node}`, 'usher', '']];
+	const rows = [['id', 'what', `Node.js ${process.versions.node}`, 'usher', 'libusher', '']];
 	const lines = [];
 	let failed = 0;
 
@@ -133,8 +143,8 @@ async function main() {
 	for (const [one, seen] of await compareAll(cases())) {
 		const short = (text) => text.split('\n')[0];
 
-		failed += !one.pending && !fits(seen.usher, one.expected.usher);
-		rows.push([one.id, one.what, short(seen.node), short(seen.usher), verdict(one, seen)]);
+		failed += !one.pending && !isAsWanted(one, seen);
+		rows.push([one.id, one.what, short(seen.node), short(seen.usher), short(seen.libusher), verdict(one, seen)]);
 		lines.push(() => tell(one, seen));
 	}
 	printTable(rows);

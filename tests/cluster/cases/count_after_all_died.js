@@ -6,6 +6,7 @@ module.exports = {
 	id: 'DF-4',
 	what: 'every process that got a connection has died: getConnections',
 	expected: { node: 'no answer', usher: '0' },
+	library: true,
 
 	async run(side) {
 		await side.start({ workers: 2, distribute: 'round-robin',

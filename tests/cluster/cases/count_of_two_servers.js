@@ -5,6 +5,7 @@ module.exports = {
 	id: 'DF-5',
 	what: 'two servers on port 0 have 2 connections and 1: getConnections of each',
 	expected: { node: '3 0', usher: '2 1' },
+	library: true,
 
 	async run(side) {
 		await side.start({ workers: 2, distribute: 'round-robin', servers: [

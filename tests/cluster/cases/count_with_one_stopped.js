@@ -6,6 +6,7 @@ module.exports = {
 	id: 'DF-6',
 	what: 'one of two processes with 2 connections each is stopped: getConnections, not for the first time',
 	expected: { node: 'no answer', usher: '4' },
+	library: true,
 
 	async run(side) {
 		await side.start({ workers: 2, distribute: 'round-robin',

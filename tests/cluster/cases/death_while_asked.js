@@ -6,6 +6,7 @@ module.exports = {
 	id: 'GC-3',
 	what: 'one of two processes with 2 connections each dies while getConnections asks it',
 	expected: { node: 'Child closed before reply received', usher: '2' },
+	library: true,
 
 	async run(side) {
 		await side.start({ workers: 2, distribute: 'round-robin',
