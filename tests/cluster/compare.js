@@ -7,13 +7,13 @@
 // A case is a file in cases/: { id, what, expected: { node, usher }, run(side), pending }. run() is
 // what the clients do, in the words of node_side.js, usher_side.js and, where the case says library,
 // library_side.js, and returns what they saw.
-// pending says why usher cannot be asked yet; needs is a program without which it cannot.
+// pending says why usher cannot be asked yet.
 
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
 const { NodeSide } = require('./node_side');
-const { UsherSide, built } = require('./usher_side');
+const { UsherSide } = require('./usher_side');
 const { LibrarySide } = require('./library_side');
 const { within } = require('./processes');
 
@@ -93,8 +93,6 @@ function cases() {
 
 	return fs.readdirSync(path.join(__dirname, 'cases'))
 		.map((file) => ({ name: path.basename(file, '.js'), ...require(`./cases/${file}`) }))
-		.map((one) => (one.needs && !fs.existsSync(built(one.needs))
-			? { ...one, pending: `${one.needs} is not built` } : one))
 		.filter(({ name }) => wanted.length === 0 || wanted.includes(name))
 		.sort((a, b) => kind(a).localeCompare(kind(b)) || number(a) - number(b));
 }

@@ -76,8 +76,12 @@ function hasGone(pid) {
 }
 
 async function kill(pid) {
-	if (!hasGone(pid))
+	try {
 		process.kill(pid, 'SIGKILL');
+	} catch (error) {
+		if (error.code !== 'ESRCH')
+			throw error;
+	}
 	await until(`${pid} ends`, () => hasGone(pid));
 }
 

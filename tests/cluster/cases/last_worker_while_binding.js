@@ -7,7 +7,6 @@ module.exports = {
 	id: 'DF-11',
 	what: 'the last worker dies while a listen of it is on its way: the supervisor',
 	expected: { node: 'dies', usher: 'goes on' },
-	needs: 'tests/helpers/fake_listener',
 
 	async run(side) {
 		await side.startCrew({ workers: 1, slowLookupMs: 500 });

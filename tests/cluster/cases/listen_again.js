@@ -4,7 +4,6 @@ module.exports = {
 	id: 'LS-3',
 	what: 'a worker closes and listens again on a port that another worker still has',
 	expected: { node: 'listens', usher: 'listens' },
-	needs: 'tests/helpers/fake_listener',
 
 	async run(side) {
 		await side.startCrew({ workers: 2 });

@@ -4,7 +4,6 @@ module.exports = {
 	id: 'LS-3',
 	what: 'a worker listens twice on one port',
 	expected: { node: 'bind EADDRINUSE', usher: 'bind EADDRINUSE' },
-	needs: 'tests/helpers/fake_listener',
 
 	async run(side) {
 		await side.startCrew({ workers: 1 });

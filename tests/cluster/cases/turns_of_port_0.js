@@ -4,7 +4,6 @@ module.exports = {
 	id: 'LS-2',
 	what: 'two workers listen on port 0, each twice: the ports',
 	expected: { node: 'a b, a b', usher: 'a b, a b' },
-	needs: 'tests/helpers/fake_listener',
 
 	async run(side) {
 		const listen = { port: 0, host: '127.0.0.1' };
