@@ -636,6 +636,23 @@ static void a_file_that_its_user_may_not_remove_stays(void **state)
 
 /* --- the end of workers ---------------------------------------------------------------------- */
 
+/* DF-11: nobody is left who would take the answer. */
+static void a_listen_that_its_worker_did_not_live_to_see_harms_nobody(void **state)
+{
+	struct usher *u = *state;
+
+	start(u, 1, "");
+	kernel_stop(u->process.pid);
+	crew_say(&crew, 0, "listen_now a port 127.0.0.1 0");
+	crew_hear(&crew, 0, "a now nowhere");
+	crew_kill(&crew, 0);
+	usher_signal(u, SIGCONT);
+
+	crew_await(&crew, 1);
+	expect_greeting("127.0.0.1", listen_any(1, "a"));
+	close_server(1, "a");
+}
+
 /* WK-6 */
 static void a_worker_that_disconnects_gets_an_error(void **state)
 {
@@ -837,6 +854,7 @@ int main(void)
 		LISTEN_TEST(an_empty_allow_listen_grants_nothing),
 		LISTEN_TEST(a_path_needs_the_rights_of_the_workers_user),
 		LISTEN_TEST(a_file_that_its_user_may_not_remove_stays),
+		LISTEN_TEST(a_listen_that_its_worker_did_not_live_to_see_harms_nobody),
 		LISTEN_TEST(a_worker_that_disconnects_gets_an_error),
 		LISTEN_TEST(closing_and_listening_at_once_is_one_story),
 		LISTEN_TEST(usherctl_shows_who_listens_and_counts_their_connections),
