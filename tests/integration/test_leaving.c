@@ -107,6 +107,14 @@ static void the_file_of_a_path_outlives_every_worker(void **state)
 	assert_int_equal(errno, ENOENT);
 }
 
+/* What the kernel says at the end of a process may come a moment after it. */
+static bool half_have_ended(void *ctx)
+{
+	const struct clients *c = ctx;
+
+	return clients_ended(c) == c->count / 2;
+}
+
 /* GC-4: of two that have connections one dies, and that answers for it. */
 static void a_stop_does_not_wait_for_a_worker_that_dies(void **state)
 {
@@ -122,8 +130,7 @@ static void a_stop_does_not_wait_for_a_worker_that_dies(void **state)
 	kernel_kill(pids[0]);
 
 	/* The other one's are waited for, */
-	size_t ended = clients_ended(&u->clients);
-	assert_int_equal(ended, 5);
+	assert_true(poll_until(half_have_ended, &u->clients, WAIT_MS));
 	clients_forget_ended(&u->clients);
 	clients_expect_echo(&u->clients);
 	/* and then nobody's. */
