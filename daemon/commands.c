@@ -192,13 +192,16 @@ static void on_connections(struct control_call *call, const json_t *request, str
 
 static void on_list(struct control_call *call, const json_t *request, struct supervisor *s)
 {
+	const char *name = json_string_value(json_object_get(request, "listener"));
 	size_t first, end;
 
-	if (select_listeners(call, request, s, &first, &end))
+	if (name && made_exists(s, name))
+		control_refuse(call, EX_USAGE,
+			       "a program made \"%s\"; its connections are counted, not listed",
+			       name);
+	else if (select_listeners(call, request, s, &first, &end))
 		command_list(call, request,
-			     json_object_get(request, "listener") ? s->listeners[first].source.id
-								  : IPC_LISTENERS_ALL,
-			     s);
+			     name ? s->listeners[first].source.id : IPC_LISTENERS_ALL, s);
 }
 
 /* --- stop, scale ---------------------------------------------------------------------------- */

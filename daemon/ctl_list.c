@@ -22,6 +22,7 @@ struct listing {
 	void *ctx;
 	FILE *out;
 	struct ctl_table table;
+	bool opened;     /* the beginning was shown */
 	bool began;      /* a connection was shown, so that a comma goes before the next */
 	bool truncated;  /* usherd has more than it can name */
 	json_t *missing; /* the rows of workers that did not answer */
@@ -50,12 +51,21 @@ static void show_row(struct listing *l, const json_t *row)
 	ctl_add_number(&l->table, row, "bytes_written");
 }
 
+/* Not before there is an answer: a refusal stands alone. */
+static void show_begin(struct listing *l)
+{
+	if (l->options->json && !l->opened)
+		fprintf(l->out, "{\"version\":%d,\"ok\":true,\"connections\":[", CONTROL_VERSION);
+	l->opened = true;
+}
+
 /* Returns an exit code. */
 static int show_page(struct listing *l, const json_t *page)
 {
 	const json_t *row;
 	size_t i;
 
+	show_begin(l);
 	json_array_foreach (json_object_get(page, "connections"), i, row) {
 		show_row(l, row);
 	}
@@ -68,22 +78,17 @@ static int show_page(struct listing *l, const json_t *page)
 	return EX_OK;
 }
 
-static void show_begin(const struct listing *l)
-{
-	if (l->options->json)
-		fprintf(l->out, "{\"version\":%d,\"ok\":true,\"connections\":[", CONTROL_VERSION);
-}
-
 static long long number_of(const json_t *row, const char *key)
 {
 	return json_integer_value(json_object_get(row, key));
 }
 
-static void show_end(const struct listing *l)
+static void show_end(struct listing *l)
 {
 	const json_t *row;
 	size_t i;
 
+	show_begin(l);
 	if (l->options->json) {
 		fputs("],\"missing\":", l->out);
 		json_dumpf(l->missing, l->out, JSON_COMPACT);
@@ -203,7 +208,6 @@ static int list_by(struct listing *l, const json_t *counts)
 			l->options->worker);
 		return EX_USAGE;
 	}
-	show_begin(l);
 	code = show_workers(l, workers);
 	if (code == EX_OK)
 		show_end(l);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -737,6 +738,11 @@ static void usherctl_shows_who_listens_and_counts_their_connections(void **state
 	assert_int_equal(ask_ctl(u, &out, NULL, "connections", name, NULL), 0);
 	assert_non_null(strstr(out, name));
 	free(out);
+
+	/* They are not listed, and it says so. */
+	AUTO_FREE char *why = NULL;
+	assert_int_equal(ask_ctl(u, NULL, &why, "connections", "--list", name, NULL), EX_USAGE);
+	assert_non_null(strstr(why, "counted, not listed"));
 
 	/* Connections stay in the sum when the server is closed. */
 	crew_say(&crew, 0, "close a");

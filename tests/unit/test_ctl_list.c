@@ -171,6 +171,17 @@ static void what_waits_for_a_worker_is_shown_without_one(void **state)
 	assert_non_null(strstr(text, "there are more that wait for a worker\n"));
 }
 
+/* It is usherd's own line of JSON that is printed then. */
+static void a_refusal_stands_alone(void **state)
+{
+	const char *const answers[] = {ONE_WORKER, NULL};
+	char text[4096] = "";
+
+	assert_int_equal(list(&(struct ctl_options){.json = true}, answers, NULL, text),
+			 EX_UNAVAILABLE);
+	assert_string_equal(text, "");
+}
+
 /* A usherd that says "more" for ever does not keep usherctl for ever. */
 static void pages_that_do_not_go_on_end_the_list(void **state)
 {
@@ -196,6 +207,7 @@ int main(void)
 		cmocka_unit_test(workers_that_do_not_answer_are_named),
 		cmocka_unit_test(a_usherd_that_goes_in_between_is_an_error),
 		cmocka_unit_test(what_waits_for_a_worker_is_shown_without_one),
+		cmocka_unit_test(a_refusal_stands_alone),
 		cmocka_unit_test(pages_that_do_not_go_on_end_the_list),
 	};
 
