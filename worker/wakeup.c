@@ -71,18 +71,26 @@ void wakeup_mark(int fd)
 	marks[fd] = (struct mark){.marked = true, .set = -1};
 }
 
+void wakeup_leave(int fd)
+{
+	struct mark *mark = find(fd);
+
+	if (!mark || mark->set == -1)
+		return;
+	kernel_epoll_ctl(mark->set, EPOLL_CTL_DEL, fd, NULL);
+	mark->set = -1;
+}
+
 void wakeup_unmark(int fd)
 {
 	struct mark *mark = find(fd);
 
 	if (!mark)
 		return;
-	mark->marked = false;
 	/* Others have the socket, so that closing it would leave it in the set: there it would go
 	 * on to be woken in the place of somebody who accepts. libev relies on the close. */
-	if (mark->set != -1)
-		kernel_epoll_ctl(mark->set, EPOLL_CTL_DEL, fd, NULL);
-	mark->set = -1;
+	wakeup_leave(fd);
+	mark->marked = false;
 }
 
 void wakeup_requeue(int fd)

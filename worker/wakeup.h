@@ -24,6 +24,10 @@ void wakeup_mark(int fd);
  * waited for. */
 void wakeup_unmark(int fd);
 
+/* Is not woken for fd, which is marked, until it is watched again: with an entry in the set it
+ * would be woken in the place of somebody who accepts, though nobody here waits. */
+void wakeup_leave(int fd);
+
 /* Lets the others come first, and wakes this process if something waits in the queue already. Does
  * nothing when fd is not marked or not watched. */
 void wakeup_requeue(int fd);

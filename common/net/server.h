@@ -67,9 +67,12 @@ struct net_server {
 	bool provided; /* the listening socket is the provider's */
 	bool unreferenced;
 	bool freed;
-	bool stands_in;               /* for another process's, whose sockets came here */
-	struct server_remote *remote; /* NULL: none of its sockets was ever sent */
-	void (*accepted)(int fd);     /* NULL: nobody wants to know */
+	bool stands_in;                 /* for another process's, whose sockets came here */
+	struct server_remote *remote;   /* NULL: none of its sockets was ever sent */
+	void (*accepted)(int fd);       /* NULL: nobody wants to know */
+	const struct server_gate *gate; /* NULL: it is always open */
+	void *gate_ctx;
+	bool parked; /* nothing is watched, for the gate is shut */
 };
 
 /* --- for a worker ---------------------------------------------------------------------------- */
@@ -85,6 +88,27 @@ int server_adopt(struct net_server *server, int fd, const struct addr *peer);
 
 /* Calls accepted, with the listening descriptor, after each wake-up that took a connection. */
 void server_on_accepted(struct net_server *server, void (*accepted)(int fd));
+
+/* Somebody else's say in how many connections there may be: those that are too many wait in the
+ * kernel's queue, where others may take them. */
+struct server_gate {
+	/* Asked before each accept4(). While it says false nothing is watched. */
+	bool (*is_open)(void *ctx);
+	/* The listening descriptor is no longer watched, and not to be woken for. */
+	void (*on_parked)(int fd);
+};
+
+/* Must be called before listening. gate and ctx are borrowed until the server is closed. */
+void server_set_gate(struct net_server *server, const struct server_gate *gate, void *ctx);
+
+/* The gate may have opened: watches again. */
+void server_unpark(struct net_server *server);
+
+/* Accepts what waits as far as the gate lets it, without being woken for it. */
+void server_accept_now(struct net_server *server);
+
+/* Whether accepting waits for descriptors or memory. */
+bool server_is_short(const struct net_server *server);
 
 /* Takes what waits in the queue, so that closing resets nobody. */
 void server_empty_queue(struct net_server *server);

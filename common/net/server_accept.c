@@ -23,18 +23,37 @@ static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int events);
 
 static bool is_watching(const struct net_server *server)
 {
-	return ev_is_active(&server->io) || ev_is_active(&server->pause) ||
+	return server->parked || ev_is_active(&server->io) || ev_is_active(&server->pause) ||
 	       ev_is_pending(&server->pause);
+}
+
+static bool gate_is_open(const struct net_server *server)
+{
+	return !server->gate || server->gate->is_open(server->gate_ctx);
+}
+
+static void park(struct net_server *server)
+{
+	ev_io_stop(server->context->loop, &server->io);
+	server->parked = true;
+	if (server->gate->on_parked)
+		server->gate->on_parked(server->bound.fd);
 }
 
 static void watch(struct net_server *server)
 {
+	server->parked = false;
+	if (!gate_is_open(server)) {
+		park(server);
+		return;
+	}
 	ev_io_init(&server->io, on_acceptable, server->bound.fd, EV_READ);
 	ev_io_start(server->context->loop, &server->io);
 }
 
 void accept_start(struct net_server *server)
 {
+	ev_init(&server->io, on_acceptable);
 	ev_timer_init(&server->pause, on_pause_over, PAUSE_SECONDS, 0.);
 	watch(server);
 	if (server->unreferenced)
@@ -49,6 +68,7 @@ void accept_stop(struct net_server *server)
 		ev_ref(server->context->loop);
 	ev_io_stop(server->context->loop, &server->io);
 	ev_timer_stop(server->context->loop, &server->pause);
+	server->parked = false;
 }
 
 /* Stops asking; a listener that stays readable would keep the loop busy with nothing. */
@@ -206,11 +226,13 @@ static void accept_some(struct net_server *server, int limit)
 	int count = 0;
 
 	server_hold(server);
-	while (count < limit && accept_one(server) == 0) {
+	while (count < limit && gate_is_open(server) && accept_one(server) == 0) {
 		count++;
 		if (server->period != period || server->bound.fd < 0)
 			break;
 	}
+	if (server->period == period && ev_is_active(&server->io) && !gate_is_open(server))
+		park(server);
 	if (count > 0 && server->accepted && server->bound.fd >= 0)
 		server->accepted(server->bound.fd);
 	server_release(server);
@@ -219,6 +241,29 @@ static void accept_some(struct net_server *server, int limit)
 static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
 {
 	accept_some(CONTAINER_OF(io, struct net_server, io), ACCEPTS_MAX);
+}
+
+void server_set_gate(struct net_server *server, const struct server_gate *gate, void *ctx)
+{
+	server->gate = gate;
+	server->gate_ctx = ctx;
+}
+
+void server_unpark(struct net_server *server)
+{
+	if (server->parked)
+		watch(server);
+}
+
+void server_accept_now(struct net_server *server)
+{
+	if (server->bound.fd >= 0 && is_watching(server) && !server_is_short(server))
+		accept_some(server, ACCEPTS_MAX);
+}
+
+bool server_is_short(const struct net_server *server)
+{
+	return ev_is_active(&server->pause) || ev_is_pending(&server->pause);
 }
 
 void server_empty_queue(struct net_server *server)

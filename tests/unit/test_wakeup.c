@@ -205,6 +205,25 @@ static void without_a_mark_all_are_woken(void **state)
 	assert_true(woken(p, WAIT_MS));
 }
 
+/* Who does not wait is not woken in the place of who does. */
+static void who_has_left_is_not_woken(void **state)
+{
+	struct pair *p = *state;
+	struct epoll_event event;
+
+	start(p, true);
+	wakeup_leave(p->bound.fd);
+	connect_one(p);
+	assert_true(wait_readable(p->told, WAIT_MS));
+	assert_int_equal(epoll_wait(p->set, &event, 1, A_WHILE_MS), 0);
+
+	/* Coming back after that is leaving and coming no more. */
+	wakeup_leave(p->bound.fd);
+	wakeup_requeue(p->bound.fd);
+	connect_one(p);
+	assert_int_equal(epoll_wait(p->set, &event, 1, A_WHILE_MS), 0);
+}
+
 static void what_is_not_marked_is_left_alone(void **state)
 {
 	wakeup_requeue(-1);
@@ -220,6 +239,7 @@ int main(void)
 		TEST(processes_take_turns),
 		TEST(coming_back_to_a_queue_that_is_not_empty_wakes),
 		TEST(without_a_mark_all_are_woken),
+		TEST(who_has_left_is_not_woken),
 		cmocka_unit_test(what_is_not_marked_is_left_alone),
 	};
 
