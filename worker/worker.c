@@ -360,7 +360,8 @@ static int admit_one(struct worker *w, const struct arrival *arrival)
 {
 	uint32_t tally;
 	struct net_server *server = server_of(w, arrival->listener, &tally);
-	int error = server ? handed_add(&w->handed, arrival->fd, arrival->number, tally)
+	int error = server ? handed_add(&w->handed, arrival->fd, arrival->number, tally,
+					arrival->elsewhere)
 			   : -ESHUTDOWN;
 
 	if (error == 0) {
@@ -407,7 +408,14 @@ static bool has_copy(void *ctx, int fd)
 {
 	const struct worker *w = ctx;
 
-	return handed_copy(&w->handed, fd) != 0;
+	return handed_copy(&w->handed, fd) != 0 || handed_is_elsewhere(&w->handed, fd);
+}
+
+static bool is_elsewhere(void *ctx, int fd)
+{
+	const struct worker *w = ctx;
+
+	return handed_is_elsewhere(&w->handed, fd);
 }
 
 /* Whether the supervisor is to look before it does so by itself. A client that has not heard of the
@@ -427,10 +435,11 @@ static bool on_closing(void *ctx, int fd, bool ended)
 {
 	struct worker *w = ctx;
 	uint32_t number = handed_copy(&w->handed, fd);
+	bool elsewhere = handed_is_elsewhere(&w->handed, fd);
 
 	handed_remove(&w->handed, fd);
 	if (number == 0)
-		return false;
+		return elsewhere;
 	/* It may have been told of it already, and not have come to it yet. */
 	if (claims_is_before(w->told, number) && is_worth_a_bell(w, ended)) {
 		w->rings = true;
@@ -439,7 +448,8 @@ static bool on_closing(void *ctx, int fd, bool ended)
 	return true;
 }
 
-static const struct copy_keeper keeper = {.has = has_copy, .closing = on_closing};
+static const struct copy_keeper keeper = {
+	.has = has_copy, .closing = on_closing, .lingers = is_elsewhere};
 
 /* --- the end -------------------------------------------------------------------------------- */
 

@@ -10,6 +10,7 @@
 struct handed_row {
 	uint32_t number; /* 0: none, or one whose copy is not worth asking for */
 	uint32_t tally;
+	bool elsewhere;
 };
 
 void handed_init(struct handed *h, struct claims *claims)
@@ -40,13 +41,18 @@ static int grow(struct handed *h, size_t fd)
 	return 0;
 }
 
-int handed_add(struct handed *h, int fd, uint32_t number, uint32_t tally)
+int handed_add(struct handed *h, int fd, uint32_t number, uint32_t tally, bool elsewhere)
 {
 	int error = (size_t)fd < h->size ? 0 : grow(h, (size_t)fd);
 
 	if (error == 0)
-		h->rows[fd] = (struct handed_row){.number = number, .tally = tally};
+		h->rows[fd] = (struct handed_row){number, tally, elsewhere};
 	return error;
+}
+
+bool handed_is_elsewhere(const struct handed *h, int fd)
+{
+	return (size_t)fd < h->size && h->rows[fd].elsewhere;
 }
 
 uint32_t handed_copy(const struct handed *h, int fd)

@@ -10,6 +10,7 @@
 #ifndef USHER_COMMON_CLUSTER_HANDED_H
 #define USHER_COMMON_CLUSTER_HANDED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,8 +28,11 @@ struct handed {
 void handed_init(struct handed *handed, struct claims *claims);
 void handed_done(struct handed *handed);
 
-/* fd was taken under a number. */
-int handed_add(struct handed *handed, int fd, uint32_t number, uint32_t tally);
+/* fd was taken under a number; elsewhere: somebody else has a copy that he will not close soon. */
+int handed_add(struct handed *handed, int fd, uint32_t number, uint32_t tally, bool elsewhere);
+
+/* Whether there is such a copy. */
+bool handed_is_elsewhere(const struct handed *handed, int fd);
 
 /* The number of fd if the supervisor may have a copy, else 0. */
 uint32_t handed_copy(const struct handed *handed, int fd);

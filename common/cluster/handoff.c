@@ -83,6 +83,7 @@ static void put(struct batch *batch, const struct transit *t)
 	struct ipc_peer *peer = &batch->peers[batch->count];
 
 	memset(peer, 0, sizeof(*peer));
+	peer->elsewhere = t->elsewhere;
 	peer->size = t->peer.len;
 	memcpy(peer->address, &t->peer.sa, t->peer.len);
 	batch->fds[batch->count++] = t->fd;
@@ -262,8 +263,10 @@ static void give_back_after(struct handoff *h, uint32_t taken, struct transit_li
 
 	for (t = TAILQ_FIRST(&h->transits); t; t = next) {
 		next = TAILQ_NEXT(t, link);
-		if (claims_is_before(taken, t->number))
-			give_back(h, t, ret);
+		if (!claims_is_before(taken, t->number))
+			continue;
+		t->elsewhere = true;
+		give_back(h, t, ret);
 	}
 }
 

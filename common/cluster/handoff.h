@@ -32,6 +32,7 @@ struct transit {
 	struct source *source; /* NULL: it is gone, and nobody else may have the connection */
 	struct addr peer;
 	int64_t accepted_ms;
+	bool elsewhere;      /* a worker that let it wait has a copy in its queue */
 	uint32_t number;     /* handoff's: within one worker */
 	int64_t deadline_ms; /* handoff's: when another worker gets it; 0 until it is sent */
 };

@@ -46,6 +46,7 @@ int inbox_put(struct inbox *inbox, struct ipc_message *message, int reason)
 		struct arrival arrival = {.listener = body->listener, .peer.len = peers[i].size};
 
 		arrival.number = ++inbox->last;
+		arrival.elsewhere = peers[i].elsewhere;
 		claims_set_reason(inbox->claims, arrival.number, reason);
 		if (reason != 0)
 			continue;

@@ -21,6 +21,7 @@ struct arrival {
 	int fd;
 	uint32_t listener;
 	uint32_t number;
+	bool elsewhere; /* somebody has a copy that he will not close soon */
 	struct addr peer;
 };
 

@@ -102,6 +102,7 @@ struct ipc_handoff {
 struct ipc_peer {
 	uint32_t size;
 	uint32_t address[28]; /* a struct sockaddr of any family that there is here */
+	uint32_t elsewhere;   /* of HANDOFF, 1: who did not take it has a copy in his queue */
 };
 
 struct ipc_progress {

@@ -119,6 +119,12 @@ bool context_may_be_copied(const struct net_context *context, int fd)
 	return !context->keeper || context->keeper->has(context->keeper_ctx, fd);
 }
 
+bool context_lingers(const struct net_context *context, int fd)
+{
+	return context->keeper && context->keeper->lingers &&
+	       context->keeper->lingers(context->keeper_ctx, fd);
+}
+
 bool context_closing(struct net_context *context, int fd, bool ended)
 {
 	return context->keeper && context->keeper->closing(context->keeper_ctx, fd, ended);

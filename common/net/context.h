@@ -41,6 +41,9 @@ struct copy_keeper {
 	/* A socket's descriptor is about to be closed or given away; ended: both sides have said
 	 * their end, so that the peer waits for nothing. Returns whether there is a copy. */
 	bool (*closing)(void *ctx, int fd, bool ended);
+	/* Whether there is a copy that its owner will not close soon: the end cannot wait for it.
+	 */
+	bool (*lingers)(void *ctx, int fd);
 };
 
 struct net_context {
@@ -85,6 +88,9 @@ void context_set_copy_keeper(struct net_context *context, const struct copy_keep
 
 /* Whether another process may have a copy of fd. */
 bool context_may_be_copied(const struct net_context *context, int fd);
+
+/* Whether closing fd ends nothing for a long time. */
+bool context_lingers(const struct net_context *context, int fd);
 
 /* A socket is about to lose fd. Returns whether the keeper knows of a copy. */
 bool context_closing(struct net_context *context, int fd, bool ended);

@@ -373,6 +373,9 @@ static void close_descriptor(struct net_socket *s)
 {
 	if (s->io.fd < 0)
 		return;
+	/* One that is not connected any more need not be told. */
+	if (context_lingers(s->context, s->io.fd))
+		shutdown(s->io.fd, SHUT_RDWR);
 	if (context_closing(s->context, s->io.fd, s->eof && s->shut) || s->shared)
 		unwatch(s->context->loop, s->io.fd);
 	close(s->io.fd);
