@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "daemon/limit.h"
 #include "daemon/supervisor.h"
 
 /* The listener's name and the handler's text, as messages carry them. */
@@ -22,11 +23,19 @@ static void fill(struct text *text, const struct config_listener *config)
 	text->size = (size_t)(end - text->bytes);
 }
 
+/* The worker may come to have connections of it. */
+static int join(struct child *c, const struct listener *l)
+{
+	int error = taker_join(&c->taker, l->source.id);
+
+	return error < 0 || !l->limit ? error : limit_join(l->limit, c);
+}
+
 static int send_handle(struct child *c, const struct listener *l, size_t index)
 {
 	struct text text;
 
-	int error = taker_join(&c->taker, l->source.id);
+	int error = join(c, l);
 
 	if (error < 0)
 		return error;
@@ -36,6 +45,7 @@ static int send_handle(struct child *c, const struct listener *l, size_t index)
 		.handle = (uint32_t)index,
 		.handler = l->config->handler,
 		.name_size = (uint32_t)text.name_size,
+		.metered = l->limit != NULL,
 	};
 	return child_send(c, IPC_SERVE, &message, text.bytes, text.size,
 			  &l->handles[index].bound.fd);
@@ -45,7 +55,7 @@ static int announce(struct child *c, const struct listener *l)
 {
 	struct text text;
 
-	int error = taker_join(&c->taker, l->source.id);
+	int error = join(c, l);
 
 	if (error < 0)
 		return error;
@@ -54,6 +64,7 @@ static int announce(struct child *c, const struct listener *l)
 		.listener = l->source.id,
 		.handler = l->config->handler,
 		.name_size = (uint32_t)text.name_size,
+		.metered = l->limit != NULL,
 	};
 	if (l->config->distribute == DISTRIBUTE_LEAST_CONNECTIONS) {
 		message.tally = taker_use_tally(&c->taker, l->source.id);

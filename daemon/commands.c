@@ -7,6 +7,7 @@
 #include "common/macros.h"
 #include "daemon/command_list.h"
 #include "daemon/command_worker.h"
+#include "daemon/limit.h"
 #include "daemon/made.h"
 
 /* --- status --------------------------------------------------------------------------------- */
@@ -41,12 +42,23 @@ static unsigned int owner_of(const struct listener *l)
 	return owner ? owner->id : 0;
 }
 
+/* null for a listener that may have any number of connections. */
+static json_t *limit_json(const struct limit *limit)
+{
+	if (!limit)
+		return json_null();
+	return json_pack("{s:I, s:I, s:I}", "connections", (json_int_t)limit->ledger.limit,
+			 "in_use", (json_int_t)limit_in_use(limit), "turned_away",
+			 (json_int_t)limit->turned_away);
+}
+
 static json_t *listener_json(const struct listener *l)
 {
-	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:o, s:s}", "name", l->config->name, "address",
-			 l->address, "kind", listener_kind(l), "exclusive", l->config->exclusive,
-			 "distribute", distribute_name(l->config->distribute), "owner",
-			 number_or_null(owner_of(l)), "handler", handler_name(l->config->handler));
+	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:o, s:s, s:o}", "name", l->config->name,
+			 "address", l->address, "kind", listener_kind(l), "exclusive",
+			 l->config->exclusive, "distribute", distribute_name(l->config->distribute),
+			 "owner", number_or_null(owner_of(l)), "handler",
+			 handler_name(l->config->handler), "limit", limit_json(l->limit));
 }
 
 static void on_status(struct control_call *call, const json_t *request, struct supervisor *s)

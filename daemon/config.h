@@ -21,6 +21,7 @@
 #include "daemon/config_allow.h"
 #include "daemon/config_errors.h"
 #include "daemon/distribute.h"
+#include "daemon/overflow.h"
 
 #define CONFIG_LISTENERS_MAX 1024
 #define CONFIG_WORKERS_MAX   1024
@@ -50,7 +51,10 @@ struct config_listener {
 	int backlog;
 	bool exclusive;
 	enum distribute distribute;
-	bool hash_port; /* for source-hash: of the address and the port */
+	bool hash_port;                 /* for source-hash: of the address and the port */
+	int max_connections;            /* over all workers; 0: no limit */
+	int max_connections_per_worker; /* 0: no limit */
+	enum overflow overflow;         /* what becomes of those that are too many */
 	bool ipv6_only;
 	bool has_mode; /* else the mode is what the umask leaves */
 	mode_t mode;

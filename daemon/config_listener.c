@@ -7,6 +7,7 @@
 #include "daemon/config_address.h"
 #include "daemon/config_distribute.h"
 #include "daemon/config_handler.h"
+#include "daemon/config_limit.h"
 #include "daemon/config_owner.h"
 #include "daemon/config_value.h"
 #include "daemon/config_yaml.h"
@@ -58,7 +59,10 @@ enum key {
 	KEY_HANDLER,
 	KEY_EXCLUSIVE,
 	KEY_DISTRIBUTE,
-	KEY_HASH
+	KEY_HASH,
+	KEY_MAX_CONNECTIONS,
+	KEY_MAX_PER_WORKER,
+	KEY_OVERFLOW
 };
 
 #define MEMBER(field) .offset = offsetof(struct config_listener, field)
@@ -77,6 +81,17 @@ static const struct config_key keys[] = {
 	[KEY_EXCLUSIVE] = {.name = "exclusive", .read = config_read_bool, MEMBER(exclusive)},
 	[KEY_DISTRIBUTE] = {.name = "distribute", .read = config_read_distribute},
 	[KEY_HASH] = {.name = "hash", .read = config_read_hash},
+	[KEY_MAX_CONNECTIONS] = {.name = "max_connections",
+				 .read = config_read_int,
+				 MEMBER(max_connections),
+				 .min = 1,
+				 .max = INT_MAX},
+	[KEY_MAX_PER_WORKER] = {.name = "max_connections_per_worker",
+				.read = config_read_int,
+				MEMBER(max_connections_per_worker),
+				.min = 1,
+				.max = INT_MAX},
+	[KEY_OVERFLOW] = {.name = "overflow", .read = config_read_overflow},
 	{.name = "backlog", .read = config_read_int, MEMBER(backlog), .min = 1, .max = INT_MAX},
 
 	/* those of later versions */
@@ -84,10 +99,7 @@ static const struct config_key keys[] = {
 	{.name = "high_water_mark"},
 	{.name = "keep_alive"},
 	{.name = "keep_alive_initial_delay"},
-	{.name = "max_connections"},
-	{.name = "max_connections_per_worker"},
 	{.name = "no_delay"},
-	{.name = "overflow"},
 	{.name = "pause_on_connect"},
 	{.name = "readable_all"},
 	{.name = "reuse_port"},
@@ -193,8 +205,14 @@ static int check_keys(struct config_reader *reader, const struct config_listener
 		.exclusive = given[KEY_EXCLUSIVE],
 	};
 	int companions_err = check_companions(reader, listener, given);
+	const struct config_limit_nodes limit = {
+		.max_connections = given[KEY_MAX_CONNECTIONS],
+		.max_per_worker = given[KEY_MAX_PER_WORKER],
+		.overflow = given[KEY_OVERFLOW],
+	};
+	int limit_err = config_check_limit(reader, listener, &limit);
 	err = config_check_distribute(reader, listener, &nodes);
-	err = err ? err : companions_err;
+	err = err ? err : companions_err ? companions_err : limit_err;
 	return err ? err : result;
 }
 

@@ -166,6 +166,20 @@ static void put_distribute(struct printer *printer, const struct config_listener
 	put_plain(printer, listener->hash_port ? "address-port" : "address");
 }
 
+static void put_limit(struct printer *printer, const struct config_listener *listener)
+{
+	if (listener->max_connections > 0)
+		put_number(printer, "max_connections", listener->max_connections);
+	if (listener->max_connections_per_worker > 0)
+		put_number(printer, "max_connections_per_worker",
+			   listener->max_connections_per_worker);
+	if (listener->max_connections == 0 && listener->max_connections_per_worker == 0)
+		return;
+
+	put_plain(printer, "overflow");
+	put_plain(printer, overflow_name(listener->overflow));
+}
+
 static void put_handler(struct printer *printer, const struct config_listener *listener)
 {
 	put_plain(printer, "handler");
@@ -191,6 +205,7 @@ static void put_listener(struct printer *printer, const struct config_listener *
 	put_number(printer, "backlog", listener->backlog);
 	put_flag(printer, "exclusive", listener->exclusive);
 	put_distribute(printer, listener);
+	put_limit(printer, listener);
 	put_handler(printer, listener);
 	end_map(printer);
 }

@@ -64,11 +64,20 @@ static void add_handler(struct ctl_table *t, const json_t *row)
 		ctl_table_add(t, "%s", text);
 }
 
+/* Dashes without a limit. */
+static void add_limit(struct ctl_table *t, const json_t *limit)
+{
+	ctl_add_number(t, limit, "in_use");
+	ctl_add_number(t, limit, "connections");
+	ctl_add_number(t, limit, "turned_away");
+}
+
 static int show_listeners(const json_t *listeners, FILE *out)
 {
 	static const struct ctl_column columns[] = {
 		{"LISTENER", false},   {"ADDRESS", false}, {"KIND", false},    {"EXCLUSIVE", false},
-		{"DISTRIBUTE", false}, {"OWNER", true},    {"HANDLER", false},
+		{"DISTRIBUTE", false}, {"OWNER", true},    {"HANDLER", false}, {"IN USE", true},
+		{"LIMIT", true},       {"AWAY", true},
 	};
 	struct ctl_table t;
 	const json_t *row;
@@ -83,6 +92,7 @@ static int show_listeners(const json_t *listeners, FILE *out)
 		ctl_add_text(&t, row, "distribute");
 		ctl_add_number(&t, row, "owner");
 		add_handler(&t, row);
+		add_limit(&t, json_object_get(row, "limit"));
 	}
 	return print_and_drop(&t, out);
 }

@@ -12,7 +12,7 @@
 
 #include "common/macros.h"
 
-#define CTL_TABLE_COLUMNS 8
+#define CTL_TABLE_COLUMNS 12
 
 struct ctl_column {
 	const char *head;

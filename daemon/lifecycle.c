@@ -8,6 +8,7 @@
 #include "common/macros.h"
 #include "daemon/assign.h"
 #include "daemon/backoff.h"
+#include "daemon/limits.h"
 #include "daemon/supervisor.h"
 
 /* From the loss of the channel to the end of the process. */
@@ -217,6 +218,7 @@ static void forget_process(struct supervisor *s, struct child *c)
 	c->process.pid = 0;
 	shares_end(&c->holder);
 	dispatch_bury(&s->dispatcher, &c->taker);
+	limits_bury(s, c);
 }
 
 static enum child_state leave_slot(struct supervisor *s, struct child *c)
@@ -357,6 +359,7 @@ void lifecycle_handle(struct supervisor *s, struct child *c, enum lifecycle_even
 		assign_owned(s);
 	}
 
+	limits_update(s);
 	dispatch_update(&s->dispatcher);
 	supervisor_tell_state(s);
 	if (s->state == SUPERVISOR_STOPPING && TAILQ_EMPTY(&s->children))
@@ -420,8 +423,10 @@ static void on_listed(struct supervisor *s, struct child *c, struct ipc_message 
 
 static void on_progress(struct supervisor *s, struct child *c, struct ipc_message *message)
 {
-	if (dispatch_progress(&s->dispatcher, &c->taker, message) == 0)
+	if (dispatch_progress(&s->dispatcher, &c->taker, message) == 0) {
+		limits_answered(s, c);
 		return;
+	}
 	log_error("%s answered for a connection that it was never handed; killing it",
 		  child_name(c));
 	lifecycle_handle(s, c, EVENT_BROKE);
@@ -451,13 +456,27 @@ static void on_unlisten(struct supervisor *s, struct child *c, struct ipc_messag
 	check_listen(s, c, shares_unlisten(&c->holder, message));
 }
 
+static void on_held(struct supervisor *s, struct child *c, struct ipc_message *message)
+{
+	/* What it has taken so far it holds, and of what has ended we have no copy any more. */
+	dispatch_look(&s->dispatcher);
+	int error = limits_tell(s, c, message->tail, message->tail_count);
+
+	if (error < 0) {
+		log_error("%s holds permits that it was never given; killing it", child_name(c));
+		lifecycle_handle(s, c, EVENT_BROKE);
+		return;
+	}
+	dispatch_update(&s->dispatcher);
+}
+
 typedef void message_fn(struct supervisor *s, struct child *c, struct ipc_message *message);
 
 static message_fn *const message_handlers[IPC_TYPE_END] = {
 	[IPC_HELLO] = on_hello,       [IPC_READY] = on_ready,       [IPC_COUNTED] = on_counted,
 	[IPC_DRAINING] = on_draining, [IPC_PROGRESS] = on_progress, [IPC_LISTED] = on_listed,
 	[IPC_RESTING] = on_resting,   [IPC_LISTEN] = on_listen,     [IPC_SERVING] = on_serving,
-	[IPC_UNLISTEN] = on_unlisten,
+	[IPC_UNLISTEN] = on_unlisten, [IPC_HELD] = on_held,
 };
 
 static void on_message(struct child *c, struct ipc_message *message, void *ctx)

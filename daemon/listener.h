@@ -20,6 +20,7 @@
 #define LISTENER_ADDRESS_SIZE 128
 
 struct child;
+struct limit;
 
 /* One socket. */
 struct handle {
@@ -30,6 +31,7 @@ struct handle {
 struct listener {
 	struct source source; /* its id, and who gets what is accepted here */
 	const struct config_listener *config;
+	struct limit *limit;    /* NULL: it may have any number of connections */
 	struct handle *handles; /* with reuse-port the first is for slot 1, and so on */
 	size_t n_handles;
 	int family;                          /* AF_UNIX, AF_INET or AF_INET6 */

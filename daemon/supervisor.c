@@ -8,6 +8,7 @@
 #include "daemon/assign.h"
 #include "daemon/backoff.h"
 #include "daemon/lifecycle.h"
+#include "daemon/limits.h"
 #include "daemon/notify.h"
 
 /* After the service manager's queue was found full. */
@@ -195,6 +196,7 @@ static void drain_workers(void *ctx)
 	struct supervisor *s = ctx;
 
 	nudge_stop(&s->nudge);
+	limits_stop(s);
 	for (size_t i = 0; i < s->n_listeners; i++)
 		listener_close(&s->listeners[i]);
 	if (TAILQ_EMPTY(&s->children))
@@ -319,8 +321,11 @@ static int grow_listeners(struct supervisor *s, unsigned int workers)
 
 	for (size_t i = 0; error == 0 && i < s->n_listeners; i++)
 		error = listener_grow(&s->listeners[i], workers);
+	if (error == 0)
+		error = limits_scale(s, workers);
 	/* Clients come to a new socket at once. */
 	assign_owned(s);
+	limits_update(s);
 	return error;
 }
 
@@ -346,6 +351,7 @@ int supervisor_scale(struct supervisor *s, unsigned int workers)
 		c->retiring = true;
 		lifecycle_handle(s, c, EVENT_RETIRE);
 	}
+	limits_update(s);
 	supervisor_tell_state(s);
 	return 0;
 }
@@ -422,6 +428,8 @@ int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct con
 
 	s->listeners = calloc(config->n_listeners, sizeof(*s->listeners));
 	int error = s->listeners ? open_listeners(s) : -ENOMEM;
+	if (error == 0)
+		error = limits_open(s);
 	for (size_t i = 0; error == 0 && i < s->n_listeners; i++)
 		if (s->listeners[i].source.policy != POLICY_NONE)
 			dispatch_add_source(&s->dispatcher, &s->listeners[i].source);
@@ -450,6 +458,7 @@ void supervisor_done(struct supervisor *s)
 	counter_done(&s->counter);
 	lister_done(&s->lister);
 	nudge_stop(&s->nudge);
+	limits_stop(s);
 	dispatch_done(&s->dispatcher);
 	shares_done(&s->shares);
 	rights_done(&s->rights);
@@ -457,6 +466,7 @@ void supervisor_done(struct supervisor *s)
 		TAILQ_REMOVE(&s->children, c, link);
 		child_free(c);
 	}
+	limits_close(s);
 	for (size_t i = 0; i < s->n_listeners; i++)
 		listener_close(&s->listeners[i]);
 	free(s->listeners);

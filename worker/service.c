@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/macros.h"
 #include "common/net/server.h"
+#include "worker/permits.h"
 #include "worker/wakeup.h"
 
 static const struct handler *const handlers[HANDLER_KIND_END] = {
@@ -57,6 +58,8 @@ static int start(struct service *service, int fd)
 {
 	int error;
 
+	if (service->permits)
+		permits_join(service->permits, service);
 	if (fd == -1)
 		return server_open_unbound(service->server);
 	wakeup_mark(fd);
@@ -95,6 +98,7 @@ int service_new(struct ev_loop *loop, const struct service_options *options, int
 	service->handle = options->handle;
 	service->tally = options->tally;
 	service->tell_connections = options->tell_connections;
+	service->permits = options->permits;
 	service->handler = handlers[options->handler];
 	service->on_idle = on_idle;
 	service->ctx = ctx;
@@ -121,6 +125,7 @@ void service_free(struct service *service)
 	forget_fd(service);
 	if (service->server)
 		net_server_close_all_connections(service->server);
+	permits_leave(service);
 	net_server_free(service->server);
 	free((char *)service->text.data);
 	free(service);

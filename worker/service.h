@@ -18,9 +18,11 @@ typedef void service_idle_fn(struct service *service, void *ctx);
 
 struct service {
 	LIST_ENTRY(service) link; /* the owner's */
-	uint32_t listener;        /* the supervisor's number for it */
-	uint32_t handle;          /* and for the socket among the listener's */
-	int fd;                   /* the server's; -1 once it is closed */
+	LIST_ENTRY(service) of_permits;
+	struct permits *permits; /* NULL: the listener is not metered */
+	uint32_t listener;       /* the supervisor's number for it */
+	uint32_t handle;         /* and for the socket among the listener's */
+	int fd;                  /* the server's; -1 once it is closed */
 	bool stopped;
 	uint32_t tally;        /* for its connections that have ended; 0: none */
 	bool tell_connections; /* the supervisor wants to know when their number changes */
@@ -39,7 +41,8 @@ struct service_options {
 	uint32_t handle;
 	uint32_t tally;
 	bool tell_connections;
-	uint32_t handler; /* enum handler_kind, unchecked */
+	struct permits *permits; /* borrowed; NULL: accept without */
+	uint32_t handler;        /* enum handler_kind, unchecked */
 	struct handler_text text;
 };
 

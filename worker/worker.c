@@ -15,6 +15,9 @@
 /* Rows in one COUNTED message; more listeners make more messages. */
 #define COUNTED_ROWS_MAX 4096
 
+/* In one HELD message; what does not fit waits for the next turn of the loop. */
+#define HELD_ROWS_MAX 1024
+
 static void fail(struct worker *w, const char *what, int error)
 {
 	log_error("worker %u: %s: %s; ending", w->welcome.worker, what, net_error_message(error));
@@ -71,14 +74,22 @@ static void insert_service(struct worker *w, struct service *service)
 	LIST_INSERT_HEAD(&w->services, service, link);
 }
 
+static int add_permits(struct worker *w, struct service_options *options, bool accepts)
+{
+	options->permits = permits_get(&w->permits, options->listener, accepts);
+	return options->permits ? 0 : -ENOMEM;
+}
+
 /* fd is -1 for a listener whose connections come accepted; 0 or -errno. */
-static int add_service(struct worker *w, struct service_options *options, const char *text,
-		       size_t size, size_t name_size, int fd)
+static int add_service(struct worker *w, struct service_options *options, bool metered,
+		       const char *text, size_t size, size_t name_size, int fd)
 {
 	struct service *service;
 
 	if (name_size > size || find_service(w, options->listener, options->handle))
 		return -EPROTO;
+	if (metered && add_permits(w, options, fd != -1) < 0)
+		return -ENOMEM;
 	options->text = (struct handler_text){text + name_size, size - name_size};
 
 	int error = service_new(w->loop, options, fd, on_idle, w, &service);
@@ -99,8 +110,8 @@ static void on_serve(struct worker *w, struct ipc_message *message)
 		.handle = body->handle,
 		.handler = body->handler,
 	};
-	int error = add_service(w, &options, message->tail, message->tail_count, body->name_size,
-				message->fds[0]);
+	int error = add_service(w, &options, body->metered, message->tail, message->tail_count,
+				body->name_size, message->fds[0]);
 
 	if (error < 0)
 		fail(w, "a listener that came", error);
@@ -117,8 +128,8 @@ static void on_adopt(struct worker *w, struct ipc_message *message)
 		.tell_connections = body->tell_connections,
 		.handler = body->handler,
 	};
-	int error = add_service(w, &options, message->tail, message->tail_count, body->name_size,
-				-1);
+	int error = add_service(w, &options, body->metered, message->tail, message->tail_count,
+				body->name_size, -1);
 
 	if (error < 0)
 		fail(w, "a listener that came", error);
@@ -140,6 +151,17 @@ static void on_nudge(struct worker *w, struct ipc_message *message)
 
 	if (service)
 		service_nudge(service);
+}
+
+static void on_permit(struct worker *w, struct ipc_message *message)
+{
+	const struct ipc_permit *body = message->body;
+	struct permits *permits = permits_get(&w->permits, body->listener, true);
+
+	if (permits)
+		permits_take(permits, body);
+	else
+		fail(w, "permits that came", -ENOMEM);
 }
 
 static void on_welcome(struct worker *w, struct ipc_message *message)
@@ -382,6 +404,7 @@ static void admit(struct worker *w)
 	int error;
 
 	while (inbox_next(&w->inbox, &arrival)) {
+		permits_note_taken(&w->permits, arrival.listener);
 		error = admit_one(w, &arrival);
 		if (error == 0)
 			continue;
@@ -392,6 +415,16 @@ static void admit(struct worker *w)
 	}
 }
 
+/* After what was taken is known, so that no more have ended than were taken. */
+static void tell_permits(struct worker *w)
+{
+	struct ipc_held_row rows[HELD_ROWS_MAX];
+	size_t n_rows = permits_settle(&w->permits, rows, ARRAY_LEN(rows));
+
+	if (n_rows > 0)
+		send_or_fail(w, IPC_HELD, NULL, rows, n_rows);
+}
+
 /* Once in each turn of the loop. */
 static void on_settle(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
@@ -400,6 +433,8 @@ static void on_settle(struct ev_loop *loop, ev_prepare *watcher, int events)
 	take(w);
 	admit(w);
 	tell_if_it_listens(w);
+	if (w->channel.queued_messages == 0)
+		tell_permits(w);
 }
 
 /* --- connections of which the supervisor has a copy ------------------------------------------ */
@@ -510,13 +545,22 @@ static void on_rest(struct worker *w, struct ipc_message *message)
 typedef void message_fn(struct worker *w, struct ipc_message *message);
 
 static message_fn *const message_handlers[IPC_TYPE_END] = {
-	[IPC_NUDGE] = on_nudge,     [IPC_WELCOME] = on_welcome, [IPC_SERVE] = on_serve,
-	[IPC_RELEASE] = on_release, [IPC_START] = on_start,     [IPC_COUNT] = on_count,
-	[IPC_DRAIN] = on_drain,     [IPC_ADOPT] = on_adopt,     [IPC_HANDOFF] = on_handoff,
-	[IPC_LIST] = on_list,       [IPC_REST] = on_rest,       [IPC_CLAIMS] = on_claims,
+	[IPC_NUDGE] = on_nudge,
+	[IPC_WELCOME] = on_welcome,
+	[IPC_SERVE] = on_serve,
+	[IPC_RELEASE] = on_release,
+	[IPC_START] = on_start,
+	[IPC_COUNT] = on_count,
+	[IPC_DRAIN] = on_drain,
+	[IPC_ADOPT] = on_adopt,
+	[IPC_HANDOFF] = on_handoff,
+	[IPC_LIST] = on_list,
+	[IPC_REST] = on_rest,
+	[IPC_CLAIMS] = on_claims,
 	[IPC_LISTENED] = on_listened,
 	[IPC_LISTENED_APART] = on_listened_apart,
 	[IPC_NOT_LISTENED] = on_not_listened,
+	[IPC_PERMIT] = on_permit,
 };
 
 static void on_message(struct channel *channel, struct ipc_message *message, void *ctx)
@@ -555,6 +599,7 @@ int worker_init(struct worker *w, struct ev_loop *loop, int channel_fd)
 
 	*w = (struct worker){.loop = loop, .status = EX_OK};
 	LIST_INIT(&w->services);
+	permits_init(&w->permits, loop);
 	ev_init(&w->deadline, on_deadline);
 	ev_prepare_init(&w->settle, on_settle);
 	ev_prepare_start(loop, &w->settle);
@@ -588,6 +633,7 @@ void worker_done(struct worker *w)
 		LIST_REMOVE(service, link);
 		service_free(service);
 	}
+	permits_done(&w->permits);
 	channel_close(&w->channel);
 	context_set_copy_keeper(w->context, NULL, NULL);
 	context_put(w->context);

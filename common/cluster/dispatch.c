@@ -1,5 +1,6 @@
 #include "common/cluster/dispatch.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "common/clock.h"
@@ -14,6 +15,11 @@
 
 /* Complaints about that come no more often. */
 #define COMPLAINT_S 10
+
+static bool is_open(const struct source *s)
+{
+	return !s->meter || s->meter->is_open(s);
+}
 
 static bool somebody_is_able(const struct dispatcher *d, const struct source *s)
 {
@@ -196,6 +202,8 @@ static void drop_parked(struct dispatcher *d, const struct source *s)
 		if (s && transit->source != s)
 			continue;
 		TAILQ_REMOVE(&d->parked, transit, link);
+		if (transit->source && transit->source->meter)
+			transit->source->meter->closed(transit->source);
 		transit_free(transit);
 		count++;
 	}
@@ -228,6 +236,8 @@ static bool accept_one(struct dispatcher *d, struct source *s)
 	};
 	t->fd = accept4(s->fd, &t->peer.sa, &t->peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (t->fd >= 0) {
+		if (s->meter)
+			s->meter->accepted(s);
 		if (!give(d, t))
 			TAILQ_INSERT_TAIL(&d->parked, t, link);
 		return true;
@@ -240,32 +250,42 @@ static bool accept_one(struct dispatcher *d, struct source *s)
 	return false;
 }
 
+static bool somebody_waits(const struct source *s)
+{
+	struct pollfd entry = {.fd = s->fd, .events = POLLIN};
+
+	return poll(&entry, 1, 0) != 0;
+}
+
 /* Returns whether the queue was found empty, or cannot be emptied for now. */
 static bool accept_some(struct dispatcher *d, struct source *s, size_t limit)
 {
 	bool empty = false;
 
-	for (size_t i = 0; !empty && i < limit && somebody_is_able(d, s); i++)
+	for (size_t i = 0; !empty && i < limit && is_open(s) && somebody_is_able(d, s); i++)
 		empty = !accept_one(d, s);
 	send_noted(d);
-	return empty;
+	return empty || (!is_open(s) && !somebody_waits(s));
 }
 
 /* With a parked connection of its own a source has no taker that is able. */
 static bool shall_accept(const struct dispatcher *d, const struct source *s)
 {
-	return !d->stopped && !d->emptying && !d->short_of && somebody_is_able(d, s);
+	return !d->stopped && !d->emptying && !d->short_of && is_open(s) && somebody_is_able(d, s);
 }
 
 static void watch_sources(struct dispatcher *d)
 {
 	struct source *s;
 
-	TAILQ_FOREACH (s, &d->sources, link)
+	TAILQ_FOREACH (s, &d->sources, link) {
 		if (shall_accept(d, s))
 			ev_io_start(d->loop, &s->acceptor);
 		else
 			ev_io_stop(d->loop, &s->acceptor);
+		if (s->meter)
+			s->meter->reckoned(s);
+	}
 }
 
 /* --- the end of accepting -------------------------------------------------------------------- */

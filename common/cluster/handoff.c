@@ -62,6 +62,11 @@ void handoff_add(struct handoff *h, struct transit *t)
 	TAILQ_INSERT_TAIL(&h->transits, t, link);
 }
 
+static bool is_metered(const struct transit *t)
+{
+	return t->source && t->source->meter;
+}
+
 static void give_back(struct handoff *h, struct transit *t, struct transit_list *ret)
 {
 	TAILQ_REMOVE(&h->transits, t, link);
@@ -176,6 +181,8 @@ static void settle(struct handoff *h, uint32_t number, struct transit_list *ret)
 		reason = claims_reason(&h->claims, t->number);
 		if (reason == 0) {
 			TAILQ_REMOVE(&h->transits, t, link);
+			if (is_metered(t))
+				t->source->meter->taken(t->source, h);
 			transit_free(t);
 			continue;
 		}
@@ -267,6 +274,8 @@ static void give_back_after(struct handoff *h, uint32_t taken, struct transit_li
 			continue;
 		t->elsewhere = true;
 		give_back(h, t, ret);
+		if (is_metered(t))
+			t->source->meter->late(t->source, h);
 	}
 }
 
@@ -313,6 +322,21 @@ void handoff_end(struct handoff *h, struct transit_list *ret)
 	TAILQ_CONCAT(ret, &h->transits, link);
 	claims_close(&h->claims);
 	handoff_init(h);
+}
+
+bool handoff_has_ghosts(const struct handoff *h)
+{
+	return claims_is_before(h->taken, h->withdrawn);
+}
+
+uint32_t handoff_count_of(const struct handoff *h, const struct source *source)
+{
+	const struct transit *t;
+	uint32_t count = 0;
+
+	TAILQ_FOREACH (t, &h->transits, link)
+		count += t->source == source;
+	return count;
 }
 
 void handoff_count(const struct handoff *h, uint32_t *counts, size_t n)

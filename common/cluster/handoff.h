@@ -100,6 +100,12 @@ void handoff_end(struct handoff *handoff, struct transit_list *ret);
 /* The worker is no longer full. */
 void handoff_retry(struct handoff *handoff);
 
+/* Whether some went elsewhere of which it may still have a copy, in the queue in front of it. */
+bool handoff_has_ghosts(const struct handoff *handoff);
+
+/* How many of a source are on its way. */
+uint32_t handoff_count_of(const struct handoff *handoff, const struct source *source);
+
 /* Adds what is on its way to counts by the source's id, of which there are n. */
 void handoff_count(const struct handoff *handoff, uint32_t *counts, size_t n);
 

@@ -44,7 +44,9 @@ static void take(struct intake *in)
 static int admit_one(struct intake *in, const struct arrival *arrival)
 {
 	struct net_server *server = in->ops->server_of(arrival->listener, in->ctx);
-	int error = server ? handed_add(&in->handed, arrival->fd, arrival->number, 0) : -ESHUTDOWN;
+	int error = server ? handed_add(&in->handed, arrival->fd, arrival->number, 0,
+					arrival->elsewhere)
+			   : -ESHUTDOWN;
 
 	if (error < 0) {
 		close_fd(arrival->fd);
@@ -81,7 +83,14 @@ static bool has_copy(void *ctx, int fd)
 {
 	const struct intake *in = ctx;
 
-	return handed_copy(&in->handed, fd) != 0;
+	return handed_copy(&in->handed, fd) != 0 || handed_is_elsewhere(&in->handed, fd);
+}
+
+static bool is_elsewhere(void *ctx, int fd)
+{
+	const struct intake *in = ctx;
+
+	return handed_is_elsewhere(&in->handed, fd);
 }
 
 /* Whether the supervisor is to look before it does so by itself. A client that has not heard of the
@@ -101,10 +110,11 @@ static bool on_closing(void *ctx, int fd, bool ended)
 {
 	struct intake *in = ctx;
 	uint32_t number = handed_copy(&in->handed, fd);
+	bool elsewhere = handed_is_elsewhere(&in->handed, fd);
 
 	handed_remove(&in->handed, fd);
 	if (number == 0)
-		return false;
+		return elsewhere;
 	/* It may have been told of it already, and not have come to it yet. */
 	if (claims_is_before(in->told, number) && is_worth_a_bell(in, ended)) {
 		in->rings = true;
@@ -113,7 +123,8 @@ static bool on_closing(void *ctx, int fd, bool ended)
 	return true;
 }
 
-static const struct copy_keeper keeper = {.has = has_copy, .closing = on_closing};
+static const struct copy_keeper keeper = {
+	.has = has_copy, .closing = on_closing, .lingers = is_elsewhere};
 
 /* --- what comes ------------------------------------------------------------------------------ */
 

@@ -7,7 +7,8 @@ typedef struct taker *policy_fn(struct source *s, const struct taker_list *taker
 
 bool policy_is_able(const struct source *s, const struct taker *t)
 {
-	return taker_is_able(t) && taker_has_joined(t, s->id);
+	return taker_is_able(t) && taker_has_joined(t, s->id) &&
+	       (!s->meter || s->meter->has_room(s, t));
 }
 
 /* How far a rank is from having its turn: the next one after the last has it first. */

@@ -12,11 +12,32 @@
 
 #include "common/cluster/policy.h"
 
+struct handoff;
+struct source;
+struct taker;
+
+/* How many connections there may be is for somebody else to say, and who has them for him to know.
+ */
+struct source_meter {
+	/* Whether one more may be accepted now; and whether this taker may be given it. */
+	bool (*is_open)(const struct source *source);
+	bool (*has_room)(const struct source *source, const struct taker *taker);
+	/* One was accepted; one that no taker has was closed. */
+	void (*accepted)(struct source *source);
+	void (*closed)(struct source *source);
+	/* It was reckoned whether to accept: who else watches the source may do so, too. */
+	void (*reckoned)(struct source *source);
+	/* A taker has one now; one went elsewhere, though this taker may have it as well. */
+	void (*taken)(struct source *source, struct handoff *handoff);
+	void (*late)(struct source *source, struct handoff *handoff);
+};
+
 struct source {
 	uint32_t id; /* never used for another one */
 	int fd;
 	enum policy policy; /* not POLICY_NONE */
 	bool hash_port;     /* POLICY_SOURCE_HASH: clients are told apart by their port as well */
+	const struct source_meter *meter; /* NULL: there may be any number */
 
 	/* dispatch's and policy's */
 	TAILQ_ENTRY(source) link;

@@ -73,6 +73,7 @@ struct ipc_serve {
 	uint32_t handle;
 	uint32_t handler; /* enum handler_kind */
 	uint32_t name_size;
+	uint32_t metered; /* 1: it accepts no more than it has permits */
 };
 
 struct ipc_release {
@@ -87,6 +88,7 @@ struct ipc_adopt {
 	uint32_t name_size;
 	uint32_t tally;            /* of the claims, for its connections that have ended; 0: none */
 	uint32_t tell_connections; /* 1: in PROGRESS, whenever their number has changed */
+	uint32_t metered;          /* 1: in HELD */
 };
 
 /* So many connections may be on their way to one worker. */
@@ -112,6 +114,25 @@ struct ipc_progress {
 /* Something waits in the queue of a shared listener: whoever was woken for it has not come. */
 struct ipc_nudge {
 	uint32_t listener;
+};
+
+/* Of a listener on which the worker accepts. */
+struct ipc_permit {
+	uint32_t listener;
+	uint32_t serial;  /* one more than that of the last PERMIT of this listener */
+	uint32_t granted; /* since its process has started, in all; wraps around */
+	uint32_t keep;    /* so many permits it may keep when it has fewer connections */
+};
+
+/* What a worker keeps of a listener on which it accepts; of one whose connections are handed off
+ * all is 0 but ended. */
+struct ipc_held_row {
+	uint32_t listener;
+	uint32_t serial;  /* of the last PERMIT that came */
+	uint32_t granted; /* as it said */
+	uint32_t kept;    /* permits: never more than it had */
+	uint32_t used;    /* of those: connections */
+	uint32_t ended;   /* of those that it has taken, in all; wraps around */
 };
 
 struct ipc_count {
@@ -327,6 +348,8 @@ struct ipc_disconnect {
 	X(HANDOFF,  12,   SUPERVISOR, ipc_handoff,  ipc_peer,        IPC_FDS_EACH) \
 	X(PROGRESS, 13,   WORKER,     ipc_progress, ipc_counted_row, 0) \
 	X(NUDGE,    15,   SUPERVISOR, ipc_nudge,    ipc_none,        0) \
+	X(PERMIT,   16,   SUPERVISOR, ipc_permit,   ipc_none,        0) \
+	X(HELD,     17,   WORKER,     ipc_none,     ipc_held_row,    0) \
 	X(LISTEN,   20,   WORKER,     ipc_listen,   ipc_text,        0) \
 	X(LISTENED, 21,   SUPERVISOR, ipc_listened, ipc_none,        1) \
 	X(NOT_LISTENED, 22, SUPERVISOR, ipc_not_listened, ipc_none,  0) \

@@ -174,6 +174,15 @@ static void unasked_rest(void)
 	say(IPC_RESTING, NULL);
 }
 
+static void held_permits(void)
+{
+	const struct ipc_held_row row = {.listener = 0, .kept = 5, .used = 5};
+
+	say_hello(IPC_VERSION);
+	await_welcome();
+	send_bytes(packet, encode(IPC_HELD, NULL, &row, 1));
+}
+
 /* Correct in every message, and never done: answers to a question of long ago. */
 static void flood(void)
 {
@@ -270,6 +279,7 @@ static const struct {
 	{"unasked-count", unasked_count},
 	{"unasked-list", unasked_list},
 	{"unasked-rest", unasked_rest},
+	{"held-permits", held_permits},
 	{"flood", flood},
 	{"unsent-claim", unsent_claim},
 	{"garbage-claims", garbage_claims},

@@ -159,11 +159,11 @@ static void every_mistake_is_shown_with_its_place(void **state)
 	AUTO_FREE char *err = NULL;
 	char place[96];
 
-	usher_configure(u, "workres: 2\n"                                                /* 2 */
-			   "listeners:\n"                                                /* 3 */
-			   "  - {name: a, port: 70000, handler: echo}\n"                 /* 4 */
-			   "  - {name: b, port: 0, max_connections: 5, handler: echo}\n" /* 5 */
-			   "  - {name: c, port: 0, handler: ecko}\n");                   /* 6 */
+	usher_configure(u, "workres: 2\n"                                         /* 2 */
+			   "listeners:\n"                                         /* 3 */
+			   "  - {name: a, port: 70000, handler: echo}\n"          /* 4 */
+			   "  - {name: b, port: 0, no_delay: 5, handler: echo}\n" /* 5 */
+			   "  - {name: c, port: 0, handler: ecko}\n");            /* 6 */
 	assert_int_equal(run(0, NULL, &err, "usherd", "-c", u->config, "-t", NULL), EX_CONFIG);
 	for (int line = 2; line <= 6; line++) {
 		if (line == 3)
@@ -174,7 +174,7 @@ static void every_mistake_is_shown_with_its_place(void **state)
 	snprintf(place, sizeof(place), "%s:2:1: ", u->config);
 	expect_text(err, place);
 	expect_text(err, "workers"); /* what was meant */
-	expect_text(err, "max_connections");
+	expect_text(err, "no_delay");
 	expect_text(err, "not yet supported");
 	expect_text(err, "echo");
 }
@@ -277,8 +277,8 @@ static void status_has_every_field_of_its_schema(void **state)
 {
 	static const char *const supervisor[] = {"pid", "version", "state", "uptime_s", "config"};
 	static const char *const worker[] = {"worker", "slot", "pid", "state", "age_s", "restarts"};
-	static const char *const listener[] = {"name",      "address", "kind",
-					       "exclusive", "owner",   "handler"};
+	static const char *const listener[] = {"name",  "address", "kind", "exclusive",
+					       "owner", "handler", "limit"};
 	struct usher *u = *state;
 
 	usher_configure(u, "%s", good);

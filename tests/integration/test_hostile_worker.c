@@ -151,6 +151,11 @@ static void a_rest_that_nobody_told_it_to_have_ends_its_worker(void **state)
 	expect_end_of_fake(*state, "unasked-rest", "was not told to");
 }
 
+static void permits_that_it_was_not_given_end_its_worker(void **state)
+{
+	expect_end_of_fake(*state, "held-permits", "never given");
+}
+
 static void taking_what_was_not_handed_off_ends_its_worker(void **state)
 {
 	expect_end_of_fake(*state, "unsent-claim", "never handed");
@@ -188,6 +193,7 @@ int main(void)
 		USHER_TEST(a_count_that_nobody_asked_for_ends_its_worker),
 		USHER_TEST(a_list_of_what_there_is_not_ends_its_worker),
 		USHER_TEST(a_rest_that_nobody_told_it_to_have_ends_its_worker),
+		USHER_TEST(permits_that_it_was_not_given_end_its_worker),
 		USHER_TEST(taking_what_was_not_handed_off_ends_its_worker),
 		USHER_TEST(garbage_in_the_claims_ends_its_worker),
 		USHER_TEST(progress_of_an_unknown_listener_ends_its_worker),

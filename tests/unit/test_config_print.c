@@ -34,6 +34,9 @@ static void assert_same_listener(const struct config_listener *a, const struct c
 	assert_int_equal(a->exclusive, b->exclusive);
 	assert_int_equal(a->distribute, b->distribute);
 	assert_int_equal(a->hash_port, b->hash_port);
+	assert_int_equal(a->max_connections, b->max_connections);
+	assert_int_equal(a->max_connections_per_worker, b->max_connections_per_worker);
+	assert_int_equal(a->overflow, b->overflow);
 	assert_int_equal(a->ipv6_only, b->ipv6_only);
 	assert_int_equal(a->has_mode, b->has_mode);
 	assert_int_equal(a->mode, b->mode);

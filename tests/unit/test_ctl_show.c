@@ -33,10 +33,11 @@ static void status_is_three_tables(void **state)
 	       "\"state\":\"backing-off\",\"age_s\":100000,\"restarts\":3}],"
 	       "\"listeners\":[{\"name\":\"echo\",\"address\":\"[::]:8124\",\"kind\":\"tcp\","
 	       "\"exclusive\":false,\"distribute\":\"reuse-port\",\"owner\":null,"
-	       "\"handler\":\"echo\"},"
+	       "\"handler\":\"echo\",\"limit\":null},"
 	       "{\"name\":\"status\",\"address\":\"/run/usher/status.sock\",\"kind\":\"unix\","
 	       "\"exclusive\":true,\"distribute\":\"shared\",\"owner\":1,"
-	       "\"handler\":\"reply\"}]}",
+	       "\"handler\":\"reply\",\"limit\":{\"connections\":100,\"in_use\":98,"
+	       "\"turned_away\":7}}]}",
 	       "USHERD  PID  STATE    UPTIME  CONFIG\n"
 	       "0.1.0   812  running  2h 03m  /etc/usher/usher.yaml\n"
 	       "\n"
@@ -44,9 +45,12 @@ static void status_is_three_tables(void **state)
 	       "     1     0  813  ready           45s         0\n"
 	       "    12     1    -  backing-off  1d 03h         3\n"
 	       "\n"
-	       "LISTENER  ADDRESS                 KIND  EXCLUSIVE  DISTRIBUTE  OWNER  HANDLER\n"
-	       "echo      [::]:8124               tcp   no         reuse-port      -  echo\n"
-	       "status    /run/usher/status.sock  unix  yes        shared          1  reply\n");
+	       "LISTENER  ADDRESS                 KIND  EXCLUSIVE  DISTRIBUTE  OWNER  HANDLER"
+	       "  IN USE  LIMIT  AWAY\n"
+	       "echo      [::]:8124               tcp   no         reuse-port      -  echo   "
+	       "       -      -     -\n"
+	       "status    /run/usher/status.sock  unix  yes        shared          1  reply  "
+	       "      98    100     7\n");
 }
 
 static void connections_are_sums_and_a_row_per_worker(void **state)
@@ -116,7 +120,8 @@ static void what_an_answer_lacks_is_a_dash(void **state)
 	       "     -     -    -  -        -         -\n"
 	       "     -     -    -  -        -         -\n"
 	       "\n"
-	       "LISTENER  ADDRESS  KIND  EXCLUSIVE  DISTRIBUTE  OWNER  HANDLER\n");
+	       "LISTENER  ADDRESS  KIND  EXCLUSIVE  DISTRIBUTE  OWNER  HANDLER  IN USE  LIMIT  "
+	       "AWAY\n");
 	expect(ctl_show_connections, "{}",
 	       "LISTENER  CONNECTIONS\n"
 	       "(all)               -\n"
@@ -137,7 +142,7 @@ static void times_have_their_two_largest_units(void **state)
 
 	for (size_t i = 0; i < ARRAY_LEN(times); i++) {
 		json_t *answer = json_pack("{s:{s:f}}", "supervisor", "uptime_s", times[i].seconds);
-		char text[1024] = "";
+		char text[4096] = "";
 		FILE *out = fmemopen(text, sizeof(text), "w");
 
 		assert_int_equal(ctl_show_status(answer, out), 0);

@@ -1,0 +1,423 @@
+/* max_connections: one limit over all workers, whoever accepts, and whatever happens to them.
+ *
+ * The judges are the kernel, which lists what processes have, and the clients: who has had an
+ * answer is accepted. Every test of a mode runs once for each way to distribute, and for exclusive.
+ *
+ * USHER_CLIENTS is how many there are at a time, 300 if not given; USHER_MODE is the one mode to
+ * run. */
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include <cmocka.h>
+
+#include "tests/helpers/accepted.h"
+#include "tests/helpers/ask.h"
+#include "tests/helpers/crowd.h"
+#include "tests/helpers/kernel.h"
+#include "tests/helpers/wait.h"
+
+#define LIMIT           100
+#define WORKERS         4
+#define CLIENTS_DEFAULT 300
+#define SECONDS_EACH    120
+
+/* How long clients come and go, and how long one stays at most. */
+#define STORM_MS 1500
+#define STAYS_MS 20
+
+/* Of the processor: what may be used while nothing happens. */
+#define IDLE_PERCENT 5
+
+static const char *const modes[] = {"shared",      "round-robin", "least-connections",
+				    "source-hash", "reuse-port",  "exclusive"};
+static const char *mode;
+
+struct scene {
+	struct usher *usher;
+	struct crowd *crowd;
+	struct accepted accepted;
+	size_t limit;
+	int port;
+	bool kills;  /* so clients may not know yet that they are held no more */
+	size_t most; /* accepted at once, as the kernel says */
+	size_t now;
+};
+
+static size_t clients_wanted(void)
+{
+	const char *text = getenv("USHER_CLIENTS");
+
+	return text ? strtoul(text, NULL, 10) : CLIENTS_DEFAULT;
+}
+
+/* Keys of the listener are put in between. */
+static void begin(struct scene *s, void **state, unsigned int workers, size_t limit,
+		  const char *keys)
+{
+	bool exclusive = strcmp(mode, "exclusive") == 0;
+	struct usher *u = *state;
+
+	*s = (struct scene){.usher = u, .limit = limit};
+	usher_configure(u,
+			"workers: %u\n"
+			"%s"
+			"drain_timeout: 10s\n"
+			"listeners:\n"
+			"  - {name: it, host: 127.0.0.1, port: 0, backlog: 4096, handler: echo,\n"
+			"     %s%s, %s}\n",
+			workers, geteuid() == 0 ? "user: root\n" : "",
+			exclusive ? "exclusive: " : "distribute: ", exclusive ? "true" : mode,
+			keys);
+	usher_start(u);
+	s->port = ask_port(u, "it");
+	accepted_init(&s->accepted, s->port);
+	s->crowd = crowd_new(s->port, clients_wanted());
+}
+
+static void end(struct scene *s)
+{
+	accepted_done(&s->accepted);
+	crowd_free(s->crowd);
+	ask_expect_connections(s->usher, s->port, 0);
+}
+
+/* --- the judges ------------------------------------------------------------------------------ */
+
+static void judge(struct scene *s)
+{
+	s->now = accepted_at_once(&s->accepted);
+	if (s->now > s->most)
+		s->most = s->now;
+	if (s->now > s->limit || (!s->kills && s->crowd->figures.most_held > s->limit))
+		fail_msg("%s: %zu connections were accepted at once, %zu clients held one; the "
+			 "limit is %zu",
+			 mode, s->now, s->crowd->figures.most_held, s->limit);
+}
+
+/* Nobody was accepted and then closed. */
+static void expect_no_ends(const struct scene *s)
+{
+	const struct crowd_figures *f = &s->crowd->figures;
+
+	if (f->ended + f->reset + f->cut_off > 0)
+		fail_msg("%s: of %zu clients %zu found the end, %zu a reset, %zu were cut off",
+			 mode, f->served, f->ended, f->reset, f->cut_off);
+}
+
+static void storm(struct scene *s, int ms)
+{
+	for (int64_t until = now_ms() + ms; now_ms() < until;) {
+		crowd_run(s->crowd, 3, NULL, NULL);
+		judge(s);
+	}
+}
+
+static bool all_are_held(void *ctx)
+{
+	struct scene *s = ctx;
+
+	judge(s);
+	return s->crowd->figures.held == s->limit && s->now == s->limit;
+}
+
+static void fill(struct scene *s)
+{
+	if (!crowd_run(s->crowd, WAIT_MS, all_are_held, s))
+		fail_msg("%s: %zu clients are held and %zu connections accepted; there is room "
+			 "for %zu",
+			 mode, s->crowd->figures.held, s->now, s->limit);
+}
+
+static bool nobody_waits(void *ctx)
+{
+	const struct scene *s = ctx;
+
+	return s->crowd->figures.waiting == 0 && s->crowd->figures.held == 0;
+}
+
+/* Those who still wait come in as others leave, and nobody is forgotten. */
+static void let_all_be_served(struct scene *s)
+{
+	s->crowd->replace = false;
+	s->crowd->stays_ms = 0;
+	if (!crowd_run(s->crowd, WAIT_MS, nobody_waits, s))
+		fail_msg("%s: %zu clients hang, %zu are held", mode, s->crowd->figures.waiting,
+			 s->crowd->figures.held);
+}
+
+/* --- in each mode ---------------------------------------------------------------------------- */
+
+/* Limit */
+static void clients_come_and_go_and_the_limit_holds(void **state)
+{
+	struct scene s;
+
+	begin(&s, state, WORKERS, LIMIT, "max_connections: 100");
+	s.crowd->stays_ms = STAYS_MS;
+	s.crowd->replace = true;
+	crowd_fill(s.crowd);
+	storm(&s, STORM_MS);
+	let_all_be_served(&s);
+	expect_no_ends(&s);
+	print_message("%s: %zu served, at most %zu accepted and %zu held\n", mode,
+		      s.crowd->figures.served, s.most, s.crowd->figures.most_held);
+	assert_int_equal(s.crowd->figures.most_held, LIMIT);
+	assert_in_range(s.most, LIMIT * 9 / 10, LIMIT);
+	end(&s);
+}
+
+static long idle_ms(const struct usher *u, int for_ms)
+{
+	pid_t pids[USHER_WORKERS_MAX + 1];
+	size_t n = kernel_children(u->process.pid, pids, USHER_WORKERS_MAX);
+	long before[USHER_WORKERS_MAX + 1], most = 0;
+
+	pids[n++] = u->process.pid;
+	for (size_t i = 0; i < n; i++)
+		before[i] = kernel_cpu_ms(pids[i]);
+	poll(NULL, 0, for_ms);
+	for (size_t i = 0; i < n; i++) {
+		long used = kernel_cpu_ms(pids[i]) - before[i];
+
+		most = used > most ? used : most;
+	}
+	return most;
+}
+
+/* DF-3 */
+static void a_full_listener_keeps_nobody_busy(void **state)
+{
+	struct scene s;
+
+	begin(&s, state, WORKERS, LIMIT, "max_connections: 100");
+	s.crowd->stays_ms = -1;
+	crowd_fill(s.crowd);
+	fill(&s);
+	assert_true(idle_ms(s.usher, 1000) <= 1000 * IDLE_PERCENT / 100);
+
+	/* And lets in as many as leave. */
+	crowd_leave(s.crowd, 7);
+	fill(&s);
+	assert_int_equal(s.crowd->figures.served, LIMIT + 7);
+	let_all_be_served(&s);
+	expect_no_ends(&s);
+	end(&s);
+}
+
+/* Limit */
+static void a_killed_workers_connections_make_room(void **state)
+{
+	pid_t pids[USHER_WORKERS_MAX];
+	struct scene s;
+
+	begin(&s, state, WORKERS, LIMIT, "max_connections: 100");
+	s.kills = true;
+	s.crowd->stays_ms = -1;
+	s.crowd->replace = true;
+	crowd_fill(s.crowd);
+	for (int i = 0; i < 3; i++) {
+		fill(&s);
+		assert_int_equal(ask_workers(s.usher, "ready", pids), WORKERS);
+		kernel_kill(pids[i % WORKERS]);
+		assert_true(ask_until_replaced(s.usher, pids[i % WORKERS], WORKERS));
+	}
+	fill(&s);
+	assert_int_equal(s.crowd->figures.ended, 0);
+	end(&s);
+}
+
+static void storm_of(void **state, const char *keys, size_t limit, unsigned int workers)
+{
+	struct scene s;
+
+	begin(&s, state, workers, limit, keys);
+	s.crowd->stays_ms = 5;
+	s.crowd->replace = true;
+	crowd_fill(s.crowd);
+	storm(&s, STORM_MS / 3);
+	s.crowd->stays_ms = -1;
+	fill(&s);
+	assert_true(s.crowd->figures.served > limit);
+	assert_true(idle_ms(s.usher, 300) <= 300 * IDLE_PERCENT / 100);
+	expect_no_ends(&s);
+	end(&s);
+}
+
+/* Limit */
+static void one_may_be_the_limit_of_eight_workers(void **state)
+{
+	storm_of(state, "max_connections: 1", 1, 8);
+}
+
+/* Limit */
+static void fewer_than_workers_may_be_the_limit(void **state)
+{
+	storm_of(state, "max_connections: 3", 3, 8);
+}
+
+static size_t expect_shares(const struct usher *u, long most)
+{
+	json_t *answer = ask_connections(u);
+	size_t i, n = 0;
+	json_t *row;
+
+	json_array_foreach (json_object_get(answer, "workers"), i, row) {
+		long count = (long)json_integer_value(json_object_get(row, "connections"));
+
+		assert_true(count <= most);
+		n += count == most;
+	}
+	json_decref(answer);
+	return n;
+}
+
+/* Limit */
+static void no_worker_has_more_than_it_may(void **state)
+{
+	bool exclusive = strcmp(mode, "exclusive") == 0;
+	size_t most = exclusive ? 10 : 40;
+	struct scene s;
+
+	begin(&s, state, WORKERS, most, "max_connections_per_worker: 10");
+	s.crowd->stays_ms = STAYS_MS;
+	s.crowd->replace = true;
+	crowd_fill(s.crowd);
+	storm(&s, STORM_MS / 3);
+	s.crowd->stays_ms = -1;
+	fill(&s);
+	assert_int_equal(expect_shares(s.usher, 10), exclusive ? 1 : 4);
+	assert_true(idle_ms(s.usher, 300) <= 300 * IDLE_PERCENT / 100);
+	let_all_be_served(&s);
+	expect_no_ends(&s);
+	end(&s);
+}
+
+/* Whatever is turned away is told so, at once; nobody is turned away while there is room. */
+static void turn_away(void **state, const char *keys, bool is_reset)
+{
+	size_t clients = clients_wanted();
+	struct scene s;
+
+	begin(&s, state, WORKERS, LIMIT, keys);
+	s.crowd->stays_ms = -1;
+	crowd_fill(s.crowd);
+	fill(&s);
+	while (s.crowd->figures.waiting > 0)
+		assert_true(crowd_run(s.crowd, WAIT_MS, all_are_held, &s));
+	assert_int_equal(is_reset ? s.crowd->figures.reset : s.crowd->figures.ended,
+			 clients - LIMIT);
+	assert_int_equal(is_reset ? s.crowd->figures.ended : s.crowd->figures.reset, 0);
+	assert_int_equal(s.crowd->figures.cut_off, 0);
+	assert_true(usher_logs(s.usher, is_reset ? " reset" : " dropped"));
+	assert_true(idle_ms(s.usher, 300) <= 300 * IDLE_PERCENT / 100);
+
+	/* There is room for five, and then for none again. */
+	crowd_leave(s.crowd, 5);
+	ask_expect_connections(s.usher, s.port, LIMIT - 5);
+	struct crowd *more = crowd_new(s.port, 5);
+	more->stays_ms = -1;
+	crowd_fill(more);
+	assert_false(crowd_run(more, 200, NULL, NULL));
+	assert_int_equal(more->figures.held, 5);
+	crowd_free(more);
+	end(&s);
+}
+
+/* Limit */
+static void too_many_may_be_dropped(void **state)
+{
+	turn_away(state, "max_connections: 100, overflow: drop", false);
+}
+
+/* Limit */
+static void too_many_may_be_reset(void **state)
+{
+	turn_away(state, "max_connections: 100, overflow: reset", true);
+}
+
+/* Limit */
+static void workers_come_and_go_and_the_limit_holds(void **state)
+{
+	static const char *const sizes[] = {"1", "6", "2", "8", "4"};
+	struct scene s;
+
+	begin(&s, state, WORKERS, LIMIT, "max_connections: 100");
+	usher_holds_other_fds(s.usher);
+	s.crowd->stays_ms = STAYS_MS;
+	s.crowd->replace = true;
+	crowd_fill(s.crowd);
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		storm(&s, STORM_MS / 6);
+		assert_int_equal(ask_ctl(s.usher, NULL, NULL, "scale", sizes[i], NULL), 0);
+	}
+	storm(&s, STORM_MS / 6);
+	s.crowd->stays_ms = -1;
+	fill(&s);
+	expect_no_ends(&s);
+	let_all_be_served(&s);
+	end(&s);
+}
+
+/* What it has it keeps; the others go on with the rest. */
+static void a_stopped_worker_keeps_what_it_has(void **state)
+{
+	pid_t pids[USHER_WORKERS_MAX];
+	struct scene s;
+
+	begin(&s, state, WORKERS, LIMIT, "max_connections: 100");
+	s.crowd->stays_ms = STAYS_MS;
+	s.crowd->replace = true;
+	crowd_fill(s.crowd);
+	storm(&s, STORM_MS / 3);
+	assert_int_equal(ask_workers(s.usher, "ready", pids), WORKERS);
+	kernel_stop(pids[0]);
+	storm(&s, STORM_MS / 3);
+	size_t before = s.crowd->figures.served;
+	storm(&s, STORM_MS);
+	/* The one that accepts alone stops all; with reuse-port it stops those who come to its
+	 * socket, and in the end those are all. */
+	if (strcmp(mode, "exclusive") != 0 && strcmp(mode, "reuse-port") != 0)
+		assert_true(s.crowd->figures.served > before + LIMIT);
+	assert_int_equal(kill(pids[0], SIGCONT), 0);
+	storm(&s, STORM_MS / 3);
+	s.crowd->stays_ms = -1;
+	fill(&s);
+	expect_no_ends(&s);
+	let_all_be_served(&s);
+	end(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		USHER_TEST(clients_come_and_go_and_the_limit_holds),
+		USHER_TEST(a_full_listener_keeps_nobody_busy),
+		USHER_TEST(a_killed_workers_connections_make_room),
+		USHER_TEST(one_may_be_the_limit_of_eight_workers),
+		USHER_TEST(fewer_than_workers_may_be_the_limit),
+		USHER_TEST(no_worker_has_more_than_it_may),
+		USHER_TEST(too_many_may_be_dropped),
+		USHER_TEST(too_many_may_be_reset),
+		USHER_TEST(workers_come_and_go_and_the_limit_holds),
+		USHER_TEST(a_stopped_worker_keeps_what_it_has),
+	};
+	const char *only = getenv("USHER_MODE");
+	int failed = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+		mode = modes[i];
+		if (only && strcmp(only, mode) != 0)
+			continue;
+		watchdog(SECONDS_EACH);
+		failed += cmocka_run_group_tests_name(mode, tests, NULL, NULL);
+	}
+	return failed;
+}
