@@ -4,10 +4,9 @@
 //
 //   node tests/cluster/compare.js [NAME...]
 //
-// A case is a file in cases/: { id, what, expected: { node, usher }, run(side), pending }. run() is
+// A case is a file in cases/: { id, what, expected: { node, usher }, run(side) }. run() is
 // what the clients do, in the words of node_side.js, usher_side.js and, where the case says library,
 // library_side.js, and returns what they saw.
-// pending says why usher cannot be asked yet.
 
 const fs = require('fs');
 const os = require('os');
@@ -58,10 +57,10 @@ async function onSignal() {
 }
 
 // The sides at the same time: while one waits for what does not happen the other is done.
-async function compare({ name, run, pending, library }) {
+async function compare({ name, run, library }) {
 	const [node, usher, libusher] = await Promise.all([
 		runOn(new NodeSide(place(name, 'node')), run),
-		pending ? `not yet: ${pending}` : runOn(new UsherSide(place(name, 'usher')), run),
+		runOn(new UsherSide(place(name, 'usher')), run),
 		library ? runOn(new LibrarySide(), run) : '',
 	]);
 
@@ -79,8 +78,6 @@ function isAsWanted({ expected, library }, { usher, libusher }) {
 }
 
 function verdict(one, seen) {
-	if (one.pending)
-		return '';
 	if (!isAsWanted(one, seen))
 		return 'NOT AS WANTED';
 	return seen.node === seen.usher ? 'same' : 'better';
@@ -118,11 +115,9 @@ function printTable(rows) {
 
 // "ok NAME" and the like, as tests/run.sh counts them.
 function tell(one, seen) {
-	const { name, expected, pending } = one;
+	const { name, expected } = one;
 
-	if (pending)
-		console.log(`ok ${name} # SKIP ${pending}`);
-	else if (isAsWanted(one, seen))
+	if (isAsWanted(one, seen))
 		console.log(`ok ${name}`);
 	else
 		console.log(`not ok ${name}: wanted "${expected.usher}", got "${seen.usher}" and "${seen.libusher}"`);
@@ -141,7 +136,7 @@ async function main() {
 	for (const [one, seen] of await compareAll(cases())) {
 		const short = (text) => text.split('\n')[0];
 
-		failed += !one.pending && !isAsWanted(one, seen);
+		failed += !isAsWanted(one, seen);
 		rows.push([one.id, one.what, short(seen.node), short(seen.usher), short(seen.libusher), verdict(one, seen)]);
 		lines.push(() => tell(one, seen));
 	}

@@ -6,7 +6,6 @@ module.exports = {
 	id: 'DF-3',
 	what: 'all workers at their limit, more clients wait: the supervisor',
 	expected: { node: 'is busy', usher: 'sleeps' },
-	pending: 'max_connections',
 
 	// Two have room for one each; of the six clients four wait.
 	async run(side) {
