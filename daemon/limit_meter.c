@@ -21,15 +21,27 @@ static bool is_open(const struct source *source)
 	return ledger_free(&limit_of(source)->ledger) > 0;
 }
 
+static bool is_within_cap(const struct limit *m, const struct taker *taker, uint32_t on_its_way)
+{
+	const struct limit_row *row = limit_row_of(m, child_of(taker));
+
+	return m->ledger.cap == 0 || (row && row->account.held + on_its_way < m->ledger.cap);
+}
+
+/* One that is stopped must not get hold of all permits before that is known. Where a client has its
+ * worker it waits. */
+static bool is_within_part(const struct limit *m, uint32_t on_its_way)
+{
+	return on_its_way == 0 || m->listener->source.policy == POLICY_SOURCE_HASH ||
+	       on_its_way < m->ledger.limit / (2 * m->n_rows + 1);
+}
+
 static bool has_room(const struct source *source, const struct taker *taker)
 {
 	const struct limit *m = limit_of(source);
+	uint32_t on_its_way = handoff_count_of(&taker->handoff, source);
 
-	if (m->ledger.cap == 0)
-		return true;
-	const struct limit_row *row = limit_row_of(m, child_of(taker));
-
-	return row && row->account.held + handoff_count_of(&taker->handoff, source) < m->ledger.cap;
+	return is_within_cap(m, taker, on_its_way) && is_within_part(m, on_its_way);
 }
 
 static void accepted(struct source *source)
@@ -64,7 +76,8 @@ bool meter_is_capped(const struct limit *m)
 
 		if (!taker_is_able(taker))
 			continue;
-		if (has_room(&m->listener->source, taker))
+		if (is_within_cap(m, taker,
+				  handoff_count_of(&taker->handoff, &m->listener->source)))
 			return false;
 		capped = true;
 	}

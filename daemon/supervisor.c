@@ -323,6 +323,8 @@ static int grow_listeners(struct supervisor *s, unsigned int workers)
 		error = listener_grow(&s->listeners[i], workers);
 	if (error == 0)
 		error = limits_scale(s, workers);
+	if (error < 0)
+		limits_scale(s, s->workers);
 	/* Clients come to a new socket at once. */
 	assign_owned(s);
 	limits_update(s);
