@@ -56,8 +56,9 @@ static void add_handler(struct ctl_table *t, const json_t *row)
 		return;
 	}
 	fputs(json_array_size(holders) == 1 ? "of worker" : "of workers", out);
-	json_array_foreach (holders, i, holder)
+	json_array_foreach (holders, i, holder) {
 		fprintf(out, "%s %" JSON_INTEGER_FORMAT, i ? "," : "", json_integer_value(holder));
+	}
 	if (fclose(out) == EOF)
 		t->failed = true;
 	else

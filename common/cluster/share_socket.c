@@ -36,23 +36,33 @@ static int open_descriptor(const struct share_request *request, struct bound *re
 	return error;
 }
 
-static int open_address(const struct share_request *request, const struct addr *addr,
-			bool paths_listen, struct bound *ret)
+static int open_path(const struct share_request *request, bool listens, struct bound *ret)
 {
-	struct net_address host;
 	const char *syscall;
 	struct bind_options options = {
-		.has_port = request->kind == IPC_LISTEN_PORT,
-		.port = request->port,
-		.path = request->kind == IPC_LISTEN_PATH ? shorter(request->text) : NULL,
+		.path = shorter(request->text),
 		.backlog = request->backlog,
-		.only_bind = request->kind == IPC_LISTEN_PATH && !paths_listen,
-		.ipv6_only = request->ipv6_only,
+		.only_bind = !listens,
 		.readable_all = request->readable_all,
 		.writable_all = request->writable_all,
 	};
 
-	if (options.has_port && request->text) {
+	return bind_open(&options, ret, &syscall);
+}
+
+static int open_port(const struct share_request *request, const struct addr *addr,
+		     struct bound *ret)
+{
+	struct net_address host;
+	const char *syscall;
+	struct bind_options options = {
+		.has_port = true,
+		.port = request->port,
+		.backlog = request->backlog,
+		.ipv6_only = request->ipv6_only,
+	};
+
+	if (request->text) {
 		addr_to_net(addr, &host);
 		options.host = host.address;
 	}
@@ -71,7 +81,8 @@ int share_socket_open(const struct share_request *request, const struct addr *ad
 	error = rights_borrow(rights, &saved);
 	if (error < 0)
 		return error;
-	error = open_address(request, addr, paths_listen, ret);
+	error = request->kind == IPC_LISTEN_PATH ? open_path(request, paths_listen, ret)
+						 : open_port(request, addr, ret);
 	rights_return(rights, &saved);
 	return error;
 }

@@ -64,8 +64,9 @@ static void leave(struct ev_loop *loop)
 {
 	struct cluster_worker *self = open_worker(loop);
 
-	if (cluster_worker_disconnect(self) != 0 ||
-	    cluster_worker_disconnect(self) != NET_ERR_IPC_DISCONNECTED ||
+	if (cluster_worker_disconnect(self) != 0)
+		exit(3);
+	if (cluster_worker_disconnect(self) != NET_ERR_IPC_DISCONNECTED ||
 	    !cluster_worker_exited_after_disconnect(self))
 		exit(3);
 	ev_run(loop, 0);

@@ -112,7 +112,8 @@ static void connections_wait_while_no_worker_lives(void **state)
 	ask_expect_connections(u, port, 100);
 }
 
-/* WK-10: kills the only worker again and again; from the second time on the wait for the next grows. */
+/* WK-10: kills the only worker again and again; from the second time on the wait for the next
+ * grows. */
 static void quick_deaths_back_off(void **state)
 {
 	enum { DEATHS = 5 };

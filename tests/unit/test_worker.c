@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "common/cluster/inbox.h"
 #include "common/fdpass.h"
 #include "common/macros.h"
 #include "common/net/server.h"
@@ -21,7 +22,6 @@
 #include "tests/helpers/fds.h"
 #include "tests/helpers/kernel.h"
 #include "tests/helpers/wait.h"
-#include "common/cluster/inbox.h"
 #include "worker/service.h"
 
 #define LISTENER 3
