@@ -64,9 +64,9 @@ static void leave(struct ev_loop *loop)
 {
 	struct cluster_worker *self = open_worker(loop);
 
-	if (cluster_worker_disconnect(self) != 0)
-		exit(3);
-	if (cluster_worker_disconnect(self) != NET_ERR_IPC_DISCONNECTED ||
+	int first = cluster_worker_disconnect(self), second = cluster_worker_disconnect(self);
+
+	if (first != 0 || second != NET_ERR_IPC_DISCONNECTED ||
 	    !cluster_worker_exited_after_disconnect(self))
 		exit(3);
 	ev_run(loop, 0);
@@ -114,6 +114,18 @@ static void crash(struct ev_loop *loop)
 {
 	open_worker(loop);
 	raise(SIGKILL);
+}
+
+/* It would go on for ever. */
+static void do_other_things(struct ev_loop *loop)
+{
+	ev_timer other;
+
+	open_worker(loop);
+	ev_timer_init(&other, on_later, 3600, 0);
+	ev_timer_start(loop, &other);
+	ev_run(loop, 0);
+	exit(7);
 }
 
 /* Neither reads its channel nor minds SIGTERM. */
@@ -258,6 +270,7 @@ static const struct cluster_role roles[] = {
 	{"exit_with_3", exit_with_3},
 	{"crash", crash},
 	{"hang", hang},
+	{"do_other_things", do_other_things},
 	{"never_open", never_open},
 	{"say_pid_and_never_open", say_pid_and_never_open},
 	{"leave_the_channel_behind", leave_the_channel_behind},
@@ -615,7 +628,9 @@ static void a_worker_runs_as_the_given_user_without_other_groups(void **state)
 		print_message("skipped: only root can become another user\n");
 		skip();
 	}
+	assert_int_equal(setgroups(2, (gid_t[]){1, 2}), 0);
 	run_and_read(w, "describe_itself", &settings, NULL, text, sizeof(text));
+	assert_int_equal(setgroups(0, NULL), 0);
 	assert_non_null(strstr(text, "cwd /, uid 65534, gid 65534, groups 0\n"));
 }
 
@@ -887,7 +902,7 @@ static void a_worker_ends_with_0_when_its_master_was_killed(void **state)
 	char said[256];
 	int status;
 
-	kill_master_of("idle", &status, said, sizeof(said));
+	kill_master_of("do_other_things", &status, said, sizeof(said));
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
 	assert_string_equal(said, "disconnected\n");

@@ -218,6 +218,24 @@ static void a_disconnected_worker_finishes_what_was_handed_off(void **state)
 	assert_true(cluster_world_told(w, "exit 1 0 0 voluntary"));
 }
 
+/* WK-5: even if it does not hear of it. */
+static void what_a_disconnected_worker_shared_is_released_at_once(void **state)
+{
+	const struct cluster_settings settings = with_policy(CLUSTER_SCHED_RR);
+	struct cluster_world *w = *state;
+	struct cluster_worker *worker;
+
+	cluster_world_start(w, "serve_port", &settings);
+	worker = cluster_world_fork(w);
+	cluster_run_until(w, "listening 1");
+	kernel_stop(cluster_worker_pid(worker));
+	assert_false(refuses(w->listening.port));
+	assert_int_equal(cluster_worker_disconnect(worker), 0);
+	assert_true(refuses(w->listening.port));
+	assert_int_equal(cluster_worker_kill(worker, SIGKILL), 0);
+	ev_run(w->loop, 0);
+}
+
 /* WK-11 */
 static void the_policy_stays_that_of_the_first_fork(void **state)
 {
@@ -244,6 +262,7 @@ int main(int argc, char **argv)
 		TEST(source_hash_keeps_a_client_with_its_worker),
 		TEST(who_was_handed_off_to_a_dead_worker_gets_another),
 		TEST(a_disconnected_worker_finishes_what_was_handed_off),
+		TEST(what_a_disconnected_worker_shared_is_released_at_once),
 		TEST(the_policy_stays_that_of_the_first_fork),
 #undef TEST
 	};
