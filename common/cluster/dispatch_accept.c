@@ -1,0 +1,99 @@
+#include "common/cluster/dispatch_accept.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "common/clock.h"
+#include "common/cluster/dispatch_give.h"
+#include "common/net/error.h"
+
+static bool is_open(const struct source *s)
+{
+	return !s->meter || s->meter->is_open(s);
+}
+
+static void stop_short(struct dispatcher *d, int error)
+{
+	dispatch_complain(d, NULL, "accept", -error);
+	d->short_of = true;
+	dispatch_pause(d);
+}
+
+/* Returns whether there may be more. */
+static bool accept_one(struct dispatcher *d, struct source *s)
+{
+	struct transit *t = malloc(sizeof(*t));
+
+	if (!t) {
+		stop_short(d, ENOMEM);
+		return false;
+	}
+	*t = (struct transit){
+		.source = s,
+		.peer.len = sizeof(t->peer.un),
+		.accepted_ms = clock_ms(),
+	};
+	t->fd = accept4(s->fd, &t->peer.sa, &t->peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (t->fd >= 0) {
+		if (s->meter)
+			s->meter->accepted(s);
+		dispatch_give(d, t);
+		return true;
+	}
+	free(t);
+	if (error_is_of_one_connection(errno))
+		return true;
+	if (errno != EAGAIN)
+		stop_short(d, errno);
+	return false;
+}
+
+static bool somebody_waits(const struct source *s)
+{
+	struct pollfd entry = {.fd = s->fd, .events = POLLIN};
+
+	return poll(&entry, 1, 0) != 0;
+}
+
+bool dispatch_accept(struct dispatcher *d, struct source *s, size_t limit)
+{
+	bool empty = false;
+
+	for (size_t i = 0; !empty && i < limit && is_open(s) && dispatch_has_able(d, s); i++)
+		empty = !accept_one(d, s);
+	dispatch_send(d);
+	return empty || (!is_open(s) && !somebody_waits(s));
+}
+
+/* With a parked connection of its own a source has no taker that is able. */
+static bool shall_accept(const struct dispatcher *d, const struct source *s)
+{
+	return !d->stopped && !d->emptying && !d->short_of && is_open(s) && dispatch_has_able(d, s);
+}
+
+void dispatch_watch(struct dispatcher *d)
+{
+	struct source *s;
+
+	TAILQ_FOREACH (s, &d->sources, link) {
+		if (shall_accept(d, s))
+			ev_io_start(d->loop, &s->acceptor);
+		else
+			ev_io_stop(d->loop, &s->acceptor);
+		if (s->meter)
+			s->meter->reckoned(s);
+	}
+}
+
+bool dispatch_empty(struct dispatcher *d)
+{
+	struct source *s;
+	bool empty = true;
+
+	TAILQ_FOREACH (s, &d->sources, link)
+		if (!dispatch_accept(d, s, SIZE_MAX))
+			empty = false;
+	return empty && !d->short_of && TAILQ_EMPTY(&d->parked);
+}
