@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
 
 #include "common/macros.h"
 
@@ -141,4 +143,19 @@ const char *child_name(const struct child *child)
 	snprintf(name, sizeof(name), "worker %u (slot %u, pid %d)", child->id, child->slot,
 		 (int)child->process.pid);
 	return name;
+}
+
+const char *child_end(const struct child *c)
+{
+	static char text[64];
+
+	if (WIFSIGNALED(c->process.status))
+		snprintf(text, sizeof(text), "died of SIG%s",
+			 sigabbrev_np(WTERMSIG(c->process.status)));
+	else if (WEXITSTATUS(c->process.status) != 0)
+		snprintf(text, sizeof(text), "ended with status %d",
+			 WEXITSTATUS(c->process.status));
+	else
+		snprintf(text, sizeof(text), "has ended");
+	return text;
 }

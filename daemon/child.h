@@ -101,4 +101,7 @@ const char *child_state_name(enum child_state state);
 /* "worker 3 (slot 1, pid 812)", in a buffer that the next call uses again. */
 const char *child_name(const struct child *child);
 
+/* How its process ended, for the log, in a buffer of the same kind. */
+const char *child_end(const struct child *child);
+
 #endif

@@ -1,8 +1,6 @@
 #include "daemon/lifecycle.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "common/log.h"
 #include "common/macros.h"
@@ -196,22 +194,6 @@ static enum child_state drains_by_itself(struct supervisor *s, struct child *c)
 	return stopped_accepting(s, c);
 }
 
-/* How the process ended, for the log. */
-static const char *describe_end(const struct child *c)
-{
-	static char text[64];
-
-	if (WIFSIGNALED(c->process.status))
-		snprintf(text, sizeof(text), "died of SIG%s",
-			 sigabbrev_np(WTERMSIG(c->process.status)));
-	else if (WEXITSTATUS(c->process.status) != 0)
-		snprintf(text, sizeof(text), "ended with status %d",
-			 WEXITSTATUS(c->process.status));
-	else
-		snprintf(text, sizeof(text), "has ended");
-	return text;
-}
-
 /* Nothing is left of it but its slot; what was on its way to it goes to others. */
 static void forget_process(struct supervisor *s, struct child *c)
 {
@@ -223,7 +205,7 @@ static void forget_process(struct supervisor *s, struct child *c)
 
 static enum child_state leave_slot(struct supervisor *s, struct child *c)
 {
-	log_info("%s %s", child_name(c), describe_end(c));
+	log_info("%s %s", child_name(c), child_end(c));
 	forget_process(s, c);
 	return CHILD_DEAD;
 }
@@ -240,10 +222,10 @@ static enum child_state bury(struct supervisor *s, struct child *c)
 	c->quick_deaths = died_quickly(c) ? c->quick_deaths + 1 : 0;
 	delay_ms = backoff_ms(c->quick_deaths);
 	if (delay_ms == 0)
-		log_warning("%s %s; another starts now", child_name(c), describe_end(c));
+		log_warning("%s %s; another starts now", child_name(c), child_end(c));
 	else
 		log_warning("%s %s, the %u. quick death in a row; next start in %u ms",
-			    child_name(c), describe_end(c), c->quick_deaths, delay_ms);
+			    child_name(c), child_end(c), c->quick_deaths, delay_ms);
 
 	forget_process(s, c);
 	if (delay_ms == 0) {
@@ -365,173 +347,3 @@ void lifecycle_handle(struct supervisor *s, struct child *c, enum lifecycle_even
 	if (s->state == SUPERVISOR_STOPPING && TAILQ_EMPTY(&s->children))
 		ev_break(s->loop, EVBREAK_ALL);
 }
-
-/* --- what a child tells --------------------------------------------------------------------- */
-
-static void on_hello(struct supervisor *s, struct child *c, struct ipc_message *message)
-{
-	const struct ipc_hello *hello = message->body;
-
-	if (hello->version == IPC_VERSION) {
-		lifecycle_handle(s, c, EVENT_HELLO);
-		return;
-	}
-	log_error("%s speaks version %u of the channel, this usherd %u: \"%s\" is not of this "
-		  "installation; killing it",
-		  child_name(c), hello->version, IPC_VERSION, s->program.path);
-	lifecycle_handle(s, c, EVENT_BROKE);
-}
-
-static void on_ready(struct supervisor *s, struct child *c, struct ipc_message *message)
-{
-	lifecycle_handle(s, c, EVENT_READY);
-}
-
-static void on_draining(struct supervisor *s, struct child *c, struct ipc_message *message)
-{
-	lifecycle_handle(s, c, EVENT_DRAINING);
-}
-
-/* It may have been told more in between: its last answer counts. */
-static void on_resting(struct supervisor *s, struct child *c, struct ipc_message *message)
-{
-	if (c->rests == 0) {
-		log_error("%s rests, which it was not told to; killing it", child_name(c));
-		lifecycle_handle(s, c, EVENT_BROKE);
-	} else if (--c->rests == 0) {
-		lifecycle_handle(s, c, EVENT_RESTING);
-	}
-}
-
-static void on_counted(struct supervisor *s, struct child *c, struct ipc_message *message)
-{
-	/* What it refused before it counted is none of what it counted. */
-	dispatch_look(&s->dispatcher);
-	if (count_answer(&s->counter, c, message) == 0)
-		return;
-	log_error("%s counted a listener that does not exist; killing it", child_name(c));
-	lifecycle_handle(s, c, EVENT_BROKE);
-}
-
-static void on_listed(struct supervisor *s, struct child *c, struct ipc_message *message)
-{
-	if (list_answer(&s->lister, c, message) == 0)
-		return;
-	log_error("%s listed connections that cannot be; killing it", child_name(c));
-	lifecycle_handle(s, c, EVENT_BROKE);
-}
-
-static void on_progress(struct supervisor *s, struct child *c, struct ipc_message *message)
-{
-	if (dispatch_progress(&s->dispatcher, &c->taker, message) == 0) {
-		limits_answered(s, c);
-		return;
-	}
-	log_error("%s answered for a connection that it was never handed; killing it",
-		  child_name(c));
-	lifecycle_handle(s, c, EVENT_BROKE);
-}
-
-/* Of LISTEN, SERVING and UNLISTEN. */
-static void check_listen(struct supervisor *s, struct child *c, int error)
-{
-	if (error == 0)
-		return;
-	log_error("%s asked for a socket in a way that no worker does; killing it", child_name(c));
-	lifecycle_handle(s, c, EVENT_BROKE);
-}
-
-static void on_listen(struct supervisor *s, struct child *c, struct ipc_message *message)
-{
-	check_listen(s, c, c->greeted ? shares_listen(&c->holder, message) : -EPROTO);
-}
-
-static void on_serving(struct supervisor *s, struct child *c, struct ipc_message *message)
-{
-	check_listen(s, c, shares_serving(&c->holder, message));
-}
-
-static void on_unlisten(struct supervisor *s, struct child *c, struct ipc_message *message)
-{
-	check_listen(s, c, shares_unlisten(&c->holder, message));
-}
-
-static void on_held(struct supervisor *s, struct child *c, struct ipc_message *message)
-{
-	/* What it has taken so far it holds, and of what has ended we have no copy any more. */
-	dispatch_look(&s->dispatcher);
-	int error = limits_tell(s, c, message->tail, message->tail_count);
-
-	if (error < 0) {
-		log_error("%s holds permits that it was never given; killing it", child_name(c));
-		lifecycle_handle(s, c, EVENT_BROKE);
-		return;
-	}
-	dispatch_update(&s->dispatcher);
-}
-
-typedef void message_fn(struct supervisor *s, struct child *c, struct ipc_message *message);
-
-static message_fn *const message_handlers[IPC_TYPE_END] = {
-	[IPC_HELLO] = on_hello,       [IPC_READY] = on_ready,       [IPC_COUNTED] = on_counted,
-	[IPC_DRAINING] = on_draining, [IPC_PROGRESS] = on_progress, [IPC_LISTED] = on_listed,
-	[IPC_RESTING] = on_resting,   [IPC_LISTEN] = on_listen,     [IPC_SERVING] = on_serving,
-	[IPC_UNLISTEN] = on_unlisten, [IPC_HELD] = on_held,
-};
-
-static void on_message(struct child *c, struct ipc_message *message, void *ctx)
-{
-	message_fn *handler = message_handlers[message->type];
-
-	if (handler) {
-		handler(ctx, c, message);
-		return;
-	}
-	log_error("%s sent %s, for which nobody is here; killing it", child_name(c),
-		  ipc_type_name(message->type));
-	lifecycle_handle(ctx, c, EVENT_BROKE);
-}
-
-/* Its process never came to run the program. */
-static void on_failed(struct child *c, enum ipc_step step, int error, void *ctx)
-{
-	static const char *const steps[IPC_STEP_END] = {
-		[IPC_STEP_DESCRIPTORS] = "set up the descriptors for",
-		[IPC_STEP_USER] = "become the user of",
-		[IPC_STEP_FOLDER] = "go to the folder of",
-		[IPC_STEP_EXECUTE] = "execute",
-	};
-	const struct supervisor *s = ctx;
-
-	log_error("%s: cannot %s \"%s\": %s", child_name(c), steps[step], s->program.path,
-		  strerror(-error));
-	lifecycle_handle(ctx, c, EVENT_CLOSED);
-}
-
-static void on_lost(struct child *c, int error, const char *why, void *ctx)
-{
-	if (error == 0) {
-		lifecycle_handle(ctx, c, EVENT_CLOSED);
-		return;
-	}
-	log_error("%s: %s (%s); killing it", child_name(c), why, strerror(-error));
-	lifecycle_handle(ctx, c, EVENT_BROKE);
-}
-
-static void on_exit_status(struct child *c, void *ctx)
-{
-	lifecycle_handle(ctx, c, EVENT_EXITED);
-}
-
-static void on_deadline(struct child *c, void *ctx)
-{
-	lifecycle_handle(ctx, c, EVENT_DEADLINE);
-}
-
-const struct child_ops lifecycle_ops = {
-	.on_message = on_message,
-	.on_failed = on_failed,
-	.on_lost = on_lost,
-	.on_exit = on_exit_status,
-	.on_deadline = on_deadline,
-};

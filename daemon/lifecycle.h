@@ -5,8 +5,7 @@
 #ifndef USHER_DAEMON_LIFECYCLE_H
 #define USHER_DAEMON_LIFECYCLE_H
 
-#include "daemon/child.h"
-
+struct child;
 struct supervisor;
 
 enum lifecycle_event {
@@ -28,8 +27,5 @@ enum lifecycle_event {
 /* The child may be gone after this. */
 void lifecycle_handle(struct supervisor *supervisor, struct child *child,
 		      enum lifecycle_event event);
-
-/* The ops of every child; their ctx is the supervisor. */
-extern const struct child_ops lifecycle_ops;
 
 #endif

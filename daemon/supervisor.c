@@ -8,6 +8,7 @@
 #include "daemon/assign.h"
 #include "daemon/backoff.h"
 #include "daemon/lifecycle.h"
+#include "daemon/lifecycle_input.h"
 #include "daemon/limits.h"
 #include "daemon/notify.h"
 
@@ -112,7 +113,7 @@ void supervisor_add_worker(struct supervisor *s)
 	while (slot_is_taken(s, slot))
 		slot++;
 
-	int error = child_new(s->loop, slot, &lifecycle_ops, s, &c);
+	int error = child_new(s->loop, slot, &lifecycle_input, s, &c);
 	if (error < 0) {
 		log_error("slot %u: no worker: %s", slot, strerror(-error));
 		return;
