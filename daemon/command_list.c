@@ -1,5 +1,6 @@
 #include "daemon/command_list.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <time.h>
@@ -7,12 +8,14 @@
 #include "common/clock.h"
 #include "common/ipc/wide.h"
 #include "common/macros.h"
+#include "daemon/made.h"
 
 #define PEER_SIZE 80
 
 struct list_call {
 	struct control_call *call;
 	const struct supervisor *supervisor;
+	char *made; /* of that one only, which workers made; NULL: as was asked */
 	unsigned int worker;
 	unsigned int slot;
 	pid_t pid;
@@ -46,6 +49,13 @@ static void format_peer(const struct ipc_listed_row *row, char text[PEER_SIZE])
 	addr_format(&peer, text, PEER_SIZE);
 }
 
+static json_t *listener_json(const struct list_call *lc, uint32_t listener)
+{
+	if (listener >= IPC_SHARE_FIRST)
+		return made_name(lc->supervisor, listener);
+	return json_string(lc->supervisor->listeners[listener].config->name);
+}
+
 static json_t *connection_json(const struct list_call *lc, const struct ipc_listed_row *row)
 {
 	json_int_t id = (json_int_t)wide_get(row->accepted_us);
@@ -53,15 +63,22 @@ static json_t *connection_json(const struct list_call *lc, const struct ipc_list
 	char peer[PEER_SIZE];
 
 	format_peer(row, peer);
-	return json_pack("{s:s, s:i, s:i, s:i, s:I, s:s, s:f, s:I, s:I}", "listener",
-			 lc->supervisor->listeners[row->listener].config->name, "worker",
-			 lc->worker, "slot", lc->slot, "pid", (int)lc->pid, "id", id, "peer", peer,
-			 "age_s", age_us > 0 ? (double)age_us / 1e6 : 0.0, "bytes_read",
+	return json_pack("{s:o, s:i, s:i, s:i, s:I, s:s, s:f, s:I, s:I}", "listener",
+			 listener_json(lc, row->listener), "worker", lc->worker, "slot", lc->slot,
+			 "pid", (int)lc->pid, "id", id, "peer", peer, "age_s",
+			 age_us > 0 ? (double)age_us / 1e6 : 0.0, "bytes_read",
 			 (json_int_t)wide_get(row->bytes_read), "bytes_written",
 			 (json_int_t)wide_get(row->bytes_written));
 }
 
 /* --- pages ---------------------------------------------------------------------------------- */
+
+/* Several may have one name: those that are closed and have connections as well. */
+static bool is_wanted(const struct list_call *lc, uint32_t listener)
+{
+	return !lc->made ||
+	       (listener >= IPC_SHARE_FIRST && made_is_named(lc->supervisor, listener, lc->made));
+}
 
 static json_t *page_json(const struct list_call *lc, const struct list_page *page)
 {
@@ -69,7 +86,8 @@ static json_t *page_json(const struct list_call *lc, const struct list_page *pag
 	json_t *next = page->next_us ? json_integer((json_int_t)page->next_us) : json_null();
 
 	for (size_t i = 0; i < page->n_rows; i++)
-		json_array_append_new(connections, connection_json(lc, &page->rows[i]));
+		if (is_wanted(lc, page->rows[i].listener))
+			json_array_append_new(connections, connection_json(lc, &page->rows[i]));
 	return json_pack("{s:i, s:b, s:o, s:o}", "worker", lc->worker, "stale",
 			 page->end == LIST_LATE, "next", next, "connections", connections);
 }
@@ -77,6 +95,7 @@ static json_t *page_json(const struct list_call *lc, const struct list_page *pag
 static void on_page(const struct list_page *page, void *ctx)
 {
 	AUTO_FREE struct list_call *lc = ctx;
+	AUTO_FREE char *made = lc->made;
 
 	control_answer(lc->call, page_json(lc, page));
 }
@@ -153,35 +172,53 @@ static bool add_waiting(const struct transit *t, const struct taker *taker, void
 	return true;
 }
 
-static void list_waiting(struct control_call *call, uint32_t listener, const struct supervisor *s)
+/* What workers made they accept on themselves. */
+static void list_waiting(struct control_call *call, uint32_t listener, const char *made,
+			 const struct supervisor *s)
 {
 	struct waiting_page page = {s, listener, .connections = json_array()};
 
-	dispatch_each_waiting(&s->dispatcher, add_waiting, &page);
+	if (!made)
+		dispatch_each_waiting(&s->dispatcher, add_waiting, &page);
 	control_answer(call,
 		       json_pack("{s:n, s:b, s:n, s:b, s:o}", "worker", "stale", 0, "next",
 				 "truncated", page.truncated, "connections", page.connections));
 }
 
+/* NULL without memory. */
+static struct list_call *call_new(struct control_call *call, const struct supervisor *s,
+				  unsigned int worker, const char *made)
+{
+	AUTO_FREE char *copy = made ? strdup(made) : NULL;
+	struct list_call *lc = calloc(1, sizeof(*lc));
+
+	if (!lc || (made && !copy)) {
+		free(lc);
+		return NULL;
+	}
+	*lc = (struct list_call){.call = call, .supervisor = s, .made = copy, .worker = worker};
+	copy = NULL;
+	return lc;
+}
+
 void command_list(struct control_call *call, const json_t *request, uint32_t listener,
-		  struct supervisor *s)
+		  const char *made, struct supervisor *s)
 {
 	json_int_t worker = json_integer_value(json_object_get(request, "worker"));
 	json_int_t before_us = json_integer_value(json_object_get(request, "before"));
-	struct list_call *lc = malloc(sizeof(*lc));
-	int error = -ENOMEM;
+	struct list_call *lc;
+	int error;
 
 	if (worker == 0) {
-		free(lc);
 		dispatch_look(&s->dispatcher);
-		list_waiting(call, listener, s);
+		list_waiting(call, listener, made, s);
 		return;
 	}
-	if (lc) {
-		*lc = (struct list_call){call, s, .worker = (unsigned int)worker};
-		error = ask(lc, s, listener, (uint64_t)before_us);
-	}
+	lc = call_new(call, s, (unsigned int)worker, made);
+	error = lc ? ask(lc, s, listener, (uint64_t)before_us) : -ENOMEM;
 	if (error < 0) {
+		if (lc)
+			free(lc->made);
 		free(lc);
 		control_refuse(call, EX_OSERR, "%s", strerror(-error));
 	}

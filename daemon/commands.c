@@ -208,12 +208,10 @@ static void on_list(struct control_call *call, const json_t *request, struct sup
 	size_t first, end;
 
 	if (name && made_exists(s, name))
-		control_refuse(call, EX_USAGE,
-			       "a program made \"%s\"; its connections are counted, not listed",
-			       name);
+		command_list(call, request, IPC_LISTENERS_ALL, name, s);
 	else if (select_listeners(call, request, s, &first, &end))
 		command_list(call, request,
-			     name ? s->listeners[first].source.id : IPC_LISTENERS_ALL, s);
+			     name ? s->listeners[first].source.id : IPC_LISTENERS_ALL, NULL, s);
 }
 
 /* --- stop, scale ---------------------------------------------------------------------------- */

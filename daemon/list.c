@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "common/cluster/shares.h"
 #include "common/ipc/wide.h"
 #include "common/macros.h"
 
@@ -87,9 +88,17 @@ static bool is_number(const uint32_t field[2])
 	return wide_get(field) <= INT64_MAX;
 }
 
-static bool is_sound(const struct lister *lister, const struct ipc_listed_row *row)
+/* What its programs listen on it must have of us. */
+static bool is_listener(const struct lister *lister, const struct child *child, uint32_t listener)
 {
-	return row->listener < lister->n_listeners && is_number(row->accepted_us) &&
+	return listener >= IPC_SHARE_FIRST ? shares_of(&child->holder, listener) != NULL
+					   : listener < lister->n_listeners;
+}
+
+static bool is_sound(const struct lister *lister, const struct child *child,
+		     const struct ipc_listed_row *row)
+{
+	return is_listener(lister, child, row->listener) && is_number(row->accepted_us) &&
 	       wide_get(row->accepted_us) > 0 && is_number(row->bytes_read) &&
 	       is_number(row->bytes_written) &&
 	       (row->family == AF_UNIX ||
@@ -135,7 +144,7 @@ int list_answer(struct lister *lister, const struct child *child, const struct i
 	if (message->tail_count > IPC_LISTED_MAX || (body->more && message->tail_count == 0))
 		return -EPROTO;
 	for (size_t i = 0; i < message->tail_count; i++)
-		if (!is_sound(lister, &rows[i]))
+		if (!is_sound(lister, child, &rows[i]))
 			return -EPROTO;
 	if (!query)
 		return 0; /* it came too late */

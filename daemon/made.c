@@ -28,6 +28,16 @@ static bool is_named(const struct share *share, const char *name)
 	return strcmp(text, name) == 0;
 }
 
+static const struct share *find(const struct supervisor *s, uint32_t id)
+{
+	const struct share *share;
+
+	LIST_FOREACH (share, &s->shares.list, link)
+		if (share->id == id)
+			return share;
+	return NULL;
+}
+
 static const char *kind_of(const struct share *share)
 {
 	if (share->bound.addr.sa.sa_family != AF_UNIX)
@@ -54,6 +64,24 @@ static json_int_t count_of(const struct share *share, const struct count_row *ro
 				sum += hold->connections;
 	*ret_shown = *ret_shown || sum > 0;
 	return sum;
+}
+
+bool made_is_named(const struct supervisor *s, uint32_t id, const char *name)
+{
+	const struct share *share = find(s, id);
+
+	return share && is_named(share, name);
+}
+
+json_t *made_name(const struct supervisor *s, uint32_t id)
+{
+	const struct share *share = find(s, id);
+	char text[SHARE_TEXT_SIZE];
+
+	if (!share)
+		return json_null();
+	name_of(share, text);
+	return json_string(text);
 }
 
 /* --- all of them ----------------------------------------------------------------------------- */

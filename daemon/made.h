@@ -9,12 +9,18 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct count_row;
 struct supervisor;
 
 /* Whether there is one of that name. */
 bool made_exists(const struct supervisor *supervisor, const char *name);
+
+/* Of one, by its number in messages: whether it has that name; and its name, null if it has gone.
+ */
+bool made_is_named(const struct supervisor *supervisor, uint32_t id, const char *name);
+json_t *made_name(const struct supervisor *supervisor, uint32_t id);
 
 /* Adds a row for each to those of the configured ones. */
 void made_add_status(const struct supervisor *supervisor, json_t *listeners);

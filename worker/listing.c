@@ -1,43 +1,66 @@
 #include "worker/listing.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "common/ipc/wide.h"
 #include "common/net/server.h"
-#include "worker/service.h"
 
-static bool is_meant(const struct service *service, const struct ipc_list *question)
+/* A server that has something to tell. */
+struct listing_row {
+	uint32_t listener;
+	const struct net_server *server;
+	const struct net_socket *next; /* the newest that is left */
+};
+
+void listing_begin(struct listing *l, const struct ipc_list *question)
 {
-	return question->listener == IPC_LISTENERS_ALL || service->listener == question->listener;
+	*l = (struct listing){.question = question};
 }
 
-/* Has each service begin with its newest connection that is asked for. */
-static void begin(struct service_list *services, const struct ipc_list *question)
+/* The newest connection that is asked for. */
+static const struct net_socket *first_of(const struct net_server *server, uint64_t before_us)
 {
-	uint64_t before_us = wide_get(question->before_us);
-	struct service *service;
+	const struct net_socket *s = server_next_connection(server, NULL);
 
-	LIST_FOREACH (service, services, link) {
-		struct net_socket *s = NULL;
+	while (s && before_us > 0 && s->accepted_us >= before_us)
+		s = server_next_connection(server, s);
+	return s;
+}
 
-		if (is_meant(service, question))
-			s = server_next_connection(service->server, NULL);
-		while (s && before_us > 0 && s->accepted_us >= before_us)
-			s = server_next_connection(service->server, s);
-		service->listed = s;
+void listing_add(struct listing *l, uint32_t listener, const struct net_server *server)
+{
+	const struct ipc_list *question = l->question;
+	const struct net_socket *first;
+	struct listing_row *rows;
+
+	if (question->listener != IPC_LISTENERS_ALL && listener != question->listener)
+		return;
+	first = first_of(server, wide_get(question->before_us));
+	if (!first || l->error < 0)
+		return;
+	rows = reallocarray(l->rows, l->n_rows + 1, sizeof(*rows));
+	if (!rows) {
+		l->error = -ENOMEM;
+		return;
 	}
+	l->rows = rows;
+	rows[l->n_rows++] = (struct listing_row){listener, server, first};
 }
 
 /* The one that has the newest connection of all that are left; NULL: nothing is. */
-static struct service *newest(struct service_list *services)
+static struct listing_row *newest(const struct listing *l)
 {
-	struct service *service, *best = NULL;
+	struct listing_row *best = NULL;
 
-	LIST_FOREACH (service, services, link)
-		if (service->listed &&
-		    (!best || service->listed->accepted_us > best->listed->accepted_us))
-			best = service;
+	for (size_t i = 0; i < l->n_rows; i++) {
+		struct listing_row *row = &l->rows[i];
+
+		if (row->next && (!best || row->next->accepted_us > best->next->accepted_us))
+			best = row;
+	}
 	return best;
 }
 
@@ -72,28 +95,29 @@ static void describe_peer(const struct net_socket *s, struct ipc_listed_row *row
 	row->scope = peer.in6.sin6_scope_id;
 }
 
-static void describe(const struct service *service, struct ipc_listed_row *row)
+static void describe(const struct listing_row *from, struct ipc_listed_row *row)
 {
-	const struct net_socket *s = service->listed;
+	const struct net_socket *s = from->next;
 
-	*row = (struct ipc_listed_row){.listener = service->listener};
+	*row = (struct ipc_listed_row){.listener = from->listener};
 	wide_put(row->accepted_us, s->accepted_us);
 	wide_put(row->bytes_read, net_socket_bytes_read(s));
 	wide_put(row->bytes_written, net_socket_bytes_written(s));
 	describe_peer(s, row);
 }
 
-size_t listing_fill(struct service_list *services, const struct ipc_list *question,
-		    struct ipc_listed *ret, struct ipc_listed_row rows[IPC_LISTED_MAX])
+int listing_end(struct listing *l, struct ipc_listed *ret,
+		struct ipc_listed_row rows[IPC_LISTED_MAX], size_t *ret_count)
 {
-	struct service *service;
+	struct listing_row *from;
 	size_t n_rows = 0;
 
-	begin(services, question);
-	while ((service = newest(services)) && n_rows < IPC_LISTED_MAX) {
-		describe(service, &rows[n_rows++]);
-		service->listed = server_next_connection(service->server, service->listed);
+	while ((from = newest(l)) && n_rows < IPC_LISTED_MAX) {
+		describe(from, &rows[n_rows++]);
+		from->next = server_next_connection(from->server, from->next);
 	}
-	*ret = (struct ipc_listed){.request = question->request, .more = service != NULL};
-	return n_rows;
+	*ret = (struct ipc_listed){.request = l->question->request, .more = from != NULL};
+	*ret_count = n_rows;
+	free(l->rows);
+	return l->error;
 }

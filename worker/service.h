@@ -28,7 +28,6 @@ struct service {
 	bool tell_connections; /* the supervisor wants to know when their number changes */
 	uint32_t told;         /* the number that it knows */
 	struct net_server *server;
-	struct net_socket *listed; /* listing's: the next one to tell */
 	const struct handler *handler;
 	struct handler_text text;
 	service_idle_fn *on_idle;

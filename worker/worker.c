@@ -272,13 +272,29 @@ static void on_count(struct worker *w, struct ipc_message *message)
 	send_or_fail(w, IPC_COUNTED, &counted, rows, n_rows);
 }
 
+static void list_server(uint32_t listener, struct net_server *server, void *ctx)
+{
+	listing_add(ctx, listener, server);
+}
+
 static void on_list(struct worker *w, struct ipc_message *message)
 {
 	struct ipc_listed_row rows[IPC_LISTED_MAX];
+	const struct service *service;
 	struct ipc_listed answer;
-	size_t n_rows = listing_fill(&w->services, message->body, &answer, rows);
+	struct listing listing;
+	size_t n_rows;
 
-	send_or_fail(w, IPC_LISTED, &answer, rows, n_rows);
+	listing_begin(&listing, message->body);
+	LIST_FOREACH (service, &w->services, link)
+		listing_add(&listing, service->listener, service->server);
+	provider_each_server(&w->provider, list_server, &listing);
+
+	int error = listing_end(&listing, &answer, rows, &n_rows);
+	if (error < 0)
+		fail(w, "connections that are to be listed", error);
+	else
+		send_or_fail(w, IPC_LISTED, &answer, rows, n_rows);
 }
 
 /* --- servers that programs make -------------------------------------------------------------- */

@@ -498,6 +498,15 @@ size_t provider_count(const struct provider *p, struct ipc_counted_row *ret, siz
 	return n_rows;
 }
 
+void provider_each_server(const struct provider *p, provider_server_fn *fn, void *ctx)
+{
+	const struct provided *one;
+
+	LIST_FOREACH (one, &p->list, link)
+		if (one->state != WAITS && !has_newer(p, one))
+			fn(one->listener, one->server, ctx);
+}
+
 int provider_init(struct provider *p, struct ev_loop *loop, struct channel *channel,
 		  const struct provider_ops *ops, void *ctx)
 {

@@ -86,4 +86,9 @@ size_t provider_news(struct provider *provider, struct ipc_counted_row *ret, siz
  * many. */
 size_t provider_count(const struct provider *provider, struct ipc_counted_row *ret, size_t room);
 
+/* Calls fn for each server that has connections by a socket from here, or may get some, with the
+ * listener that they count for. fn must not change servers. */
+typedef void provider_server_fn(uint32_t listener, struct net_server *server, void *ctx);
+void provider_each_server(const struct provider *provider, provider_server_fn *fn, void *ctx);
+
 #endif

@@ -391,6 +391,16 @@ int shares_counted(struct holder *holder, const struct ipc_counted_row *row)
 	return 0;
 }
 
+const struct share *shares_of(const struct holder *holder, uint32_t id)
+{
+	const struct share_hold *hold;
+
+	LIST_FOREACH (hold, &holder->holds, of_holder)
+		if (hold->share->id == id && hold->state != SHARE_WAITS)
+			return hold->share;
+	return NULL;
+}
+
 /* --- from start to end ----------------------------------------------------------------------- */
 
 void shares_init(struct shares *shares, struct ev_loop *loop, const struct rights *rights,

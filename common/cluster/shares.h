@@ -102,6 +102,9 @@ int shares_unlisten(struct holder *holder, const struct ipc_message *message);
 /* Takes a row about a share from a message of the worker's that counts. */
 int shares_counted(struct holder *holder, const struct ipc_counted_row *row);
 
+/* The share with that id if the worker has it, or had it and may have connections; else NULL. */
+const struct share *shares_of(const struct holder *holder, uint32_t id);
+
 /* The worker is told to disconnect: it holds nothing from now on, and what it waits for or asks for
  * is answered with -ESHUTDOWN. */
 void shares_disconnect(struct holder *holder);

@@ -1,6 +1,8 @@
 /* Servers that programs in workers make: usherd opens what they listen on, once for all of them. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -696,6 +698,17 @@ static void closing_and_listening_at_once_is_one_story(void **state)
 	expect_refused(port);
 }
 
+/* The address of a client's own end. */
+static const char *own_address(int fd, char text[64])
+{
+	struct sockaddr_in address;
+	socklen_t size = sizeof(address);
+
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+	snprintf(text, 64, "%s:%u", inet_ntoa(address.sin_addr), ntohs(address.sin_port));
+	return text;
+}
+
 /* --- what usherctl shows --------------------------------------------------------------------- */
 
 static const json_t *row_of(const json_t *rows, const char *name)
@@ -739,11 +752,6 @@ static void usherctl_shows_who_listens_and_counts_their_connections(void **state
 	assert_non_null(strstr(out, name));
 	free(out);
 
-	/* They are not listed, and it says so. */
-	AUTO_FREE char *why = NULL;
-	assert_int_equal(ask_ctl(u, NULL, &why, "connections", "--list", name, NULL), EX_USAGE);
-	assert_non_null(strstr(why, "counted, not listed"));
-
 	/* Connections stay in the sum when the server is closed. */
 	crew_say(&crew, 0, "close a");
 	crew_say(&crew, 1, "close a");
@@ -757,6 +765,104 @@ static void usherctl_shows_who_listens_and_counts_their_connections(void **state
 	status = ask_status(u);
 	assert_null(row_of(json_object_get(status, "listeners"), name));
 	json_decref(status);
+}
+
+/* What is listed of one listener, or with NULL of all; for json_decref(). */
+static json_t *listed(const struct usher *u, const char *name)
+{
+	AUTO_FREE char *out = NULL;
+
+	assert_int_equal(ask_ctl(u, &out, NULL, "--json", "connections", "--list", name, NULL), 0);
+	json_t *answer = json_loads(out, 0, NULL);
+	assert_non_null(answer);
+	return answer;
+}
+
+static const char *text_of(const json_t *row, const char *key)
+{
+	const char *text = json_string_value(json_object_get(row, key));
+
+	assert_non_null(text);
+	return text;
+}
+
+/* The client is listed once, as the listener's and with the worker that greeted it. */
+static void expect_in_list(const json_t *answer, const char *name, int fd, pid_t pid)
+{
+	const json_t *row;
+	char peer[64];
+	size_t i, found = 0;
+
+	own_address(fd, peer);
+	json_array_foreach (json_object_get(answer, "connections"), i, row) {
+		if (strcmp(text_of(row, "peer"), peer) != 0)
+			continue;
+		assert_string_equal(text_of(row, "listener"), name);
+		assert_int_equal(json_integer_value(json_object_get(row, "pid")), pid);
+		found++;
+	}
+	assert_int_equal(found, 1);
+}
+
+static size_t list_size(const struct usher *u, const char *name)
+{
+	json_t *answer = listed(u, name);
+	size_t size = json_array_size(json_object_get(answer, "connections"));
+
+	json_decref(answer);
+	return size;
+}
+
+static bool lists_nothing(void *ctx)
+{
+	return list_size(ctx, NULL) == 0;
+}
+
+/* WK-3 */
+static void usherctl_lists_their_connections(void **state)
+{
+	struct usher *u = *state;
+	char names[2][64];
+	pid_t pids[12];
+	int fds[12];
+
+	start(u, 2, "");
+	int ports[2] = {listen_any(0, "a"), listen_any(0, "b")};
+	assert_int_equal(listen_any(1, "a"), ports[0]);
+	for (size_t i = 0; i < 2; i++)
+		snprintf(names[i], sizeof(names[i]), "127.0.0.1:%d", ports[i]);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		fds[i] = connect_tcp("127.0.0.1", ports[i % 2]);
+		pids[i] = greeter(fds[i]);
+	}
+	AUTO_CLOSE int mine = connect_unix(usher_path(u, "mine"));
+	client_expect_echo(mine);
+
+	json_t *all = listed(u, NULL), *first = listed(u, names[0]);
+	assert_int_equal(json_array_size(json_object_get(all, "connections")), 13);
+	assert_int_equal(json_array_size(json_object_get(first, "connections")), 6);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		expect_in_list(all, names[i % 2], fds[i], pids[i]);
+		if (i % 2 == 0)
+			expect_in_list(first, names[0], fds[i], pids[i]);
+	}
+	json_decref(all);
+	json_decref(first);
+	assert_int_equal(list_size(u, "mine"), 1);
+
+	/* Connections stay in the list when the server is closed. */
+	crew_say(&crew, 0, "close b");
+	expect_refused(ports[1]);
+	all = listed(u, NULL);
+	expect_in_list(all, names[1], fds[1], crew.mates[0].pid);
+	json_decref(all);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+	crew_hear(&crew, 0, "b closed");
+	close(take_fd(&mine));
+	assert_true(poll_until(lists_nothing, u, WAIT_MS));
+	close_server(0, "a");
+	close_server(1, "a");
 }
 
 /* --- hostile workers ------------------------------------------------------------------------- */
@@ -864,6 +970,7 @@ int main(void)
 		LISTEN_TEST(a_worker_that_disconnects_gets_an_error),
 		LISTEN_TEST(closing_and_listening_at_once_is_one_story),
 		LISTEN_TEST(usherctl_shows_who_listens_and_counts_their_connections),
+		LISTEN_TEST(usherctl_lists_their_connections),
 		LISTEN_TEST(what_no_worker_asks_for_ends_it),
 		LISTEN_TEST(texts_that_no_worker_sends_end_it),
 		LISTEN_TEST(one_worker_has_no_more_than_its_share),
