@@ -164,9 +164,11 @@ static enum child_state resume(struct supervisor *s, struct child *c)
 	int error;
 
 	has_let_go(s, c);
-	error = assign_again(s, c);
+	error = child_send(c, IPC_RESUME, NULL, NULL, 0, NULL);
+	if (error == 0)
+		error = assign_again(s, c);
 	if (error < 0) {
-		log_error("%s: its listeners cannot be sent: %s; killing it", child_name(c),
+		log_error("%s cannot be told to serve again: %s; killing it", child_name(c),
 			  strerror(-error));
 		return kill_it(s, c);
 	}

@@ -555,7 +555,13 @@ static void on_rest(struct worker *w, struct ipc_message *message)
 	LIST_FOREACH (service, &w->services, link)
 		if (service->fd != -1)
 			service_stop(service, false);
+	provider_rest(&w->provider);
 	send_or_fail(w, IPC_RESTING, NULL, NULL, 0);
+}
+
+static void on_resume(struct worker *w, struct ipc_message *message)
+{
+	provider_resume(&w->provider);
 }
 
 typedef void message_fn(struct worker *w, struct ipc_message *message);
@@ -572,6 +578,7 @@ static message_fn *const message_handlers[IPC_TYPE_END] = {
 	[IPC_HANDOFF] = on_handoff,
 	[IPC_LIST] = on_list,
 	[IPC_REST] = on_rest,
+	[IPC_RESUME] = on_resume,
 	[IPC_CLAIMS] = on_claims,
 	[IPC_LISTENED] = on_listened,
 	[IPC_LISTENED_APART] = on_listened_apart,

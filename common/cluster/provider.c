@@ -233,6 +233,43 @@ static int on_listen(void *ctx, struct net_server *server, const struct net_list
 	return 0;
 }
 
+/* --- whether to accept ----------------------------------------------------------------------- */
+
+static bool accepts_itself(const struct provided *one)
+{
+	return one->state == HAS && !one->is_apart;
+}
+
+static bool may_accept(void *ctx)
+{
+	const struct provider *p = ctx;
+
+	return !p->rests;
+}
+
+static const struct server_gate gate = {.is_open = may_accept};
+
+void provider_rest(struct provider *p)
+{
+	struct provided *one;
+
+	p->rests = true;
+	/* With the gate shut it takes nothing, and no longer watches. */
+	LIST_FOREACH (one, &p->list, link)
+		if (accepts_itself(one))
+			server_accept_now(one->server);
+}
+
+void provider_resume(struct provider *p)
+{
+	struct provided *one;
+
+	p->rests = false;
+	LIST_FOREACH (one, &p->list, link)
+		if (accepts_itself(one))
+			server_unpark(one->server);
+}
+
 /* --- giving back ----------------------------------------------------------------------------- */
 
 static void tell_idle(struct provider *p)
@@ -257,6 +294,9 @@ static void on_close(void *ctx, struct net_server *server, unsigned int ticket)
 	connections = one->state == HAS ? net_server_connections(server) : 0;
 	if (one->state == HAS && one->is_apart)
 		p->ops->on_stand_in_closed(one->listener, p->ctx);
+	/* It may listen next by itself. */
+	if (accepts_itself(one))
+		server_set_gate(server, NULL, NULL);
 	tell_closed(p, one->request, connections);
 	if (connections > 0) {
 		one->state = HAD;
@@ -314,6 +354,8 @@ static void serve(struct provider *p, struct provided *one, uint32_t listener, i
 	one->state = HAS;
 	one->listener = listener;
 	tell_serving(p, one->request);
+	if (accepts_itself(one))
+		server_set_gate(one->server, &gate, p);
 	server_listened(one->server, one->ticket, 0, fd, addr, NULL);
 }
 
@@ -407,6 +449,7 @@ void provider_disconnect(struct provider *p, bool empty_queue)
 	struct provided *one;
 
 	p->disconnects = true;
+	p->rests = false;
 	while ((one = first_open(p))) {
 		struct net_server *server = one->server;
 
@@ -530,8 +573,13 @@ void provider_done(struct provider *p)
 	context_set_listen_provider(p->context, NULL, NULL);
 	context_put(p->context);
 	p->context = NULL;
-	while ((one = LIST_FIRST(&p->list)))
+	while ((one = LIST_FIRST(&p->list))) {
+		if (accepts_itself(one)) {
+			server_set_gate(one->server, NULL, NULL);
+			server_unpark(one->server);
+		}
 		drop(one);
+	}
 	while ((turn = SLIST_FIRST(&p->turns))) {
 		SLIST_REMOVE_HEAD(&p->turns, link);
 		free(turn->host);

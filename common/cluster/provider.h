@@ -49,6 +49,7 @@ struct provider {
 	uint32_t last_request;
 	bool disconnects;
 	bool lost;
+	bool rests;
 };
 
 /* From now on the listens of the loop come here. */
@@ -65,6 +66,12 @@ int provider_refused(struct provider *provider, const struct ipc_message *messag
 
 /* The channel has ended. */
 void provider_lost(struct provider *provider);
+
+/* Servers accept nothing from the sockets that they have from here, or get meanwhile: what comes
+ * waits in the queue for other workers, or for provider_resume(). Connections stay. Each twice is
+ * fine, and provider_disconnect() ends the rest. */
+void provider_rest(struct provider *provider);
+void provider_resume(struct provider *provider);
 
 /* Closes all servers that have a socket from here, with empty_queue after accepting what waits. */
 void provider_disconnect(struct provider *provider, bool empty_queue);

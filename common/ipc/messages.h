@@ -9,7 +9,8 @@
  * worker stops accepting, says DRAINING, and ends when its connections have, or at the deadline.
  *
  * After REST the worker gives up the sockets that it accepts on, says RESTING, and goes on with the
- * connections it has; a SERVE that comes later it serves as ever.
+ * connections it has; a SERVE that comes later it serves as ever. Sockets that its programs asked
+ * for by LISTEN it keeps, and accepts nothing from them before RESUME.
  *
  * A listener on which the supervisor accepts is announced by ADOPT instead of SERVE. Its
  * connections come by HANDOFF to a worker that is ready, numbered through all listeners, and at
@@ -371,6 +372,7 @@ struct ipc_disconnect {
 	X(LISTED,   46,   WORKER,     ipc_listed,   ipc_listed_row,  0) \
 	X(REST,     47,   SUPERVISOR, ipc_none,     ipc_none,        0) \
 	X(RESTING,  48,   WORKER,     ipc_none,     ipc_none,        0) \
+	X(RESUME,   49,   SUPERVISOR, ipc_none,     ipc_none,        0) \
 	X(CLAIMS,   50,   SUPERVISOR, ipc_none,     ipc_none,        1)
 /* clang-format on */
 

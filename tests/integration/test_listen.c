@@ -865,6 +865,125 @@ static void usherctl_lists_their_connections(void **state)
 	close_server(1, "a");
 }
 
+/* --- workers that rest ----------------------------------------------------------------------- */
+
+static json_int_t worker_of(struct usher *u, size_t mate)
+{
+	json_t *status = ask_status(u);
+	json_int_t worker = 0;
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach (json_object_get(status, "workers"), i, row)
+		if (json_integer_value(json_object_get(row, "pid")) == crew.mates[mate].pid)
+			worker = json_integer_value(json_object_get(row, "worker"));
+	json_decref(status);
+	assert_true(worker > 0);
+	return worker;
+}
+
+static void order(struct usher *u, size_t mate, const char *action)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", (int)worker_of(u, mate));
+	assert_int_equal(ask_ctl(u, NULL, NULL, "worker", number, action, NULL), 0);
+}
+
+/* It has looked at everything that came before. */
+static void expect_count(size_t mate, const char *name, int count)
+{
+	char beginning[64];
+
+	snprintf(beginning, sizeof(beginning), "%s has ", name);
+	crew_say(&crew, mate, "count %s", name);
+	assert_int_equal(strtol(crew_hear(&crew, mate, beginning), NULL, 10), count);
+}
+
+static void a_resting_worker_accepts_nothing_for_its_programs(void **state)
+{
+	struct usher *u = *state;
+	int fds[20], first[4];
+
+	start(u, 2, "");
+	int port = listen_any(0, "a");
+	for (size_t i = 0; i < ARRAY_LEN(first); i++) {
+		first[i] = connect_tcp("127.0.0.1", port);
+		assert_int_equal(greeter(first[i]), crew.mates[0].pid);
+	}
+	assert_int_equal(listen_any(1, "a"), port);
+	order(u, 0, "drain");
+	order(u, 0, "drain");
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		fds[i] = connect_tcp("127.0.0.1", port);
+		assert_int_equal(greeter(fds[i]), crew.mates[1].pid);
+	}
+	expect_count(0, "a", ARRAY_LEN(first));
+	ask_expect_connections(u, port, ARRAY_LEN(first) + ARRAY_LEN(fds));
+
+	/* Both rest: who comes waits, and what is there stays. */
+	order(u, 1, "drain");
+	AUTO_CLOSE int client = connect_tcp("127.0.0.1", port);
+	expect_count(0, "a", ARRAY_LEN(first));
+	expect_count(1, "a", ARRAY_LEN(fds));
+	assert_false(wait_readable(client, 0));
+	order(u, 0, "undrain");
+	assert_int_equal(greeter(client), crew.mates[0].pid);
+	for (size_t i = 0; i < ARRAY_LEN(first); i++)
+		close(first[i]);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+	close(take_fd(&client));
+	close_server(0, "a");
+	close_server(1, "a");
+}
+
+/* On a path, closed and opened again, and by itself: each as it should be after the other. */
+static void a_server_that_is_made_while_its_worker_rests_rests(void **state)
+{
+	struct usher *u = *state;
+	char path[128];
+
+	start(u, 1, "");
+	snprintf(path, sizeof(path), "%s/s", room(u));
+	order(u, 0, "drain");
+	for (int i = 0; i < 2; i++) {
+		crew_say(&crew, 0, "listen a path %s", path);
+		crew_hear(&crew, 0, "a listening ");
+		if (i == 0)
+			close_server(0, "a");
+	}
+	AUTO_CLOSE int client = connect_unix(path);
+	expect_count(0, "a", 0);
+	assert_false(wait_readable(client, 0));
+	order(u, 0, "undrain");
+	assert_int_equal(greeter(client), crew.mates[0].pid);
+	close(take_fd(&client));
+	close_server(0, "a");
+
+	/* What is its own is not usherd's to stop. */
+	order(u, 0, "drain");
+	crew_say(&crew, 0, "listen a port 127.0.0.1 0 exclusive");
+	expect_greeting("127.0.0.1", heard_port(0, "a"));
+	close_server(0, "a");
+}
+
+/* Closing the queue would reset who waits there. */
+static void what_waits_for_a_resting_worker_is_served_at_the_stop(void **state)
+{
+	struct usher *u = *state;
+
+	start(u, 1, "");
+	int port = listen_any(0, "a");
+	order(u, 0, "drain");
+	AUTO_CLOSE int client = connect_tcp("127.0.0.1", port);
+	expect_count(0, "a", 0);
+	usher_signal(u, SIGTERM);
+	assert_int_equal(greeter(client), crew.mates[0].pid);
+	close(take_fd(&client));
+	assert_int_equal(usher_ended(u), 0);
+}
+
 /* --- hostile workers ------------------------------------------------------------------------- */
 
 /* The words of a LISTEN: type, request, kind, port, fd, turn, backlog, flags, and the text. */
@@ -971,6 +1090,9 @@ int main(void)
 		LISTEN_TEST(closing_and_listening_at_once_is_one_story),
 		LISTEN_TEST(usherctl_shows_who_listens_and_counts_their_connections),
 		LISTEN_TEST(usherctl_lists_their_connections),
+		LISTEN_TEST(a_resting_worker_accepts_nothing_for_its_programs),
+		LISTEN_TEST(a_server_that_is_made_while_its_worker_rests_rests),
+		LISTEN_TEST(what_waits_for_a_resting_worker_is_served_at_the_stop),
 		LISTEN_TEST(what_no_worker_asks_for_ends_it),
 		LISTEN_TEST(texts_that_no_worker_sends_end_it),
 		LISTEN_TEST(one_worker_has_no_more_than_its_share),
