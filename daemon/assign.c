@@ -66,10 +66,9 @@ static int announce(struct child *c, const struct listener *l)
 		.name_size = (uint32_t)text.name_size,
 		.metered = l->limit != NULL,
 	};
-	if (l->config->distribute == DISTRIBUTE_LEAST_CONNECTIONS) {
-		message.tally = taker_use_tally(&c->taker, l->source.id);
-		message.tell_connections = message.tally == 0;
-	}
+	message.tally = taker_use_tally(&c->taker, l->source.id);
+	message.tell_connections = message.tally == 0 &&
+				   l->config->distribute == DISTRIBUTE_LEAST_CONNECTIONS;
 	c->taker.handoff.by_message |= message.tell_connections;
 	return child_send(c, IPC_ADOPT, &message, text.bytes, text.size, NULL);
 }

@@ -44,8 +44,8 @@ static void add(const struct counter *counter, uint32_t *sums, const uint32_t *c
 		sums[i] += counts[i];
 }
 
-/* The figure that an unanswered row shows is what its worker last said; with what was on its way
- * to it, whether or not that came back. */
+/* The figure that an unanswered row shows is what could be known without its worker, with what was
+ * on its way to it, whether or not that came back. */
 static void finish(struct count_query *query)
 {
 	struct count_result result = {.rows = query->rows, .waiting = query->waiting};
@@ -165,9 +165,7 @@ static void ask(struct count_query *query, struct child *child)
 		.state = child->state,
 		.connections = numbers,
 	};
-	for (size_t i = 0; i < counter->n_listeners; i++)
-		answer->row.connections[i] = taker_connections(&child->taker, (uint32_t)i);
-	handoff_count(&child->taker.handoff, answer->row.connections, counter->n_listeners);
+	taker_count(&child->taker, answer->row.connections, counter->n_listeners);
 
 	/* A channel that takes no question makes a row of the last known figures. */
 	if (child_send(child, IPC_COUNT, &question, NULL, 0, NULL) == -EPIPE)

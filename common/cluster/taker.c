@@ -113,16 +113,35 @@ void taker_got_back(struct taker *t, uint32_t id)
 		row->given--;
 }
 
+static bool is_tallied(const struct taker *t, const struct taker_row *row)
+{
+	return row && row->tally != 0 && t->handoff.claims.page;
+}
+
+/* A worker may say anything, but not that it has less than none. */
+static uint32_t tallied(const struct taker *t, const struct taker_row *row)
+{
+	uint32_t left = row->given - claims_ended(&t->handoff.claims, row->tally);
+
+	return left <= INT32_MAX ? left : 0;
+}
+
 uint32_t taker_load(const struct taker *t, uint32_t id)
 {
 	const struct taker_row *row = row_of(t, id);
-	uint32_t left;
 
-	if (!row || row->tally == 0 || !t->handoff.claims.page)
-		return taker_connections(t, id) + handoff_unanswered(&t->handoff);
-	/* A worker may say anything, but not that it has less than none. */
-	left = row->given - claims_ended(&t->handoff.claims, row->tally);
-	return left <= INT32_MAX ? left : 0;
+	return is_tallied(t, row) ? tallied(t, row)
+				  : taker_connections(t, id) + handoff_unanswered(&t->handoff);
+}
+
+void taker_count(const struct taker *t, uint32_t *counts, size_t n_counts)
+{
+	for (uint32_t id = 0; id < n_counts; id++)
+		counts[id] = taker_connections(t, id);
+	handoff_count(&t->handoff, counts, n_counts);
+	for (size_t i = 0; i < t->n_rows && t->rows[i].id < n_counts; i++)
+		if (is_tallied(t, &t->rows[i]))
+			counts[t->rows[i].id] = tallied(t, &t->rows[i]);
 }
 
 bool taker_is_able(const struct taker *t)

@@ -54,6 +54,10 @@ void taker_got_back(struct taker *taker, uint32_t id);
  * way from others. */
 uint32_t taker_load(const struct taker *taker, uint32_t id);
 
+/* The same by source, as far as it can be known without asking: where there is no tally what it
+ * said last, and what is on its way. */
+void taker_count(const struct taker *taker, uint32_t *counts, size_t n_counts);
+
 /* Whether it can be given a connection now. */
 bool taker_is_able(const struct taker *taker);
 

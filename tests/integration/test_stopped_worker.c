@@ -99,6 +99,27 @@ static void the_answer_comes_in_time_and_says_what_is_old(void **state)
 	expect_served_and_counted(u, port);
 }
 
+/* DF-6: who hands connections over knows their number, though the worker was never asked. */
+static void what_was_handed_to_it_is_known(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int port = start(u, 3);
+
+	clients_connect_apart(&u->clients, port, 60);
+	clients_expect_echo(&u->clients);
+	assert_int_equal(ask_workers(u, "ready", pids), 3);
+	kernel_stop(pids[1]);
+
+	json_t *answer = ask_in_time(u, pids[1]);
+	assert_in_range(json_integer_value(json_object_get(answer, "connections")),
+			mode->hands_off ? 60 : 0, 60);
+	json_decref(answer);
+
+	assert_int_equal(kill(pids[1], SIGCONT), 0);
+	expect_served_and_counted(u, port);
+}
+
 /* LS-11: whoever could have gone to another worker does. */
 static void others_serve_meanwhile(void **state)
 {
@@ -238,6 +259,7 @@ int main(void)
 {
 	const struct CMUnitTest of_each[] = {
 		USHER_TEST(the_answer_comes_in_time_and_says_what_is_old),
+		USHER_TEST(what_was_handed_to_it_is_known),
 		USHER_TEST(others_serve_meanwhile),
 		USHER_TEST(it_may_die_while_it_is_asked),
 	};

@@ -96,6 +96,17 @@ static void with_a_tally_the_load_is_what_was_given_and_has_not_ended(void **sta
 	claims_count_end(&theirs, 1);
 	assert_int_equal(taker_load(t, 3), 3);
 
+	/* Without a tally it is what the worker said. */
+	uint32_t counts[6];
+	assert_int_equal(taker_join(t, 5), 0);
+	taker_set_connections(t, 5, 7);
+	taker_set_connections(t, 3, 99);
+	taker_count(t, counts, ARRAY_LEN(counts));
+	assert_int_equal(counts[3], 3);
+	assert_int_equal(counts[4], 1);
+	assert_int_equal(counts[5], 7);
+	assert_int_equal(counts[0], 0);
+
 	/* Whatever it says, it has no less than none. */
 	for (int i = 0; i < 10; i++)
 		claims_count_end(&theirs, 1);
