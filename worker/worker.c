@@ -6,11 +6,9 @@
 #include "common/log.h"
 #include "common/macros.h"
 #include "common/net/server.h"
+#include "worker/counting.h"
 #include "worker/listing.h"
 #include "worker/service.h"
-
-/* So many connections end with a copy elsewhere before the supervisor is to close its copies. */
-#define ENDS_PER_BELL 2
 
 /* Rows in one COUNTED message; more listeners make more messages. */
 #define COUNTED_ROWS_MAX 4096
@@ -96,7 +94,8 @@ static int add_service(struct worker *w, struct service_options *options, bool m
 	if (error < 0)
 		return error;
 	insert_service(w, service);
-	w->tells |= options->tell_connections;
+	if (options->tell_connections)
+		intake_tell(&w->intake);
 	if (w->draining)
 		service_stop(service, false);
 	return 0;
@@ -171,7 +170,7 @@ static void on_welcome(struct worker *w, struct ipc_message *message)
 
 static void on_claims(struct worker *w, struct ipc_message *message)
 {
-	int error = w->claims.page ? -EPROTO : claims_open(&w->claims, message->fds[0]);
+	int error = intake_claims(&w->intake, message);
 
 	if (error < 0)
 		fail(w, "the claims that came", error);
@@ -183,90 +182,21 @@ static void on_start(struct worker *w, struct ipc_message *message)
 		send_or_fail(w, IPC_READY, NULL, NULL, 0);
 }
 
-static uint32_t connections_of(struct worker *w, const struct service *service)
-{
-	uint32_t count = (uint32_t)net_server_connections(service->server);
-
-	return service->fd == -1 && !service->stopped
-		       ? count + inbox_count(&w->inbox, service->listener)
-		       : count;
-}
-
-/* Notes the numbers of connections that the supervisor does not know yet. */
-static size_t fill_rows(struct worker *w, struct ipc_counted_row rows[COUNTED_ROWS_MAX])
-{
-	struct service *service;
-	size_t n_rows = 0;
-
-	LIST_FOREACH (service, &w->services, link) {
-		uint32_t count;
-
-		if (!service->tell_connections || n_rows == COUNTED_ROWS_MAX)
-			continue;
-		count = connections_of(w, service);
-		if (count == service->told)
-			continue;
-		service->told = count;
-		rows[n_rows++] = (struct ipc_counted_row){service->listener, count};
-	}
-	return n_rows + provider_news(&w->provider, rows + n_rows, COUNTED_ROWS_MAX - n_rows);
-}
-
-/* The supervisor sees all that was taken, and what the rows say is of the same moment. */
-static void tell(struct worker *w)
-{
-	struct ipc_counted_row rows[COUNTED_ROWS_MAX];
-	struct ipc_progress progress = {.taken = w->inbox.taken};
-	size_t n_rows = w->tells ? fill_rows(w, rows) : 0;
-
-	if (!w->rings && n_rows == 0)
-		return;
-	w->rings = false;
-	w->told = w->inbox.taken;
-	send_or_fail(w, IPC_PROGRESS, &progress, rows, n_rows);
-}
-
-/* While it has not read what it was told, there is more to tell later at once. */
-static void tell_if_it_listens(struct worker *w)
-{
-	if (w->channel.queued_messages == 0)
-		tell(w);
-}
-
-static void take(struct worker *w)
-{
-	if (inbox_waits(&w->inbox)) {
-		w->rings |= inbox_take(&w->inbox, w->draining ? ESHUTDOWN : 0);
-		w->rings |= w->tells || claims_wants_bell(&w->claims);
-	}
-	tell_if_it_listens(w);
-}
-
 static void on_count(struct worker *w, struct ipc_message *message)
 {
 	const struct ipc_count *question = message->body;
 	struct ipc_counted counted = {.request = question->request};
 	struct ipc_counted_row rows[COUNTED_ROWS_MAX];
-	struct service *service;
-	size_t n_rows = 0;
+	struct service *next;
+	size_t n_rows;
 
 	/* What is refused goes back before the others are counted. */
-	take(w);
-	tell(w);
-	LIST_FOREACH (service, &w->services, link) {
-		service->told = connections_of(w, service);
-		if (n_rows > 0 && rows[n_rows - 1].listener == service->listener) {
-			rows[n_rows - 1].connections += service->told;
-			continue;
-		}
-		if (n_rows == ARRAY_LEN(rows)) {
-			send_or_fail(w, IPC_COUNTED, &counted, rows, n_rows);
-			n_rows = 0;
-		}
-		rows[n_rows++] = (struct ipc_counted_row){service->listener, service->told};
-	}
-	if (n_rows > 0)
+	intake_take_now(&w->intake);
+	next = LIST_FIRST(&w->services);
+	while (next) {
+		n_rows = counting_fill(&next, &w->intake, rows, ARRAY_LEN(rows));
 		send_or_fail(w, IPC_COUNTED, &counted, rows, n_rows);
+	}
 	n_rows = provider_count(&w->provider, rows, ARRAY_LEN(rows));
 	counted.last = 1;
 	send_or_fail(w, IPC_COUNTED, &counted, rows, n_rows);
@@ -312,7 +242,8 @@ static void on_listened_apart(struct worker *w, struct ipc_message *message)
 	const struct ipc_listened_apart *body = message->body;
 	int error = provider_listened_apart(&w->provider, message);
 
-	w->tells |= body->tell_connections;
+	if (body->tell_connections)
+		intake_tell(&w->intake);
 	if (error < 0)
 		fail(w, "an address that came", error);
 }
@@ -330,7 +261,7 @@ static void on_provider_idle(void *ctx)
 	end_if_idle(ctx);
 }
 
-static void on_provider_failed(int error, void *ctx)
+static void on_untold(int error, void *ctx)
 {
 	fail(ctx, "the supervisor cannot be told", error);
 }
@@ -339,32 +270,38 @@ static uint32_t count_coming(uint32_t listener, void *ctx)
 {
 	struct worker *w = ctx;
 
-	return inbox_count(&w->inbox, listener);
+	return intake_count(&w->intake, listener);
 }
 
 static void on_stand_in_closed(uint32_t listener, void *ctx)
 {
 	struct worker *w = ctx;
 
-	inbox_refuse(&w->inbox, listener, ESHUTDOWN);
+	intake_refuse(&w->intake, listener);
 }
 
 static const struct provider_ops provider_ops = {
 	.count_coming = count_coming,
 	.on_stand_in_closed = on_stand_in_closed,
 	.on_idle = on_provider_idle,
-	.on_failed = on_provider_failed,
+	.on_failed = on_untold,
 };
 
 /* --- connections that come accepted ---------------------------------------------------------- */
 
-/* The server that gets connections of a listener, NULL if there is none any more; and their tally.
- */
-static struct net_server *server_of(struct worker *w, uint32_t listener, uint32_t *ret_tally)
+static void on_handoff(struct worker *w, struct ipc_message *message)
 {
+	int error = intake_handoff(&w->intake, message);
+
+	if (error < 0)
+		fail(w, "connections that came", error);
+}
+
+static struct net_server *server_of(uint32_t listener, uint32_t *ret_tally, void *ctx)
+{
+	struct worker *w = ctx;
 	const struct service *service;
 
-	*ret_tally = 0;
 	if (listener >= IPC_SHARE_FIRST)
 		return provider_server(&w->provider, listener);
 	service = find_service(w, listener, 0);
@@ -374,66 +311,29 @@ static struct net_server *server_of(struct worker *w, uint32_t listener, uint32_
 	return service->server;
 }
 
-/* Why none of a listener's can be taken; 0: they can. */
-static int reason_to_refuse(struct worker *w, const struct ipc_message *message)
+/* One that was lost had its permit, too. */
+static void on_given(uint32_t listener, int error, void *ctx)
 {
-	const struct ipc_handoff *body = message->body;
-	uint32_t tally;
+	struct worker *w = ctx;
 
-	if (w->draining || !server_of(w, body->listener, &tally))
-		return ESHUTDOWN;
-	return message->lost ? EMFILE : 0;
-}
-
-static void on_handoff(struct worker *w, struct ipc_message *message)
-{
-	int error = inbox_put(&w->inbox, message, reason_to_refuse(w, message));
-
+	permits_note_taken(&w->permits, listener);
 	if (error < 0)
-		fail(w, "connections that came", error);
-}
-
-/* Of one that is not served nobody hears any more but the supervisor. */
-static int admit_one(struct worker *w, const struct arrival *arrival)
-{
-	uint32_t tally;
-	struct net_server *server = server_of(w, arrival->listener, &tally);
-	int error = server ? handed_add(&w->handed, arrival->fd, arrival->number, tally,
-					arrival->elsewhere)
-			   : -ESHUTDOWN;
-
-	if (error == 0) {
-		error = server_adopt(server, arrival->fd, &arrival->peer);
-		if (error < 0)
-			handed_remove(&w->handed, arrival->fd);
-		return error;
-	}
-	close_fd(arrival->fd);
-	if (server)
-		claims_count_end(&w->claims, tally);
-	return error;
-}
-
-static void admit(struct worker *w)
-{
-	struct arrival arrival;
-	int error;
-
-	while (inbox_next(&w->inbox, &arrival)) {
-		permits_note_taken(&w->permits, arrival.listener);
-		error = admit_one(w, &arrival);
-		if (error == 0)
-			continue;
-		/* It was closed, and the supervisor's copy is to be. */
-		w->rings = true;
-		log_warning("listener %u: a connection is lost: %s", arrival.listener,
+		log_warning("listener %u: a connection is lost: %s", listener,
 			    net_error_message(error));
-	}
+}
+
+static size_t news(struct ipc_counted_row *rows, size_t room, void *ctx)
+{
+	struct worker *w = ctx;
+	size_t n_rows = counting_news(&w->services, &w->intake, rows, room);
+
+	return n_rows + provider_news(&w->provider, rows + n_rows, room - n_rows);
 }
 
 /* After what was taken is known, so that no more have ended than were taken. */
-static void tell_permits(struct worker *w)
+static void tell_permits(void *ctx)
 {
+	struct worker *w = ctx;
 	struct ipc_held_row rows[HELD_ROWS_MAX];
 	size_t n_rows = permits_settle(&w->permits, rows, ARRAY_LEN(rows));
 
@@ -441,66 +341,13 @@ static void tell_permits(struct worker *w)
 		send_or_fail(w, IPC_HELD, NULL, rows, n_rows);
 }
 
-/* Once in each turn of the loop. */
-static void on_settle(struct ev_loop *loop, ev_prepare *watcher, int events)
-{
-	struct worker *w = CONTAINER_OF(watcher, struct worker, settle);
-
-	take(w);
-	admit(w);
-	tell_if_it_listens(w);
-	if (w->channel.queued_messages == 0)
-		tell_permits(w);
-}
-
-/* --- connections of which the supervisor has a copy ------------------------------------------ */
-
-static bool has_copy(void *ctx, int fd)
-{
-	const struct worker *w = ctx;
-
-	return handed_copy(&w->handed, fd) != 0 || handed_is_elsewhere(&w->handed, fd);
-}
-
-static bool is_elsewhere(void *ctx, int fd)
-{
-	const struct worker *w = ctx;
-
-	return handed_is_elsewhere(&w->handed, fd);
-}
-
-/* Whether the supervisor is to look before it does so by itself. A client that has not heard of the
- * end hears of it when the supervisor has closed its copy. One that has waits for nothing; but each
- * end that passes a copy costs us more than a close, so that a few of them are worth a bell. */
-static bool is_worth_a_bell(struct worker *w, bool ended)
-{
-	uint32_t let_go = claims_let_go_of(&w->claims);
-
-	if (let_go != w->let_go)
-		w->n_ended = 0;
-	w->let_go = let_go;
-	return !ended || ++w->n_ended >= ENDS_PER_BELL;
-}
-
-static bool on_closing(void *ctx, int fd, bool ended)
-{
-	struct worker *w = ctx;
-	uint32_t number = handed_copy(&w->handed, fd);
-	bool elsewhere = handed_is_elsewhere(&w->handed, fd);
-
-	handed_remove(&w->handed, fd);
-	if (number == 0)
-		return elsewhere;
-	/* It may have been told of it already, and not have come to it yet. */
-	if (claims_is_before(w->told, number) && is_worth_a_bell(w, ended)) {
-		w->rings = true;
-		tell_if_it_listens(w);
-	}
-	return true;
-}
-
-static const struct copy_keeper keeper = {
-	.has = has_copy, .closing = on_closing, .lingers = is_elsewhere};
+static const struct intake_ops intake_ops = {
+	.server_of = server_of,
+	.on_given = on_given,
+	.on_settled = tell_permits,
+	.news = news,
+	.on_failed = on_untold,
+};
 
 /* --- the end -------------------------------------------------------------------------------- */
 
@@ -526,8 +373,7 @@ void worker_drain(struct worker *w, unsigned int timeout_ms, bool empty_queue)
 	if (w->draining)
 		return;
 	/* What came before is ours. */
-	take(w);
-	admit(w);
+	intake_end(&w->intake);
 	w->draining = true;
 
 	LIST_FOREACH (service, &w->services, link)
@@ -618,27 +464,23 @@ static const struct channel_ops channel_ops = {.on_message = on_message, .on_los
 int worker_init(struct worker *w, struct ev_loop *loop, int channel_fd)
 {
 	struct ipc_hello hello = {.version = IPC_VERSION};
+	struct net_context *context;
 	int error;
 
 	*w = (struct worker){.loop = loop, .status = EX_OK};
 	LIST_INIT(&w->services);
 	permits_init(&w->permits, loop);
 	ev_init(&w->deadline, on_deadline);
-	ev_prepare_init(&w->settle, on_settle);
-	ev_prepare_start(loop, &w->settle);
 
-	handed_init(&w->handed, &w->claims);
-	inbox_init(&w->inbox, &w->claims);
-	error = context_get(loop, &w->context);
+	error = context_get(loop, &context);
 	if (error < 0)
 		return error;
 	error = channel_open(&w->channel, loop, channel_fd, IPC_WORKER, &channel_ops, w);
-	if (error < 0) {
-		context_put(w->context);
-		return error;
-	}
-	context_set_copy_keeper(w->context, &keeper, w);
-	error = provider_init(&w->provider, loop, &w->channel, &provider_ops, w);
+	if (error == 0)
+		intake_init(&w->intake, &w->channel, context, &intake_ops, w);
+	context_put(context);
+	if (error == 0)
+		error = provider_init(&w->provider, loop, &w->channel, &provider_ops, w);
 	if (error < 0)
 		return error;
 	return channel_send(&w->channel, IPC_HELLO, &hello, NULL, 0, NULL);
@@ -649,8 +491,6 @@ void worker_done(struct worker *w)
 	struct service *service;
 
 	ev_timer_stop(w->loop, &w->deadline);
-	ev_prepare_stop(w->loop, &w->settle);
-	inbox_done(&w->inbox);
 	provider_done(&w->provider);
 	while ((service = LIST_FIRST(&w->services))) {
 		LIST_REMOVE(service, link);
@@ -658,8 +498,5 @@ void worker_done(struct worker *w)
 	}
 	permits_done(&w->permits);
 	channel_close(&w->channel);
-	context_set_copy_keeper(w->context, NULL, NULL);
-	context_put(w->context);
-	handed_done(&w->handed);
-	claims_close(&w->claims);
+	intake_done(&w->intake);
 }

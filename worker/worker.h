@@ -13,14 +13,10 @@
 #include <ev.h>
 #include <stdbool.h>
 
-#include "common/cluster/handed.h"
-#include "common/cluster/inbox.h"
+#include "common/cluster/intake.h"
 #include "common/cluster/provider.h"
 #include "common/ipc/channel.h"
-#include "common/ipc/claims.h"
 #include "worker/permits.h"
-
-struct net_context;
 
 LIST_HEAD(service_list, service);
 
@@ -28,18 +24,9 @@ struct worker {
 	struct ev_loop *loop;
 	struct channel channel;
 	struct service_list services;
-	struct net_context *context;
-	struct claims claims;
-	struct handed handed;
+	struct intake intake;        /* of connections that come accepted */
 	struct permits_book permits; /* of the listeners that are metered */
-	struct inbox inbox;
-	struct provider provider; /* of servers that programs make */
-	ev_prepare settle;        /* takes what came, before the loop sleeps */
-	bool tells;               /* a service tells its number of connections */
-	bool rings;               /* the supervisor is to look at the claims */
-	uint32_t told;            /* up to this one it was told to look */
-	uint32_t let_go;          /* up to this one it had looked when a connection ended last */
-	unsigned n_ended;         /* since then, while it had a copy */
+	struct provider provider;    /* of servers that programs make */
 	struct ipc_welcome welcome;
 	bool draining;
 	int status; /* the exit code */

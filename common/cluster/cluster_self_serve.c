@@ -38,7 +38,8 @@ static const struct provider_ops provider_ops = {
 	.on_failed = on_failed,
 };
 
-static struct net_server *server_of(uint32_t listener, void *ctx)
+/* None has a tally. */
+static struct net_server *server_of(uint32_t listener, uint32_t *ret_tally, void *ctx)
 {
 	const struct self *s = ctx;
 

@@ -8,8 +8,7 @@
 
 /* --- telling --------------------------------------------------------------------------------- */
 
-/* The supervisor sees all that was taken, and what the rows say is of the same moment. While it has
- * not read what it was told, there is more to tell later at once. */
+/* The supervisor sees all that was taken, and what the rows say is of the same moment. */
 static void tell(struct intake *in)
 {
 	struct ipc_counted_row rows[INTAKE_ROWS_MAX];
@@ -17,8 +16,6 @@ static void tell(struct intake *in)
 	size_t n_rows;
 	int error;
 
-	if (in->channel->queued_messages > 0)
-		return;
 	n_rows = in->tells ? in->ops->news(rows, ARRAY_LEN(rows), in->ctx) : 0;
 	if (!in->rings && n_rows == 0)
 		return;
@@ -30,26 +27,41 @@ static void tell(struct intake *in)
 		in->ops->on_failed(error, in->ctx);
 }
 
+static bool has_room(const struct intake *in)
+{
+	return in->channel->queued_messages == 0;
+}
+
+/* While it has not read what it was told, there is more to tell later at once. */
+static void tell_if_it_listens(struct intake *in)
+{
+	if (has_room(in))
+		tell(in);
+}
+
 static void take(struct intake *in)
 {
 	if (inbox_waits(&in->inbox)) {
 		in->rings |= inbox_take(&in->inbox, in->ends ? ESHUTDOWN : 0);
 		in->rings |= in->tells || claims_wants_bell(&in->claims);
 	}
-	tell(in);
+	tell_if_it_listens(in);
 }
 
 /* --- giving ---------------------------------------------------------------------------------- */
 
+/* Of one that is not served nobody hears any more but the supervisor. */
 static int admit_one(struct intake *in, const struct arrival *arrival)
 {
-	struct net_server *server = in->ops->server_of(arrival->listener, in->ctx);
-	int error = server ? handed_add(&in->handed, arrival->fd, arrival->number, 0,
+	uint32_t tally = 0;
+	struct net_server *server = in->ops->server_of(arrival->listener, &tally, in->ctx);
+	int error = server ? handed_add(&in->handed, arrival->fd, arrival->number, tally,
 					arrival->elsewhere)
 			   : -ESHUTDOWN;
 
 	if (error < 0) {
 		close_fd(arrival->fd);
+		claims_count_end(&in->claims, tally);
 		return error;
 	}
 	error = server_adopt(server, arrival->fd, &arrival->peer);
@@ -63,9 +75,13 @@ static void admit(struct intake *in)
 {
 	struct arrival arrival;
 
-	while (inbox_next(&in->inbox, &arrival))
-		if (admit_one(in, &arrival) < 0)
-			in->rings = true;
+	while (inbox_next(&in->inbox, &arrival)) {
+		int error = admit_one(in, &arrival);
+
+		in->rings |= error < 0;
+		if (in->ops->on_given)
+			in->ops->on_given(arrival.listener, error, in->ctx);
+	}
 }
 
 static void on_settle(struct ev_loop *loop, ev_prepare *watcher, int events)
@@ -74,7 +90,9 @@ static void on_settle(struct ev_loop *loop, ev_prepare *watcher, int events)
 
 	take(in);
 	admit(in);
-	tell(in);
+	tell_if_it_listens(in);
+	if (in->ops->on_settled && has_room(in))
+		in->ops->on_settled(in->ctx);
 }
 
 /* --- copies ---------------------------------------------------------------------------------- */
@@ -118,7 +136,7 @@ static bool on_closing(void *ctx, int fd, bool ended)
 	/* It may have been told of it already, and not have come to it yet. */
 	if (claims_is_before(in->told, number) && is_worth_a_bell(in, ended)) {
 		in->rings = true;
-		tell(in);
+		tell_if_it_listens(in);
 	}
 	return true;
 }
@@ -137,10 +155,9 @@ int intake_handoff(struct intake *in, struct ipc_message *message)
 {
 	const struct ipc_handoff *body = message->body;
 	int reason = message->lost ? EMFILE : 0;
+	uint32_t tally = 0;
 
-	if (!in->claims.page)
-		return -EPROTO;
-	if (in->ends || !in->ops->server_of(body->listener, in->ctx))
+	if (in->ends || !in->ops->server_of(body->listener, &tally, in->ctx))
 		reason = ESHUTDOWN;
 	return inbox_put(&in->inbox, message, reason);
 }
@@ -148,6 +165,12 @@ int intake_handoff(struct intake *in, struct ipc_message *message)
 void intake_tell(struct intake *in)
 {
 	in->tells = true;
+}
+
+void intake_take_now(struct intake *in)
+{
+	take(in);
+	tell(in);
 }
 
 void intake_end(struct intake *in)

@@ -18,11 +18,18 @@
 #include "common/ipc/channel.h"
 #include "common/net/context.h"
 
-#define INTAKE_ROWS_MAX 512
+/* Rows in one PROGRESS message; what does not fit waits for the next turn of the loop. */
+#define INTAKE_ROWS_MAX 4096
 
 struct intake_ops {
-	/* Who gets connections of a listener; NULL: nobody any more. */
-	struct net_server *(*server_of)(uint32_t listener, void *ctx);
+	/* Who gets connections of a listener, NULL: nobody any more; and the tally of those that
+	 * have ended, which may be left alone where there is none. */
+	struct net_server *(*server_of)(uint32_t listener, uint32_t *ret_tally, void *ctx);
+	/* May be NULL: one of a listener's is its server's now; with -errno it was closed. */
+	void (*on_given)(uint32_t listener, int error, void *ctx);
+	/* May be NULL: once in each turn of the loop, when all that was taken and given has been
+	 * told, and the channel has room. */
+	void (*on_settled)(void *ctx);
 	/* Numbers of connections that the supervisor wants to know and does not; how many rows. */
 	size_t (*news)(struct ipc_counted_row *rows, size_t room, void *ctx);
 	/* The supervisor cannot be told what it must know. */
@@ -59,6 +66,10 @@ int intake_handoff(struct intake *intake, struct ipc_message *message);
 
 /* The supervisor wants numbers from now on. */
 void intake_tell(struct intake *intake);
+
+/* Takes what has come, and has the supervisor look though it has not read what it was told
+ * before. */
+void intake_take_now(struct intake *intake);
 
 /* What came before is ours still; what comes from now on is refused. */
 void intake_end(struct intake *intake);
