@@ -9,6 +9,7 @@
 #include "worker/counting.h"
 #include "worker/listing.h"
 #include "worker/service.h"
+#include "worker/serving.h"
 
 /* Rows in one COUNTED message; more listeners make more messages. */
 #define COUNTED_ROWS_MAX 4096
@@ -35,100 +36,23 @@ static void send_or_fail(struct worker *w, enum ipc_type type, const void *body,
 
 /* --- serving -------------------------------------------------------------------------------- */
 
-static void end_if_idle(struct worker *w)
+void worker_end_if_idle(struct worker *w)
 {
 	if (w->draining && LIST_EMPTY(&w->services) && provider_is_idle(&w->provider))
 		ev_break(w->loop, EVBREAK_ALL);
 }
 
-static void on_idle(struct service *service, void *ctx)
-{
-	LIST_REMOVE(service, link);
-	service_free(service);
-	end_if_idle(ctx);
-}
-
-/* Not one that only waits for its last connections: its socket may come again. */
-static struct service *find_service(struct worker *w, uint32_t listener, uint32_t handle)
-{
-	struct service *service;
-
-	LIST_FOREACH (service, &w->services, link)
-		if (service->listener == listener && service->handle == handle && !service->stopped)
-			return service;
-	return NULL;
-}
-
-/* Those of one listener stand together, so that they are counted together. */
-static void insert_service(struct worker *w, struct service *service)
-{
-	struct service *other;
-
-	LIST_FOREACH (other, &w->services, link)
-		if (other->listener == service->listener) {
-			LIST_INSERT_AFTER(other, service, link);
-			return;
-		}
-	LIST_INSERT_HEAD(&w->services, service, link);
-}
-
-static int add_permits(struct worker *w, struct service_options *options, bool accepts)
-{
-	options->permits = permits_get(&w->permits, options->listener, accepts);
-	return options->permits ? 0 : -ENOMEM;
-}
-
-/* fd is -1 for a listener whose connections come accepted; 0 or -errno. */
-static int add_service(struct worker *w, struct service_options *options, bool metered,
-		       const char *text, size_t size, size_t name_size, int fd)
-{
-	struct service *service;
-
-	if (name_size > size || find_service(w, options->listener, options->handle))
-		return -EPROTO;
-	if (metered && add_permits(w, options, fd != -1) < 0)
-		return -ENOMEM;
-	options->text = (struct handler_text){text + name_size, size - name_size};
-
-	int error = service_new(w->loop, options, fd, on_idle, w, &service);
-	if (error < 0)
-		return error;
-	insert_service(w, service);
-	if (options->tell_connections)
-		intake_tell(&w->intake);
-	if (w->draining)
-		service_stop(service, false);
-	return 0;
-}
-
 static void on_serve(struct worker *w, struct ipc_message *message)
 {
-	const struct ipc_serve *body = message->body;
-	struct service_options options = {
-		.listener = body->listener,
-		.handle = body->handle,
-		.handler = body->handler,
-	};
-	int error = add_service(w, &options, body->metered, message->tail, message->tail_count,
-				body->name_size, message->fds[0]);
+	int error = serving_serve(w, message);
 
 	if (error < 0)
 		fail(w, "a listener that came", error);
-	else
-		message->fds[0] = -1;
 }
 
 static void on_adopt(struct worker *w, struct ipc_message *message)
 {
-	const struct ipc_adopt *body = message->body;
-	struct service_options options = {
-		.listener = body->listener,
-		.tally = body->tally,
-		.tell_connections = body->tell_connections,
-		.handler = body->handler,
-	};
-	int error = add_service(w, &options, body->metered, message->tail, message->tail_count,
-				body->name_size, -1);
+	int error = serving_adopt(w, message);
 
 	if (error < 0)
 		fail(w, "a listener that came", error);
@@ -136,31 +60,20 @@ static void on_adopt(struct worker *w, struct ipc_message *message)
 
 static void on_release(struct worker *w, struct ipc_message *message)
 {
-	const struct ipc_release *body = message->body;
-	struct service *service = find_service(w, body->listener, body->handle);
-
-	if (service)
-		service_stop(service, false);
+	serving_release(w, message->body);
 }
 
 static void on_nudge(struct worker *w, struct ipc_message *message)
 {
-	const struct ipc_nudge *body = message->body;
-	struct service *service = find_service(w, body->listener, 0);
-
-	if (service)
-		service_nudge(service);
+	serving_nudge(w, message->body);
 }
 
 static void on_permit(struct worker *w, struct ipc_message *message)
 {
-	const struct ipc_permit *body = message->body;
-	struct permits *permits = permits_get(&w->permits, body->listener, true);
+	int error = serving_permit(w, message->body);
 
-	if (permits)
-		permits_take(permits, body);
-	else
-		fail(w, "permits that came", -ENOMEM);
+	if (error < 0)
+		fail(w, "permits that came", error);
 }
 
 static void on_welcome(struct worker *w, struct ipc_message *message)
@@ -258,7 +171,7 @@ static void on_not_listened(struct worker *w, struct ipc_message *message)
 
 static void on_provider_idle(void *ctx)
 {
-	end_if_idle(ctx);
+	worker_end_if_idle(ctx);
 }
 
 static void on_untold(int error, void *ctx)
@@ -300,15 +213,9 @@ static void on_handoff(struct worker *w, struct ipc_message *message)
 static struct net_server *server_of(uint32_t listener, uint32_t *ret_tally, void *ctx)
 {
 	struct worker *w = ctx;
-	const struct service *service;
 
-	if (listener >= IPC_SHARE_FIRST)
-		return provider_server(&w->provider, listener);
-	service = find_service(w, listener, 0);
-	if (!service || service->fd != -1)
-		return NULL;
-	*ret_tally = service->tally;
-	return service->server;
+	return listener >= IPC_SHARE_FIRST ? provider_server(&w->provider, listener)
+					   : serving_server(w, listener, ret_tally);
 }
 
 /* One that was lost had its permit, too. */
@@ -383,7 +290,7 @@ void worker_drain(struct worker *w, unsigned int timeout_ms, bool empty_queue)
 	ev_timer_set(&w->deadline, timeout_ms / 1000.0, 0);
 	ev_timer_start(w->loop, &w->deadline);
 	send_or_fail(w, IPC_DRAINING, NULL, NULL, 0);
-	end_if_idle(w);
+	worker_end_if_idle(w);
 }
 
 static void on_drain(struct worker *w, struct ipc_message *message)

@@ -40,6 +40,9 @@ int worker_init(struct worker *worker, struct ev_loop *loop, int channel_fd);
  * empty_queue what already waits to be accepted is served first. */
 void worker_drain(struct worker *worker, unsigned int timeout_ms, bool empty_queue);
 
+/* Ends the loop if it drains and nothing is left. */
+void worker_end_if_idle(struct worker *worker);
+
 /* Closes everything that is left. */
 void worker_done(struct worker *worker);
 
