@@ -10,14 +10,10 @@
 #include "daemon/lifecycle.h"
 #include "daemon/lifecycle_input.h"
 #include "daemon/limits.h"
-#include "daemon/notify.h"
-
-/* After the service manager's queue was found full. */
-#define NOTIFY_RETRY_S 0.5
 
 /* --- the workers as a whole ----------------------------------------------------------------- */
 
-static unsigned int count_in(const struct supervisor *s, enum child_state state)
+unsigned int supervisor_count_in(const struct supervisor *s, enum child_state state)
 {
 	const struct child *c;
 	unsigned int count = 0;
@@ -25,53 +21,6 @@ static unsigned int count_in(const struct supervisor *s, enum child_state state)
 	TAILQ_FOREACH (c, &s->children, link)
 		count += c->state == state;
 	return count;
-}
-
-/* A service manager that does not listen is no reason to stop. */
-static void check_told(int error)
-{
-	if (error < 0)
-		log_warning("the service manager cannot be told: %s", strerror(-error));
-}
-
-/* Returns whether the service manager knows; it is told again when it could take no more. */
-static bool announce(struct supervisor *s, unsigned int ready)
-{
-	int error = notify_send("READY=1");
-
-	if (error == -EAGAIN) {
-		ev_timer_again(s->loop, &s->retry);
-		return false;
-	}
-	check_told(error);
-	ev_timer_stop(s->loop, &s->retry);
-	log_info("ready: %u workers serve %zu listeners", ready, s->n_listeners);
-	return true;
-}
-
-/* What systemctl status shows, and READY once every worker has become ready. */
-void supervisor_tell_state(struct supervisor *s)
-{
-	unsigned int ready = count_in(s, CHILD_READY);
-	unsigned int resting = count_in(s, CHILD_RESTING);
-	/* Who rests already has become ready. */
-	bool complete = ready + (s->state == SUPERVISOR_STARTING ? resting : 0) >= s->workers;
-
-	if (s->state == SUPERVISOR_STOPPING) {
-		check_told(notify_send("STATUS=Stopping, workers are finishing their connections"));
-		return;
-	}
-	if (s->state == SUPERVISOR_STARTING && complete && !announce(s, ready))
-		return;
-	if (complete)
-		s->state = SUPERVISOR_RUNNING;
-	else if (s->state == SUPERVISOR_RUNNING)
-		s->state = SUPERVISOR_DEGRADED;
-	if (resting > 0)
-		check_told(notify_send("STATUS=%u of %u workers are ready, %u are resting", ready,
-				       s->workers, resting));
-	else
-		check_told(notify_send("STATUS=%u of %u workers are ready", ready, s->workers));
 }
 
 static bool slot_is_taken(const struct supervisor *s, unsigned int slot)
@@ -214,12 +163,11 @@ void supervisor_stop(struct supervisor *s)
 	}
 
 	/* Somebody must take what waits in the queues, or closing them would reset it. */
-	if (count_in(s, CHILD_READY) == 0)
+	if (supervisor_count_in(s, CHILD_READY) == 0)
 		handle_all(s, EVENT_RESUME);
 	log_info("stopping: workers have %u ms to finish their connections",
 		 s->config->drain_timeout_ms);
-	s->state = SUPERVISOR_STOPPING;
-	check_told(notify_send("STOPPING=1"));
+	supervisor_state_stopping(s);
 
 	if (dispatch_stop(&s->dispatcher, drain_workers, s))
 		drain_workers(s);
@@ -359,29 +307,7 @@ int supervisor_scale(struct supervisor *s, unsigned int workers)
 	return 0;
 }
 
-const char *supervisor_state_name(enum supervisor_state state)
-{
-	static const char *const names[] = {
-		[SUPERVISOR_STARTING] = "starting",
-		[SUPERVISOR_RUNNING] = "running",
-		[SUPERVISOR_DEGRADED] = "degraded",
-		[SUPERVISOR_STOPPING] = "stopping",
-	};
-
-	return names[state];
-}
-
 /* --- from start to end ---------------------------------------------------------------------- */
-
-static void on_retry(struct ev_loop *loop, ev_timer *watcher, int events)
-{
-	supervisor_tell_state(CONTAINER_OF(watcher, struct supervisor, retry));
-}
-
-static void on_watchdog(struct ev_loop *loop, ev_timer *watcher, int events)
-{
-	check_told(notify_send("WATCHDOG=1"));
-}
 
 static int open_listeners(struct supervisor *s)
 {
@@ -411,8 +337,6 @@ static int find_rights(struct supervisor *s)
 int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct config *config,
 		    const struct program *program, unsigned int workers)
 {
-	double interval = notify_watchdog_interval();
-
 	*s = (struct supervisor){
 		.loop = loop,
 		.config = config,
@@ -426,8 +350,7 @@ int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct con
 	shares_init(&s->shares, loop, &s->rights, &allow_ops, s);
 	counter_init(&s->counter, loop, &s->children, &s->dispatcher, config->n_listeners);
 	lister_init(&s->lister, loop, config->n_listeners);
-	ev_timer_init(&s->retry, on_retry, 0, NOTIFY_RETRY_S);
-	ev_timer_init(&s->watchdog, on_watchdog, interval, interval);
+	supervisor_state_init(s);
 
 	s->listeners = calloc(config->n_listeners, sizeof(*s->listeners));
 	int error = s->listeners ? open_listeners(s) : -ENOMEM;
@@ -445,8 +368,7 @@ int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct con
 
 void supervisor_start(struct supervisor *s)
 {
-	if (notify_watchdog_interval() > 0)
-		ev_timer_start(s->loop, &s->watchdog);
+	supervisor_state_start(s);
 	for (unsigned int i = 0; i < s->workers; i++)
 		supervisor_add_worker(s);
 }
@@ -455,8 +377,7 @@ void supervisor_done(struct supervisor *s)
 {
 	struct child *c;
 
-	ev_timer_stop(s->loop, &s->watchdog);
-	ev_timer_stop(s->loop, &s->retry);
+	supervisor_state_done(s);
 	end_rest_waits(s);
 	counter_done(&s->counter);
 	lister_done(&s->lister);

@@ -18,13 +18,7 @@
 #include "daemon/list.h"
 #include "daemon/listener.h"
 #include "daemon/nudge.h"
-
-enum supervisor_state {
-	SUPERVISOR_STARTING, /* not every worker has been ready yet */
-	SUPERVISOR_RUNNING,
-	SUPERVISOR_DEGRADED, /* has been running; a slot is without a ready worker */
-	SUPERVISOR_STOPPING,
-};
+#include "daemon/supervisor_state.h"
 
 struct supervisor {
 	struct ev_loop *loop;
@@ -48,8 +42,8 @@ struct supervisor {
 	struct dispatcher dispatcher;
 	struct rights rights; /* of the workers' user */
 	struct shares shares; /* what workers listen on themselves */
-	ev_timer watchdog;
-	ev_timer retry; /* of READY */
+	ev_timer watchdog;    /* supervisor_state's */
+	ev_timer retry;       /* of READY; supervisor_state's */
 };
 
 /* Opens all listeners; complains about each that fails. */
@@ -67,6 +61,9 @@ void supervisor_stop(struct supervisor *supervisor);
 /* More or fewer workers. Those that are too many drain. -ERANGE: not 1 to CONFIG_WORKERS_MAX;
  * -ESHUTDOWN: it stops; or why a socket for another slot cannot be opened: then nothing changes. */
 int supervisor_scale(struct supervisor *supervisor, unsigned int workers);
+
+/* How many workers are in that state. */
+unsigned int supervisor_count_in(const struct supervisor *supervisor, enum child_state state);
 
 /* The worker with that id, if it has a process; else NULL. */
 struct child *supervisor_find_worker(const struct supervisor *supervisor, unsigned int id);
@@ -96,11 +93,6 @@ void supervisor_add_worker(struct supervisor *supervisor);
 
 /* Starts a process for a child that has none, or has it back off. */
 void supervisor_start_worker(struct supervisor *supervisor, struct child *child);
-
-/* Reckons the state from those of the workers, and tells the service manager. */
-void supervisor_tell_state(struct supervisor *supervisor);
-
-const char *supervisor_state_name(enum supervisor_state state);
 
 /* Kills what still runs and closes everything. */
 void supervisor_done(struct supervisor *supervisor);
