@@ -3,13 +3,13 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "common/macros.h"
 #include "daemon/allow.h"
 #include "daemon/assign.h"
 #include "daemon/backoff.h"
 #include "daemon/lifecycle.h"
 #include "daemon/lifecycle_input.h"
 #include "daemon/limits.h"
+#include "daemon/supervisor_dispatch.h"
 
 /* --- the workers as a whole ----------------------------------------------------------------- */
 
@@ -71,61 +71,6 @@ void supervisor_add_worker(struct supervisor *s)
 	dispatch_add_taker(&s->dispatcher, &c->taker);
 	supervisor_start_worker(s, c);
 }
-
-/* --- connections that are handed off ---------------------------------------------------------- */
-
-static const struct child *child_of(const struct taker *taker)
-{
-	return CONTAINER_OF(taker, struct child, taker);
-}
-
-static void on_complaint(const struct taker *taker, const char *what, int error, void *ctx)
-{
-	log_warning("%s: %s; connections wait and are tried again every %d ms",
-		    what ? what : child_name(child_of(taker)), strerror(-error), DISPATCH_PAUSE_MS);
-}
-
-static void on_late(const struct taker *taker, void *ctx)
-{
-	log_warning("%s does not take its connections; they go to others until it does",
-		    child_name(child_of(taker)));
-}
-
-static void on_again(const struct taker *taker, void *ctx)
-{
-	log_info("%s takes its connections again", child_name(child_of(taker)));
-}
-
-static void on_returned(const struct taker *taker, const struct transit *transit, void *ctx)
-{
-	struct supervisor *s = ctx;
-
-	count_returned(&s->counter, child_of(taker), transit);
-}
-
-/* What it says from now on is not worth listening to. */
-static void on_broke(struct taker *taker, void *ctx)
-{
-	struct child *c = CONTAINER_OF(taker, struct child, taker);
-
-	log_error("%s took a connection that it was never handed; killing it", child_name(c));
-	channel_close(&c->process.channel);
-	child_kill(c);
-}
-
-static void on_dropped(size_t count, void *ctx)
-{
-	log_warning("closed %zu connections that no worker could take any more", count);
-}
-
-static const struct dispatch_ops dispatch_ops = {
-	.returned = on_returned,
-	.complaint = on_complaint,
-	.late = on_late,
-	.again = on_again,
-	.broke = on_broke,
-	.dropped = on_dropped,
-};
 
 /* --- what people tell ----------------------------------------------------------------------- */
 
@@ -346,7 +291,7 @@ int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct con
 	};
 	TAILQ_INIT(&s->children);
 	LIST_INIT(&s->rest_waits);
-	dispatch_init(&s->dispatcher, loop, &dispatch_ops, s);
+	dispatch_init(&s->dispatcher, loop, &supervisor_dispatch, s);
 	shares_init(&s->shares, loop, &s->rights, &allow_ops, s);
 	counter_init(&s->counter, loop, &s->children, &s->dispatcher, config->n_listeners);
 	lister_init(&s->lister, loop, config->n_listeners);
