@@ -1,217 +1,9 @@
 #include "common/cluster/shares.h"
 
 #include <errno.h>
-#include <string.h>
 
-#include "common/cluster/share_socket.h"
-#include "common/net/lookup.h"
-
-/* --- answering ------------------------------------------------------------------------------- */
-
-static void check_sent(struct holder *holder, int error)
-{
-	const struct shares *shares = holder->shares;
-
-	/* One that has gone is seen by the reading side. */
-	if (error < 0 && error != -EPIPE)
-		shares->ops->on_unreachable(holder, error, shares->ctx);
-}
-
-static void refuse(struct holder *holder, uint32_t request, int error, bool of_lookup)
-{
-	const struct ipc_not_listened body = {
-		.request = request,
-		.error = (uint32_t)error,
-		.of_lookup = of_lookup,
-	};
-
-	check_sent(holder, channel_send(holder->channel, IPC_NOT_LISTENED, &body, NULL, 0, NULL));
-}
-
-static void refuse_hold(struct share_hold *hold, int error, bool of_lookup)
-{
-	refuse(hold->holder, hold->request, error, of_lookup);
-	share_hold_free(hold);
-}
-
-/* The error of one attempt is nobody else's. */
-static void refuse_all(struct share *share, int error, bool of_lookup)
-{
-	struct share_hold *hold;
-
-	while ((hold = TAILQ_FIRST(&share->holds)))
-		refuse_hold(hold, error, of_lookup);
-	share_tidy(share);
-}
-
-static void grant_socket(struct share_hold *hold)
-{
-	const struct share *share = hold->share;
-	const struct ipc_listened body = {
-		.request = hold->request,
-		.listener = share->id,
-		.backlog = share->request.kind == IPC_LISTEN_PATH ? (uint32_t)share->request.backlog
-								  : 0,
-	};
-
-	share_hold_set_state(hold, SHARE_HELD);
-	check_sent(hold->holder, channel_send(hold->holder->channel, IPC_LISTENED, &body, NULL, 0,
-					      &share->bound.fd));
-}
-
-static void grant_connections(struct share_hold *hold)
-{
-	const struct share *share = hold->share;
-	const struct ipc_listened_apart body = {
-		.request = hold->request,
-		.listener = share->id,
-		.tell_connections = share->source.policy == POLICY_LEAST_CONNECTIONS,
-	};
-	struct ipc_peer address = {.size = share->bound.addr.len};
-
-	memcpy(address.address, &share->bound.addr.sa, share->bound.addr.len);
-	hold->holder->taker->handoff.by_message |= body.tell_connections;
-	share_hold_set_state(hold, SHARE_HELD);
-	check_sent(hold->holder, channel_send(hold->holder->channel, IPC_LISTENED_APART, &body,
-					      &address, 1, NULL));
-}
-
-/* The hold is gone if that cannot be. */
-static void grant(struct share_hold *hold)
-{
-	struct share *share = hold->share;
-	int error;
-
-	if (share->source.policy == POLICY_NONE) {
-		grant_socket(hold);
-		return;
-	}
-	error = taker_join(hold->holder->taker, share->id);
-	if (error < 0) {
-		refuse_hold(hold, error, false);
-		return;
-	}
-	grant_connections(hold);
-	dispatch_update(share->shares->dispatcher);
-}
-
-/* --- opening --------------------------------------------------------------------------------- */
-
-/* Only a port can be granted to whom it does not belong: where a path leads, its folders decide. */
-static const struct rights *rights_for(const struct share *share, enum share_permission permission)
-{
-	bool by_worker = permission == SHARE_BY_WORKER || share->request.kind == IPC_LISTEN_PATH;
-
-	return by_worker ? share->shares->rights : NULL;
-}
-
-static bool may_not(int error)
-{
-	return error == -EACCES || error == -EPERM;
-}
-
-static void tell_refused(struct holder *holder, const struct share_request *request, int error)
-{
-	const struct shares *shares = holder->shares;
-
-	shares->ops->on_refused(holder, request, error, shares->ctx);
-}
-
-static void accept_here(struct share *share)
-{
-	struct shares *shares = share->shares;
-
-	if (shares->policy == POLICY_NONE)
-		return;
-	share->source = (struct source){
-		.id = share->id, .fd = share->bound.fd, .policy = shares->policy};
-	dispatch_add_source(shares->dispatcher, &share->source);
-}
-
-static void open_share(struct share *share, const struct addr *addr,
-		       enum share_permission permission)
-{
-	struct share_hold *hold = TAILQ_FIRST(&share->holds), *next;
-	int error = share_socket_open(&share->request, addr, rights_for(share, permission),
-				      share->shares->policy != POLICY_NONE, &share->bound);
-
-	if (error < 0) {
-		share->bound.fd = -1;
-		if (may_not(error))
-			tell_refused(hold->holder, &share->request, error);
-		refuse_all(share, error, false);
-		return;
-	}
-	accept_here(share);
-	for (; hold; hold = next) {
-		next = TAILQ_NEXT(hold, of_share);
-		grant(hold);
-	}
-	share_tidy(share);
-}
-
-static enum share_permission ask(struct holder *holder, const struct share_request *request,
-				 const struct addr *addr)
-{
-	const struct shares *shares = holder->shares;
-	enum share_permission permission = shares->ops->permit(holder, request, addr, shares->ctx);
-
-	if (permission == SHARE_REFUSED)
-		tell_refused(holder, request, -EACCES);
-	return permission;
-}
-
-/* The address is known now, and somebody may not have it. */
-static void judge_all(struct share *share, const struct addr *addr)
-{
-	enum share_permission permission = SHARE_REFUSED;
-	struct share_hold *hold, *next;
-
-	for (hold = TAILQ_FIRST(&share->holds); hold; hold = next) {
-		enum share_permission one = ask(hold->holder, &share->request, addr);
-
-		next = TAILQ_NEXT(hold, of_share);
-		if (one == SHARE_REFUSED)
-			refuse_hold(hold, -EACCES, false);
-		else if (permission == SHARE_REFUSED)
-			permission = one;
-	}
-	if (TAILQ_EMPTY(&share->holds))
-		share_tidy(share);
-	else
-		open_share(share, addr, permission);
-}
-
-static void on_looked_up(int status, const struct addr *addresses, size_t count, void *ctx)
-{
-	struct share *share = ctx;
-	struct addr addr;
-
-	share->lookup = NULL;
-	if (status < 0) {
-		refuse_all(share, status, true);
-		return;
-	}
-	addr = *bind_choose(addresses, count);
-	addr_set_port(&addr, share->request.port);
-	judge_all(share, &addr);
-}
-
-/* Answers now, or when the name is known. */
-static void start(struct share *share, const struct addr *addr, enum share_permission permission)
-{
-	const struct share_request *request = &share->request;
-	const struct resolve_request question = {.host = request->text, .port = request->port};
-	int error;
-
-	if (request->kind != IPC_LISTEN_PORT || !request->text || addr) {
-		open_share(share, addr, permission);
-		return;
-	}
-	error = lookup_start(share->shares->loop, &question, on_looked_up, share, &share->lookup);
-	if (error < 0)
-		refuse_all(share, error, true);
-}
+#include "common/cluster/share_answer.h"
+#include "common/cluster/share_open.h"
 
 /* --- what workers say ------------------------------------------------------------------------ */
 
@@ -238,7 +30,7 @@ static int join(struct holder *holder, struct share *share, const struct share_r
 		shares->ops->on_difference(holder, request, difference, shares->ctx);
 	int error = share_hold_new(holder, share, request->number);
 	if (error == 0 && share->bound.fd >= 0)
-		grant(share_hold_find(holder, request->number));
+		share_answer_grant(share_hold_find(holder, request->number));
 	return error;
 }
 
@@ -249,7 +41,7 @@ static int begin(struct holder *holder, struct share_request *request, const str
 	int error = share ? share_hold_new(holder, share, request->number) : -ENOMEM;
 
 	if (error == 0)
-		start(share, addr, permission);
+		share_open_start(share, addr, permission);
 	else if (share)
 		share_tidy(share);
 	return error;
@@ -294,7 +86,8 @@ static int handle(struct holder *holder, struct share_request *request)
 	const struct addr *known = share && share->bound.fd >= 0 && request->text
 					   ? &share->bound.addr
 					   : address_of(request, &addr);
-	permission = ask(holder, request, request->kind == IPC_LISTEN_PORT ? known : NULL);
+	permission = share_open_ask(holder, request,
+				    request->kind == IPC_LISTEN_PORT ? known : NULL);
 	if (permission == SHARE_REFUSED)
 		return -EACCES;
 	return share ? join(holder, share, request) : begin(holder, request, known, permission);
@@ -324,7 +117,7 @@ int shares_listen(struct holder *holder, const struct ipc_message *message)
 		share_request_done(&request);
 	}
 	if (error < 0)
-		refuse(holder, body->request, error, false);
+		share_answer_refuse(holder, body->request, error, false);
 	return 0;
 }
 
@@ -446,7 +239,7 @@ void shares_disconnect(struct holder *holder)
 
 		next = LIST_NEXT(hold, of_holder);
 		if (hold->state == SHARE_WAITS)
-			refuse_hold(hold, -ESHUTDOWN, false);
+			share_answer_refuse_hold(hold, -ESHUTDOWN, false);
 		else
 			share_hold_set_state(hold, SHARE_LEFT);
 		share_tidy(share);
