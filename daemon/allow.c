@@ -137,7 +137,9 @@ static void on_listening(struct holder *holder, const struct share *share, void 
 {
 	struct child *c = child_of(holder);
 	char text[SHARE_TEXT_SIZE];
+	struct supervisor *s = ctx;
 
+	nudge_share(&s->nudge);
 	if (!may_log(c))
 		return;
 	share_format(share, text, sizeof(text));

@@ -4,7 +4,7 @@
  * dies before it accepts, the others sleep on until the next connection. So the supervisor looks
  * from time to time whether a queue stays full, and has the workers look, too.
  *
- * Owns:   a timer. Listeners and children are borrowed.
+ * Owns:   a timer. Listeners, shares and children are borrowed.
  * Errors: nudge_start() returns 0 or -ENOMEM. A worker that cannot be told is left out.
  * Source: epoll_ctl(2), EPOLLEXCLUSIVE. */
 #ifndef USHER_DAEMON_NUDGE_H
@@ -12,6 +12,7 @@
 
 #include <poll.h>
 
+#include "common/cluster/shares.h"
 #include "daemon/child.h"
 #include "daemon/listener.h"
 
@@ -28,6 +29,7 @@ struct nudge_queue {
 struct nudge {
 	struct ev_loop *loop;
 	const struct child_list *children;
+	struct shares *shares; /* what programs in workers listen on */
 	ev_timer timer;
 	struct pollfd *entries;     /* one for each of the queues */
 	struct nudge_queue *queues; /* count of them */
@@ -35,7 +37,10 @@ struct nudge {
 };
 
 int nudge_start(struct nudge *nudge, struct ev_loop *loop, const struct child_list *children,
-		const struct listener *listeners, size_t n_listeners);
+		const struct listener *listeners, size_t n_listeners, struct shares *shares);
+
+/* A share is there to be looked at; before nudge_start() and after nudge_stop() that is nothing. */
+void nudge_share(struct nudge *nudge);
 
 /* Before the listeners are closed. Stopping twice, or what was never started but zeroed, is fine.
  */

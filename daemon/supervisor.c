@@ -308,7 +308,7 @@ int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct con
 		error = find_rights(s);
 	if (error < 0)
 		return error;
-	return nudge_start(&s->nudge, loop, &s->children, s->listeners, s->n_listeners);
+	return nudge_start(&s->nudge, loop, &s->children, s->listeners, s->n_listeners, &s->shares);
 }
 
 void supervisor_start(struct supervisor *s)

@@ -20,8 +20,8 @@
  * the mark it wakes all, which costs time and nothing else. */
 void wakeup_mark(int fd);
 
-/* Must be called before fd is closed, and when nobody is to wait for it any more: it is no longer
- * waited for. */
+/* Must be called before fd is closed, unless it has left the set by epoll_ctl(), and when nobody is
+ * to wait for it any more: it is no longer waited for. */
 void wakeup_unmark(int fd);
 
 /* Is not woken for fd, which is marked, until it is watched again: with an entry in the set it

@@ -10,6 +10,7 @@
 #include "worker/listing.h"
 #include "worker/service.h"
 #include "worker/serving.h"
+#include "worker/wakeup.h"
 
 /* Rows in one COUNTED message; more listeners make more messages. */
 #define COUNTED_ROWS_MAX 4096
@@ -65,7 +66,12 @@ static void on_release(struct worker *w, struct ipc_message *message)
 
 static void on_nudge(struct worker *w, struct ipc_message *message)
 {
-	serving_nudge(w, message->body);
+	const struct ipc_nudge *body = message->body;
+
+	if (body->listener >= IPC_SHARE_FIRST)
+		provider_nudge(&w->provider, body->listener);
+	else
+		serving_nudge(w, body);
 }
 
 static void on_permit(struct worker *w, struct ipc_message *message)
@@ -193,7 +199,22 @@ static void on_stand_in_closed(uint32_t listener, void *ctx)
 	intake_refuse(&w->intake, listener);
 }
 
+static void on_shared(struct net_server *server, int fd)
+{
+	wakeup_mark(fd);
+	server_on_accepted(server, wakeup_requeue);
+}
+
+static void on_unshared(struct net_server *server, int fd)
+{
+	wakeup_unmark(fd);
+	server_on_accepted(server, NULL);
+}
+
 static const struct provider_ops provider_ops = {
+	.on_shared = on_shared,
+	.on_parked = wakeup_leave,
+	.on_unshared = on_unshared,
 	.count_coming = count_coming,
 	.on_stand_in_closed = on_stand_in_closed,
 	.on_idle = on_provider_idle,

@@ -20,6 +20,7 @@ struct provided {
 	unsigned int ticket;
 	uint32_t request;
 	uint32_t listener;
+	int fd; /* of one that has a socket which we accept on */
 	enum state state;
 	struct ev_loop *held; /* the loop, which is kept running for the answer; NULL: it is not */
 	bool is_apart;        /* its connections come accepted */
@@ -256,8 +257,11 @@ void provider_rest(struct provider *p)
 	p->rests = true;
 	/* With the gate shut it takes nothing, and no longer watches. */
 	LIST_FOREACH (one, &p->list, link)
-		if (accepts_itself(one))
+		if (accepts_itself(one)) {
 			server_accept_now(one->server);
+			if (p->ops->on_parked)
+				p->ops->on_parked(one->fd);
+		}
 }
 
 void provider_resume(struct provider *p)
@@ -268,6 +272,34 @@ void provider_resume(struct provider *p)
 	LIST_FOREACH (one, &p->list, link)
 		if (accepts_itself(one))
 			server_unpark(one->server);
+}
+
+void provider_nudge(struct provider *p, uint32_t listener)
+{
+	struct provided *one;
+
+	LIST_FOREACH (one, &p->list, link)
+		if (one->listener == listener && accepts_itself(one)) {
+			server_accept_now(one->server);
+			return;
+		}
+}
+
+/* Before it is watched. */
+static void begin_to_share(struct provider *p, struct provided *one, int fd)
+{
+	one->fd = fd;
+	server_set_gate(one->server, &gate, p);
+	if (p->ops->on_shared)
+		p->ops->on_shared(one->server, fd);
+}
+
+/* It may listen next by itself. */
+static void end_sharing(struct provider *p, struct provided *one)
+{
+	server_set_gate(one->server, NULL, NULL);
+	if (p->ops->on_unshared)
+		p->ops->on_unshared(one->server, one->fd);
 }
 
 /* --- giving back ----------------------------------------------------------------------------- */
@@ -294,9 +326,8 @@ static void on_close(void *ctx, struct net_server *server, unsigned int ticket)
 	connections = one->state == HAS ? net_server_connections(server) : 0;
 	if (one->state == HAS && one->is_apart)
 		p->ops->on_stand_in_closed(one->listener, p->ctx);
-	/* It may listen next by itself. */
 	if (accepts_itself(one))
-		server_set_gate(server, NULL, NULL);
+		end_sharing(p, one);
 	tell_closed(p, one->request, connections);
 	if (connections > 0) {
 		one->state = HAD;
@@ -355,7 +386,7 @@ static void serve(struct provider *p, struct provided *one, uint32_t listener, i
 	one->listener = listener;
 	tell_serving(p, one->request);
 	if (accepts_itself(one))
-		server_set_gate(one->server, &gate, p);
+		begin_to_share(p, one, fd);
 	server_listened(one->server, one->ticket, 0, fd, addr, NULL);
 }
 

@@ -29,6 +29,11 @@ struct provider_ops {
 	uint32_t (*count_coming)(uint32_t listener, void *ctx);
 	/* A server whose connections come accepted was closed: those are to be refused. */
 	void (*on_stand_in_closed)(uint32_t listener, void *ctx);
+	/* How to watch a socket that others watch, too; each may be NULL. fd is about to be the
+	 * server's; it rests; and it was closed, and before that taken out of the loop's set. */
+	void (*on_shared)(struct net_server *server, int fd);
+	void (*on_parked)(int fd);
+	void (*on_unshared)(struct net_server *server, int fd);
 	/* No server has a socket or a connection of one any more. */
 	void (*on_idle)(void *ctx);
 	/* The supervisor cannot be told what it must know. */
@@ -72,6 +77,9 @@ void provider_lost(struct provider *provider);
  * fine, and provider_disconnect() ends the rest. */
 void provider_rest(struct provider *provider);
 void provider_resume(struct provider *provider);
+
+/* Looks whether somebody waits for the server of a listener, though nobody woke us for him. */
+void provider_nudge(struct provider *provider, uint32_t listener);
 
 /* Closes all servers that have a socket from here, with empty_queue after accepting what waits. */
 void provider_disconnect(struct provider *provider, bool empty_queue);

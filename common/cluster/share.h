@@ -64,6 +64,7 @@ struct share {
 	struct lookup *lookup;
 	struct bound bound;   /* fd is -1 until it is open, and when nobody holds it any more */
 	struct source source; /* of one on which we accept; else its policy is POLICY_NONE */
+	bool waited;          /* nudge's: something was in the queue when it looked last */
 	bool is_closed;       /* nobody may join; connections may be left */
 };
 

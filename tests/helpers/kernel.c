@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -134,7 +135,16 @@ int kernel_fd_count(pid_t pid)
 	return count;
 }
 
-size_t kernel_watched_fds(pid_t pid)
+/* "tfd:", the descriptor, and "events:" with the flags in hex. */
+static bool is_watched_with(const char *line, unsigned int flags)
+{
+	unsigned int events;
+
+	return sscanf(line, "tfd: %*d events: %x", &events) == 1 && (events & flags) == flags;
+}
+
+/* Those with all of these flags. */
+static size_t count_watched(pid_t pid, unsigned int flags)
 {
 	char path[64], line[256];
 	size_t count = 0;
@@ -144,11 +154,21 @@ size_t kernel_watched_fds(pid_t pid)
 		FILE *file = fopen(path, "re");
 
 		while (file && fgets(line, sizeof(line), file))
-			count += strncmp(line, "tfd:", 4) == 0;
+			count += is_watched_with(line, flags);
 		if (file)
 			fclose(file);
 	}
 	return count;
+}
+
+size_t kernel_watched_fds(pid_t pid)
+{
+	return count_watched(pid, 0);
+}
+
+size_t kernel_exclusive_fds(pid_t pid)
+{
+	return count_watched(pid, EPOLLEXCLUSIVE);
 }
 
 size_t kernel_children(pid_t pid, pid_t *pids, size_t max)

@@ -34,6 +34,8 @@ int kernel_fd_count(pid_t pid);
 
 /* How many descriptors are in the epoll sets of a process. */
 size_t kernel_watched_fds(pid_t pid);
+/* How many of them with EPOLLEXCLUSIVE: an event wakes one process. */
+size_t kernel_exclusive_fds(pid_t pid);
 
 /* The children of a process, at most max of them; returns how many there are. 0: of the caller. */
 size_t kernel_children(pid_t pid, pid_t *pids, size_t max);

@@ -984,6 +984,64 @@ static void what_waits_for_a_resting_worker_is_served_at_the_stop(void **state)
 	assert_int_equal(usher_ended(u), 0);
 }
 
+/* --- whom a connection wakes ----------------------------------------------------------------- */
+
+struct expected {
+	pid_t pid;
+	size_t count;
+};
+
+static bool watches(void *ctx)
+{
+	const struct expected *expected = ctx;
+
+	return kernel_exclusive_fds(expected->pid) == expected->count;
+}
+
+static void expect_exclusive(size_t mate, size_t count)
+{
+	struct expected expected = {crew.mates[mate].pid, count};
+
+	if (!poll_until(watches, &expected, WAIT_MS))
+		fail_msg("%zu descriptors wake one alone, and not %zu",
+			 kernel_exclusive_fds(expected.pid), count);
+}
+
+/* LS-9: not all of them. One of the descriptors is that of the configured listener. */
+static void a_connection_wakes_one_worker(void **state)
+{
+	struct usher *u = *state;
+
+	start(u, 2, "");
+	int port = listen_any(0, "a");
+	assert_int_equal(listen_any(1, "a"), port);
+	expect_exclusive(0, 2);
+	expect_exclusive(1, 2);
+	for (int i = 0; i < 20; i++)
+		expect_greeting("127.0.0.1", port);
+	expect_exclusive(0, 2);
+	expect_exclusive(1, 2);
+
+	/* Who would not accept is not woken in the place of another. */
+	order(u, 0, "drain");
+	expect_exclusive(0, 0);
+	for (int i = 0; i < 20; i++)
+		expect_greeting("127.0.0.1", port);
+	order(u, 0, "undrain");
+	expect_exclusive(0, 2);
+	order(u, 1, "drain");
+	expect_greeting("127.0.0.1", port);
+	close_server(0, "a");
+	expect_exclusive(0, 1);
+
+	/* One of its own is watched as ever. */
+	crew_say(&crew, 0, "listen a port 127.0.0.1 0 exclusive");
+	expect_greeting("127.0.0.1", heard_port(0, "a"));
+	expect_exclusive(0, 1);
+	close_server(0, "a");
+	close_server(1, "a");
+}
+
 /* --- hostile workers ------------------------------------------------------------------------- */
 
 /* The words of a LISTEN: type, request, kind, port, fd, turn, backlog, flags, and the text. */
@@ -1093,6 +1151,7 @@ int main(void)
 		LISTEN_TEST(a_resting_worker_accepts_nothing_for_its_programs),
 		LISTEN_TEST(a_server_that_is_made_while_its_worker_rests_rests),
 		LISTEN_TEST(what_waits_for_a_resting_worker_is_served_at_the_stop),
+		LISTEN_TEST(a_connection_wakes_one_worker),
 		LISTEN_TEST(what_no_worker_asks_for_ends_it),
 		LISTEN_TEST(texts_that_no_worker_sends_end_it),
 		LISTEN_TEST(one_worker_has_no_more_than_its_share),

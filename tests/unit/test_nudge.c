@@ -22,6 +22,7 @@ struct fixture {
 	struct config_listener config;
 	struct handle handle;
 	struct listener listener;
+	struct shares shares;
 	struct nudge nudge;
 	int client;
 };
@@ -43,6 +44,7 @@ static int setup(void **state)
 	f->loop = ev_loop_new(EVFLAG_AUTO);
 	f->client = -1;
 	TAILQ_INIT(&f->children);
+	LIST_INIT(&f->shares.list);
 	assert_int_equal(child_new(f->loop, 1, &child_ops, NULL, &f->child), 0);
 	assert_int_equal(channel_pair(pair), 0);
 	assert_int_equal(channel_open(&f->child->process.channel, f->loop, pair[0], IPC_SUPERVISOR,
@@ -75,7 +77,8 @@ static int teardown(void **state)
 
 static void start(struct fixture *f)
 {
-	assert_int_equal(nudge_start(&f->nudge, f->loop, &f->children, &f->listener, 1), 0);
+	assert_int_equal(nudge_start(&f->nudge, f->loop, &f->children, &f->listener, 1, &f->shares),
+			 0);
 }
 
 static void connect_client(struct fixture *f)
@@ -169,6 +172,28 @@ static void only_shared_listeners_are_looked_at(void **state)
 	assert_false(ev_is_active(&f->nudge.timer));
 }
 
+/* Only while there are any: else the supervisor would wake for nothing. */
+static void what_programs_listen_on_is_looked_at(void **state)
+{
+	struct fixture *f = *state;
+	struct share share = {.id = 7, .source.policy = POLICY_NONE, .bound = f->handle.bound};
+
+	f->config.exclusive = true;
+	nudge_share(&f->nudge);
+	start(f);
+	assert_false(ev_is_active(&f->nudge.timer));
+	LIST_INSERT_HEAD(&f->shares.list, &share, link);
+	nudge_share(&f->nudge);
+	run_intervals(f, 3);
+	assert_false(was_told(f));
+	connect_client(f);
+	run_intervals(f, 2);
+	assert_true(was_told(f));
+	LIST_REMOVE(&share, link);
+	run_intervals(f, 1);
+	assert_false(ev_is_active(&f->nudge.timer));
+}
+
 static void stopping_twice_is_fine(void **state)
 {
 	struct fixture *f = *state;
@@ -188,6 +213,7 @@ int main(void)
 		TEST(an_empty_queue_wakes_nobody),
 		TEST(only_workers_that_are_ready_are_told),
 		TEST(only_shared_listeners_are_looked_at),
+		TEST(what_programs_listen_on_is_looked_at),
 		TEST(stopping_twice_is_fine),
 	};
 
