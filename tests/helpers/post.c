@@ -247,7 +247,8 @@ static int set_of_the_loop(void)
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 		ssize_t size = readlink(path, link, sizeof(link) - 1);
 
-		if (size > 0 && memcmp(link, "anon_inode:[eventpoll]", (size_t)size) == 0)
+		link[size > 0 ? size : 0] = '\0';
+		if (strcmp(link, "anon_inode:[eventpoll]") == 0)
 			return fd;
 	}
 	fail();
