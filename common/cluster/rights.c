@@ -162,7 +162,8 @@ static bool has_groups(const gid_t *groups, int n)
 
 static bool is_as_saved(const struct rights *rights, const struct rights_saved *saved)
 {
-	struct __user_cap_data_struct now[_LINUX_CAPABILITY_U32S_3];
+	/* Of what the kernel writes valgrind knows only the half. */
+	struct __user_cap_data_struct now[_LINUX_CAPABILITY_U32S_3] = {0};
 
 	if (get_capabilities(now) < 0 || memcmp(now, saved->capabilities, sizeof(now)) != 0)
 		return false;

@@ -188,8 +188,8 @@ static void get_capabilities(struct __user_cap_data_struct *ret)
 
 static void afterwards_all_is_as_it_was(void **state)
 {
-	struct __user_cap_data_struct before[_LINUX_CAPABILITY_U32S_3];
-	struct __user_cap_data_struct after[_LINUX_CAPABILITY_U32S_3];
+	struct __user_cap_data_struct before[_LINUX_CAPABILITY_U32S_3] = {0};
+	struct __user_cap_data_struct after[_LINUX_CAPABILITY_U32S_3] = {0};
 	struct place *p = *state;
 	const struct rights none = {.is_other = false};
 	const struct rights *rights = geteuid() == 0 ? &p->rights : &none;
