@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -404,8 +405,48 @@ static void a_stopped_worker_keeps_what_it_has(void **state)
 	end(&s);
 }
 
+static bool has_something(int fd)
+{
+	struct pollfd question = {.fd = fd, .events = POLLIN};
+
+	return poll(&question, 1, 0) == 1;
+}
+
+/* Sockets of a path are accepted in the order in which clients came. */
+static void the_clients_of_a_path_wait_too(void **state)
+{
+	struct usher *u = *state;
+	bool exclusive = strcmp(mode, "exclusive") == 0;
+	int fds[5];
+
+	usher_configure(u,
+			"workers: 2\n"
+			"listeners:\n"
+			"  - {name: it, path: %s/it.sock, handler: echo, max_connections: 2,\n"
+			"     %s%s}\n",
+			u->folder,
+			exclusive ? "exclusive: " : "distribute: ", exclusive ? "true" : mode);
+	usher_start(u);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		fds[i] = connect_unix(ask_address(u, "it"));
+		client_send(fds[i], "hi");
+	}
+	client_expect(fds[0], "hi");
+	client_expect(fds[1], "hi");
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(ask_total(u), 2);
+		for (size_t waiting = i + 2; waiting < ARRAY_LEN(fds); waiting++)
+			assert_false(has_something(fds[waiting]));
+		close(fds[i]);
+		client_expect(fds[i + 2], "hi");
+	}
+	close(fds[3]);
+	close(fds[4]);
+}
+
 int main(void)
 {
+	const struct CMUnitTest of_paths[] = {USHER_TEST(the_clients_of_a_path_wait_too)};
 	const struct CMUnitTest tests[] = {
 		USHER_TEST(clients_come_and_go_and_the_limit_holds),
 		USHER_TEST(a_full_listener_keeps_nobody_busy),
@@ -427,6 +468,8 @@ int main(void)
 			continue;
 		watchdog(SECONDS_EACH);
 		failed += cmocka_run_group_tests_name(mode, tests, NULL, NULL);
+		if (strcmp(mode, "reuse-port") != 0 && strcmp(mode, "source-hash") != 0)
+			failed += cmocka_run_group_tests_name(mode, of_paths, NULL, NULL);
 	}
 	return failed;
 }
