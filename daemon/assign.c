@@ -46,6 +46,7 @@ static int send_handle(struct child *c, const struct listener *l, size_t index)
 		.handler = l->config->handler,
 		.name_size = (uint32_t)text.name_size,
 		.metered = l->limit != NULL,
+		.shared = !listener_has_owners(l),
 	};
 	return child_send(c, IPC_SERVE, &message, text.bytes, text.size,
 			  &l->handles[index].bound.fd);

@@ -54,7 +54,7 @@ static int copy_text(const struct handler_text *text, struct handler_text *ret)
 	return 0;
 }
 
-static int start(struct service *service, int fd)
+static int start(struct service *service, int fd, bool shared)
 {
 	int error;
 
@@ -72,7 +72,8 @@ static int start(struct service *service, int fd)
 		return error;
 	}
 	service->fd = fd;
-	server_on_accepted(service->server, wakeup_requeue);
+	if (shared)
+		server_on_accepted(service->server, wakeup_requeue);
 	return 0;
 }
 
@@ -109,7 +110,7 @@ int service_new(struct ev_loop *loop, const struct service_options *options, int
 	if (error == 0)
 		error = net_create_server(loop, NULL, &server_ops, service, &service->server);
 	if (error == 0)
-		error = start(service, fd);
+		error = start(service, fd, options->shared);
 	if (error < 0) {
 		service_free(service);
 		return error;

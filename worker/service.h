@@ -39,6 +39,7 @@ struct service_options {
 	uint32_t listener;
 	uint32_t handle;
 	uint32_t tally;
+	bool shared; /* other workers accept from the same socket */
 	bool tell_connections;
 	struct permits *permits; /* borrowed; NULL: accept without */
 	uint32_t handler;        /* enum handler_kind, unchecked */

@@ -44,7 +44,7 @@
 #include <stdint.h>
 
 /* Changes with every change of the table; both sides must have the same. */
-#define IPC_VERSION 4
+#define IPC_VERSION 5
 
 /* The channel's descriptor number is in this environment variable of a worker. */
 #define IPC_CHANNEL_VARIABLE "USHER_CHANNEL"
@@ -75,6 +75,7 @@ struct ipc_serve {
 	uint32_t handler; /* enum handler_kind */
 	uint32_t name_size;
 	uint32_t metered; /* 1: it accepts no more than it has permits */
+	uint32_t shared;  /* 1: other workers accept from the same socket */
 };
 
 struct ipc_release {

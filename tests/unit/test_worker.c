@@ -23,6 +23,7 @@
 #include "tests/helpers/kernel.h"
 #include "tests/helpers/wait.h"
 #include "worker/service.h"
+#include "worker/wakeup.h"
 
 #define LISTENER 3
 #define TALLY    2
@@ -136,23 +137,18 @@ static void announce(struct fixture *f, enum handler_kind handler, bool tell)
 }
 
 /* Hands off an accepted connection, of which a copy is kept; returns the client's end. */
-static int hand_off_one(struct fixture *f, uint32_t listener, bool reset)
+static int hand_off_one(struct fixture *f, uint32_t listener)
 {
 	int client = connect_tcp("127.0.0.1", f->port);
 	struct ipc_handoff body = {.listener = listener, .first = f->next++};
 	struct ipc_peer peer = {.size = sizeof(struct sockaddr_in)};
 	struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons(4711)};
-	struct linger linger = {.l_onoff = 1};
 
 	from.sin_addr.s_addr = htonl(0x0a000001);
 	memcpy(peer.address, &from, sizeof(from));
 	close_fd(f->copy);
 	f->copy = accept4(f->listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	assert_true(f->copy >= 0);
-	if (reset) {
-		setsockopt(client, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-		close_fd(take_fd(&client));
-	}
 	say(f, IPC_HANDOFF, &body, &peer, 1, &f->copy);
 	return client;
 }
@@ -166,7 +162,7 @@ static void let_go(struct fixture *f)
 /* The same, by a supervisor that has looked already. */
 static int hand_off(struct fixture *f, uint32_t listener)
 {
-	int client = hand_off_one(f, listener, false);
+	int client = hand_off_one(f, listener);
 
 	let_go(f);
 	return client;
@@ -237,7 +233,7 @@ static void what_was_withdrawn_is_not_touched(void **state)
 	struct fixture *f = *state;
 
 	announce(f, HANDLER_REPLY, false);
-	AUTO_CLOSE int lost = hand_off_one(f, LISTENER, false);
+	AUTO_CLOSE int lost = hand_off_one(f, LISTENER);
 	assert_true(claims_withdraw(&f->claims, &now, 1));
 	run_ready(f);
 	expect_bell(f, 1);
@@ -277,7 +273,7 @@ static void a_close_while_the_supervisor_has_a_copy_rings(void **state)
 	struct fixture *f = *state;
 
 	announce(f, HANDLER_ECHO, false);
-	AUTO_CLOSE int client = hand_off_one(f, LISTENER, false);
+	AUTO_CLOSE int client = hand_off_one(f, LISTENER);
 	run_ready(f);
 	expect_silence(f);
 	net_server_close_all_connections(LIST_FIRST(&f->worker.services)->server);
@@ -320,12 +316,12 @@ static void one_bell_is_enough_for_all_that_were_taken_before(void **state)
 	struct fixture *f = *state;
 
 	announce(f, HANDLER_ECHO, false);
-	AUTO_CLOSE int one = hand_off_one(f, LISTENER, false);
-	AUTO_CLOSE int two = hand_off_one(f, LISTENER, false);
+	AUTO_CLOSE int one = hand_off_one(f, LISTENER);
+	AUTO_CLOSE int two = hand_off_one(f, LISTENER);
 	run_ready(f);
 	net_server_close_all_connections(LIST_FIRST(&f->worker.services)->server);
 	expect_bell(f, 2);
-	AUTO_CLOSE int three = hand_off_one(f, LISTENER, false);
+	AUTO_CLOSE int three = hand_off_one(f, LISTENER);
 	run_ready(f);
 	expect_silence(f);
 	net_server_close_all_connections(LIST_FIRST(&f->worker.services)->server);
@@ -339,7 +335,7 @@ static void a_copy_elsewhere_leaves_nothing_in_the_set(void **state)
 
 	announce(f, HANDLER_ECHO, false);
 	size_t before = kernel_watched_fds(getpid());
-	AUTO_CLOSE int client = hand_off_one(f, LISTENER, false);
+	AUTO_CLOSE int client = hand_off_one(f, LISTENER);
 	run_ready(f);
 	assert_int_equal(kernel_watched_fds(getpid()), before + 1);
 	net_server_close_all_connections(LIST_FIRST(&f->worker.services)->server);
@@ -361,14 +357,14 @@ static void ends_that_pass_a_copy_ring_when_they_gather(void **state)
 
 	announce(f, HANDLER_ECHO, false);
 	for (int i = 0; i < 3; i++) {
-		AUTO_CLOSE int client = hand_off_one(f, LISTENER, false);
+		AUTO_CLOSE int client = hand_off_one(f, LISTENER);
 		run_ready(f);
 		end_well(f, client);
 		expect_silence(f);
 		let_go(f);
 	}
-	AUTO_CLOSE int one = hand_off_one(f, LISTENER, false);
-	AUTO_CLOSE int two = hand_off_one(f, LISTENER, false);
+	AUTO_CLOSE int one = hand_off_one(f, LISTENER);
+	AUTO_CLOSE int two = hand_off_one(f, LISTENER);
 	run_ready(f);
 	end_well(f, one);
 	expect_silence(f);
@@ -382,7 +378,7 @@ static void an_end_passes_the_supervisors_copy(void **state)
 	struct fixture *f = *state;
 
 	announce(f, HANDLER_ECHO, false);
-	AUTO_CLOSE int client = hand_off_one(f, LISTENER, false);
+	AUTO_CLOSE int client = hand_off_one(f, LISTENER);
 	run_ready(f);
 	assert_int_equal(shutdown(client, SHUT_WR), 0);
 	run_ready(f);
@@ -407,7 +403,7 @@ static void on_look(struct ev_loop *loop, ev_prepare *watcher, int events)
 		assert_int_equal(net_socket_remote_address(socket, &look->remote), 0);
 }
 
-/* AC-8: a peer that has reset is not known to the socket any more. */
+/* AC-8: which may have gone since, so that the kernel does not know it any more. */
 static void the_peer_is_the_one_that_the_supervisor_saw(void **state)
 {
 	struct fixture *f = *state;
@@ -417,7 +413,7 @@ static void the_peer_is_the_one_that_the_supervisor_saw(void **state)
 	ev_prepare_init(&look.watcher, on_look);
 	ev_set_priority(&look.watcher, EV_MINPRI);
 	ev_prepare_start(f->loop, &look.watcher);
-	assert_int_equal(hand_off_one(f, LISTENER, true), -1);
+	AUTO_CLOSE int client = hand_off_one(f, LISTENER);
 	run_ready(f);
 	ev_prepare_stop(f->loop, &look.watcher);
 	assert_string_equal(look.remote.address, "10.0.0.1");
@@ -500,13 +496,31 @@ static void a_gap_in_the_numbers_ends_the_worker(void **state)
 	client_expect_end(client);
 }
 
-static void serve(struct fixture *f, uint32_t handle)
+static void serve(struct fixture *f, uint32_t handle, bool shared)
 {
-	const struct ipc_serve body = {
-		.listener = LISTENER, .handle = handle, .handler = HANDLER_ECHO, .name_size = 2};
+	const struct ipc_serve body = {.listener = LISTENER,
+				       .handle = handle,
+				       .handler = HANDLER_ECHO,
+				       .name_size = 2,
+				       .shared = shared};
 
 	say(f, IPC_SERVE, &body, "it", 2, &f->listening);
 	run_ready(f);
+}
+
+/* Leaving the queue of those who wait and joining it again is for those who share a socket. */
+static void who_has_a_socket_alone_does_not_queue_again(void **state)
+{
+	struct fixture *f = *state;
+	const struct service *service;
+
+	serve(f, 0, true);
+	serve(f, 1, false);
+	LIST_FOREACH (service, &f->worker.services, link) {
+		void (*accepted)(int fd) = service->server->accepted;
+
+		assert_true(service->handle == 0 ? accepted == wakeup_requeue : !accepted);
+	}
 }
 
 static void connect_and_echo(struct fixture *f, int *ret_fd)
@@ -528,10 +542,10 @@ static void a_socket_may_come_again_and_all_connections_count(void **state)
 	AUTO_CLOSE int first = -1;
 	AUTO_CLOSE int second = -1;
 
-	serve(f, 1);
+	serve(f, 1, false);
 	connect_and_echo(f, &first);
 	say(f, IPC_RELEASE, &release, NULL, 0, NULL);
-	serve(f, 1);
+	serve(f, 1, false);
 	connect_and_echo(f, &second);
 	say(f, IPC_COUNT, &count, NULL, 0, NULL);
 	run_ready(f);
@@ -561,6 +575,7 @@ int main(void)
 		TEST(a_drain_takes_what_came_before_and_refuses_what_comes_after),
 		TEST(the_number_of_connections_is_told_when_it_changes),
 		TEST(a_gap_in_the_numbers_ends_the_worker),
+		TEST(who_has_a_socket_alone_does_not_queue_again),
 		TEST(a_socket_may_come_again_and_all_connections_count),
 #undef TEST
 	};
