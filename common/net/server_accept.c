@@ -176,6 +176,8 @@ int server_adopt(struct net_server *server, int fd_given, const struct addr *pee
 	apply_options(server, s);
 	server_enter(server, s);
 	server->ops->on_connection(server, s, server->ctx);
+	if (s->server)
+		read_early(s);
 	socket_update(s);
 	return 0;
 }

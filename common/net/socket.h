@@ -182,6 +182,8 @@ void request_free(struct request *request);
 
 bool read_wanted(const struct net_socket *s);
 void read_ready(struct net_socket *s);
+/* For one that was just accepted: looks soon, without being woken, what came along. */
+void read_early(struct net_socket *s);
 /* Tells later what is unread, if somebody wants it now. */
 void read_update(struct net_socket *s);
 /* As net_socket_unshift(), without its limit. */

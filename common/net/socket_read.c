@@ -9,10 +9,14 @@
 #include <sys/socket.h>
 
 #include "common/macros.h"
+#include "common/net/server.h"
 #include "common/net/socket.h"
 
 /* Reads in one wake-up, so that one busy peer does not starve the others. */
 #define READS_MAX 32
+
+/* Connections of a server that are not read early after one that had brought nothing. */
+#define SPARED_READS 15
 
 static struct socket_pipe *pipe_of(const struct net_socket *s)
 {
@@ -200,19 +204,23 @@ static ssize_t read_to_memory(struct net_socket *s)
 	return n;
 }
 
-/* One read. Returns whether another one may bring more. */
-static bool read_some(struct net_socket *s)
+/* One read, whose end or failure is told. Returns as recv(2), with a negative error. */
+static ssize_t read_once(struct net_socket *s)
 {
 	bool splices = pipe_splices(pipe_of(s)) && !has_unread(s);
 	ssize_t n = splices ? pipe_splice(pipe_of(s)) : read_to_memory(s);
 
-	if (n > 0)
-		return !s->read_short;
 	if (n == 0)
 		end_reading(s);
-	else if (n != -EAGAIN && n != -EINTR)
+	else if (n < 0 && n != -EAGAIN && n != -EINTR)
 		socket_fail(s, (int)n, CALL_READ);
-	return false;
+	return n;
+}
+
+/* One read. Returns whether another one may bring more. */
+static bool read_some(struct net_socket *s)
+{
+	return read_once(s) > 0 && !s->read_short;
 }
 
 void read_ready(struct net_socket *s)
@@ -250,6 +258,29 @@ static void on_unread_turn(struct defer *call)
 		tell_end(s);
 	else
 		socket_update(s);
+}
+
+/* Most clients speak first, and what they say is often there with the connection: reading it at
+ * once saves a wake-up. Where nothing was there the next few reads of this kind are spared. */
+static void on_early_turn(struct defer *call)
+{
+	struct net_socket *s = CONTAINER_OF(call, struct net_socket, read_call);
+	bool reads = !s->destroyed && s->read_state == READ_FLOWING && read_wanted(s);
+
+	if (reads && read_once(s) == -EAGAIN && s->server)
+		s->server->spared_reads = SPARED_READS;
+	on_unread_turn(call);
+}
+
+void read_early(struct net_socket *s)
+{
+	if (s->destroyed || s->read_state != READ_FLOWING || !read_wanted(s) ||
+	    defer_waits(&s->read_call))
+		return;
+	if (s->server->spared_reads > 0)
+		s->server->spared_reads--;
+	else
+		defer_call(&s->context->calls, &s->read_call, on_early_turn);
 }
 
 void read_update(struct net_socket *s)

@@ -660,7 +660,7 @@ static void a_v4_client_of_a_dual_listener_is_a_mapped_address(void **state)
 					   &stage->host.server),
 			 0);
 	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
-	close(plain_connect(&stage->host));
+	AUTO_CLOSE int client = plain_connect(&stage->host);
 	story_run_until(&stage->story, "H.connection");
 	assert_int_equal(net_socket_remote_address(stage->guest.socket, &address), 0);
 	assert_string_equal(address.address, "::ffff:127.0.0.1");
