@@ -77,18 +77,21 @@ void net_socket_unref(struct net_socket *s)
 
 int socket_create(struct net_context *context, struct net_socket **ret)
 {
-	struct net_socket *s = calloc(1, sizeof(*s));
+	/* Not calloc(3), which does not look for it among what this thread has just freed. */
+	struct net_socket *s = malloc(sizeof(*s));
 
 	if (!s)
 		return -ENOMEM;
 
+	*s = (struct net_socket){
+		.context = context,
+		.ops = &no_ops,
+		.refs = 1,
+		.high_water_mark = NET_HIGH_WATER_MARK_DEFAULT,
+	};
 	ev_io_init(&s->io, on_io, -1, 0);
 	queue_init(&s->queue);
 	STAILQ_INIT(&s->requests);
-	s->context = context;
-	s->ops = &no_ops;
-	s->refs = 1;
-	s->high_water_mark = NET_HIGH_WATER_MARK_DEFAULT;
 	*ret = s;
 	return 0;
 }
