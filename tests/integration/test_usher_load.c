@@ -190,6 +190,23 @@ static void command_midway_runs_once_and_in_time(void **state)
 	json_decref(report);
 }
 
+static void upstream_is_no_server_and_must_be_there(void **state)
+{
+	struct bare_server *s = *state;
+	json_t *report;
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", (int)s->process.pid);
+	assert_int_equal(
+		load_run(&report, "-d", "0.1", "--upstream-pid", pid, "echo", s->target, NULL), 0);
+	assert_true(json_is_null(json_object_get(report, "server")));
+	json_decref(report);
+
+	/* Above the kernel's largest. */
+	assert_int_equal(load_run(&report, "--upstream-pid", "5000000", "echo", s->target, NULL),
+			 EX_NOINPUT);
+}
+
 /* An independent judge: the calls that strace(1) saw. */
 static void connects_are_those_that_strace_counts(void **state)
 {
@@ -422,6 +439,7 @@ int main(void)
 		WITH_SERVER(idle_connections_are_open_and_their_memory_is_known),
 		cmocka_unit_test(connections_of_each_server_process_are_counted),
 		WITH_SERVER(command_midway_runs_once_and_in_time),
+		WITH_SERVER(upstream_is_no_server_and_must_be_there),
 		WITH_SERVER(connects_are_those_that_strace_counts),
 		cmocka_unit_test(ipv6_is_loaded_too),
 		cmocka_unit_test(unix_paths_are_loaded_too),

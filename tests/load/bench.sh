@@ -180,6 +180,8 @@ take_sample() {
 	set --
 	if [ "$kind" = kill ]; then
 		set -- --midway "kill -9 $(pgrep -P "$server" | tail -n 1)"
+	elif [ -n "$upstream" ]; then
+		set -- --upstream-pid "$upstream"
 	fi
 	# shellcheck disable=SC2086 # words
 	timeout 60 taskset -c "$cpus" "$load" --json --quiet --wait 10 -S "$server" \

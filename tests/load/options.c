@@ -49,6 +49,7 @@ static const char usage[] =
 	"      --reset             churn: close with a reset, which leaves no TIME-WAIT\n"
 	"  -v, --verify            compare every byte that comes back\n"
 	"  -S, --server-pid PID    its processor time and memory, with its descendants'\n"
+	"      --upstream-pid PID  of what stands behind a proxy: neither server nor disturbance\n"
 	"  -j, --json              one line of JSON instead of a table\n"
 	"  -q, --quiet             no live progress\n"
 	"  -h, --help  -V, --version\n";
@@ -59,7 +60,8 @@ enum {
 	OPTION_WAIT,
 	OPTION_SOURCES,
 	OPTION_RESET,
-	OPTION_MIDWAY
+	OPTION_MIDWAY,
+	OPTION_UPSTREAM
 };
 
 static const struct option long_options[] = {
@@ -77,6 +79,7 @@ static const struct option long_options[] = {
 	{"reset", no_argument, NULL, OPTION_RESET},
 	{"verify", no_argument, NULL, 'v'},
 	{"server-pid", required_argument, NULL, 'S'},
+	{"upstream-pid", required_argument, NULL, OPTION_UPSTREAM},
 	{"json", no_argument, NULL, 'j'},
 	{"quiet", no_argument, NULL, 'q'},
 	{"help", no_argument, NULL, 'h'},
@@ -111,11 +114,11 @@ static double seconds(const char *name, double min)
 	return value;
 }
 
-static void add_server(struct load_options *o)
+static void add_pid(const char *name, pid_t *pids, int *count)
 {
-	if (o->n_server_pids == LOAD_PIDS_MAX)
-		errx(EX_USAGE, "--server-pid: more than %d", LOAD_PIDS_MAX);
-	o->server_pids[o->n_server_pids++] = (pid_t)number("--server-pid", 1, INT_MAX);
+	if (*count == LOAD_PIDS_MAX)
+		errx(EX_USAGE, "%s: more than %d", name, LOAD_PIDS_MAX);
+	pids[(*count)++] = (pid_t)number(name, 1, INT_MAX);
 }
 
 static void take_option(struct load_options *o, int option)
@@ -161,7 +164,10 @@ static void take_option(struct load_options *o, int option)
 		o->verify = true;
 		break;
 	case 'S':
-		add_server(o);
+		add_pid("--server-pid", o->server_pids, &o->n_server_pids);
+		break;
+	case OPTION_UPSTREAM:
+		add_pid("--upstream-pid", o->upstream_pids, &o->n_upstream_pids);
 		break;
 	case 'j':
 		o->json = true;

@@ -52,6 +52,8 @@ struct load_options {
 
 	pid_t server_pids[LOAD_PIDS_MAX]; /* with all their descendants */
 	int n_server_pids;
+	pid_t upstream_pids[LOAD_PIDS_MAX]; /* the same, of what stands behind a proxy */
+	int n_upstream_pids;
 
 	bool json;
 	bool quiet;

@@ -46,9 +46,9 @@ struct run {
 	struct process processes[PROCESSES_MAX];
 	size_t count;
 
-	struct pid_set servers, ours;
+	struct pid_set servers, upstreams, ours;
 	cpu_set_t cpus;
-	struct proc_usage server_usage, own_usage;
+	struct proc_usage server_usage, upstream_usage, own_usage;
 	struct machine_usage machine;
 	uint64_t sampled_ns;
 	uint64_t sockets[RUN_SPREAD_MAX]; /* of each server process, before the load */
@@ -83,15 +83,23 @@ static int wait_for_target(const struct load_options *o)
 	return r;
 }
 
-static int find_servers(struct run *run)
+static int add_trees(struct pid_set *set, const pid_t *pids, int count)
 {
-	for (int i = 0; i < run->options->n_server_pids; i++) {
-		int r = procfs_add_tree(&run->servers, run->options->server_pids[i]);
+	for (int i = 0; i < count; i++) {
+		int r = procfs_add_tree(set, pids[i]);
 
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+static int find_servers(struct run *run)
+{
+	const struct load_options *o = run->options;
+	int r = add_trees(&run->servers, o->server_pids, o->n_server_pids);
+
+	return r < 0 ? r : add_trees(&run->upstreams, o->upstream_pids, o->n_upstream_pids);
 }
 
 /* --- processes ------------------------------------------------------------------------------ */
@@ -273,6 +281,7 @@ static int sample(struct run *run)
 {
 	run->sampled_ns = clock_ns();
 	run->server_usage = procfs_usage(&run->servers);
+	run->upstream_usage = procfs_usage(&run->upstreams);
 	run->own_usage = procfs_usage(&run->ours);
 	return procfs_machine(&run->cpus, &run->machine);
 }
@@ -313,20 +322,23 @@ static double share(uint64_t part_ns, uint64_t whole_ns)
 static int compare(struct run *run, struct run_result *ret)
 {
 	const struct proc_usage server = run->server_usage, own = run->own_usage;
+	const struct proc_usage upstream = run->upstream_usage;
 	const struct machine_usage machine = run->machine;
-	uint64_t began = run->sampled_ns, wall, server_ns, own_ns;
+	uint64_t began = run->sampled_ns, wall, server_ns, upstream_ns, own_ns;
 	int r = sample(run);
 
 	if (r < 0)
 		return r;
 	wall = run->sampled_ns - began;
 	server_ns = above(run->server_usage.cpu_ns, server.cpu_ns);
+	upstream_ns = above(run->upstream_usage.cpu_ns, upstream.cpu_ns);
 	own_ns = above(run->own_usage.cpu_ns, own.cpu_ns);
 	ret->server_cpu_seconds = (double)server_ns / (double)NS_OF_A_SECOND;
 	ret->own_cpu_seconds = (double)own_ns / (double)NS_OF_A_SECOND;
 	ret->server_switches = above(run->server_usage.switches, server.switches);
 	ret->foreign_share = share(
-		above(run->machine.busy_ns - machine.busy_ns, server_ns + own_ns), wall);
+		above(run->machine.busy_ns - machine.busy_ns, server_ns + upstream_ns + own_ns),
+		wall);
 	ret->steal_share = share(run->machine.steal_ns - machine.steal_ns, wall);
 	return 0;
 }

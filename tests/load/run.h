@@ -37,7 +37,7 @@ struct run_result {
 
 	double own_cpu_seconds; /* of all our processes */
 	double own_share;       /* of a processor, by our busiest process */
-	double foreign_share;   /* of a processor, by all that is neither ours nor the server's */
+	double foreign_share;   /* of a processor, by all but us, the server and its upstream */
 	double steal_share;
 	size_t cpus;     /* that we and the server may run on */
 	bool bottleneck; /* the load was limited by ourselves */
