@@ -164,16 +164,27 @@ static uint64_t cpu_ns_of(pid_t pid)
 	return ticks * tick_ns();
 }
 
-struct proc_usage procfs_usage(const struct pid_set *set)
+static uint64_t above(uint64_t a, uint64_t b)
 {
-	struct proc_usage usage = {0};
+	return a > b ? a - b : 0;
+}
+
+struct proc_usage procfs_used(struct pid_set *set)
+{
+	struct proc_usage used = {0};
 
 	for (size_t i = 0; i < set->count; i++) {
-		usage.cpu_ns += cpu_ns_of(set->pids[i]);
-		usage.switches += sum_lines(set->pids[i], "status", "voluntary_ctxt_switches",
-					    "nonvoluntary_ctxt_switches");
+		struct proc_usage now = {
+			.cpu_ns = cpu_ns_of(set->pids[i]),
+			.switches = sum_lines(set->pids[i], "status", "voluntary_ctxt_switches",
+					      "nonvoluntary_ctxt_switches"),
+		};
+
+		used.cpu_ns += above(now.cpu_ns, set->seen[i].cpu_ns);
+		used.switches += above(now.switches, set->seen[i].switches);
+		set->seen[i] = now;
 	}
-	return usage;
+	return used;
 }
 
 uint64_t procfs_pss(const struct pid_set *set)

@@ -13,8 +13,15 @@
 
 #define PROCFS_PIDS_MAX 1024
 
+/* Over the processes of a set; counters since the start of each. */
+struct proc_usage {
+	uint64_t cpu_ns;   /* of all threads */
+	uint64_t switches; /* context switches of the main threads */
+};
+
 struct pid_set {
 	pid_t pids[PROCFS_PIDS_MAX];
+	struct proc_usage seen[PROCFS_PIDS_MAX]; /* by procfs_used() */
 	size_t count;
 };
 
@@ -24,13 +31,9 @@ int procfs_add_tree(struct pid_set *set, pid_t root);
 /* The processors that any of them may run on are added to *cpus. */
 void procfs_add_cpus(const struct pid_set *set, cpu_set_t *cpus);
 
-/* Sums over processes; counters since the start of each. */
-struct proc_usage {
-	uint64_t cpu_ns;   /* of all threads */
-	uint64_t switches; /* context switches of the main threads */
-};
-
-struct proc_usage procfs_usage(const struct pid_set *set);
+/* The sum of what each has used since the last call, or its start. What a process used that has
+ * gone since then is not known. */
+struct proc_usage procfs_used(struct pid_set *set);
 
 /* Proportional set size: shared pages count by their part. */
 uint64_t procfs_pss(const struct pid_set *set);

@@ -48,7 +48,7 @@ struct run {
 
 	struct pid_set servers, upstreams, ours;
 	cpu_set_t cpus;
-	struct proc_usage server_usage, upstream_usage, own_usage;
+	struct proc_usage server_used, upstream_used, own_used;
 	struct machine_usage machine;
 	uint64_t sampled_ns;
 	uint64_t sockets[RUN_SPREAD_MAX]; /* of each server process, before the load */
@@ -277,12 +277,13 @@ static int end_processes(struct run *run)
 
 /* --- looks at the machine ------------------------------------------------------------------- */
 
+/* What was used since the last look. */
 static int sample(struct run *run)
 {
 	run->sampled_ns = clock_ns();
-	run->server_usage = procfs_usage(&run->servers);
-	run->upstream_usage = procfs_usage(&run->upstreams);
-	run->own_usage = procfs_usage(&run->ours);
+	run->server_used = procfs_used(&run->servers);
+	run->upstream_used = procfs_used(&run->upstreams);
+	run->own_used = procfs_used(&run->ours);
 	return procfs_machine(&run->cpus, &run->machine);
 }
 
@@ -321,24 +322,21 @@ static double share(uint64_t part_ns, uint64_t whole_ns)
 
 static int compare(struct run *run, struct run_result *ret)
 {
-	const struct proc_usage server = run->server_usage, own = run->own_usage;
-	const struct proc_usage upstream = run->upstream_usage;
 	const struct machine_usage machine = run->machine;
-	uint64_t began = run->sampled_ns, wall, server_ns, upstream_ns, own_ns;
+	uint64_t began = run->sampled_ns, wall, server_ns, own_ns;
 	int r = sample(run);
 
 	if (r < 0)
 		return r;
 	wall = run->sampled_ns - began;
-	server_ns = above(run->server_usage.cpu_ns, server.cpu_ns);
-	upstream_ns = above(run->upstream_usage.cpu_ns, upstream.cpu_ns);
-	own_ns = above(run->own_usage.cpu_ns, own.cpu_ns);
+	server_ns = run->server_used.cpu_ns;
+	own_ns = run->own_used.cpu_ns;
 	ret->server_cpu_seconds = (double)server_ns / (double)NS_OF_A_SECOND;
 	ret->own_cpu_seconds = (double)own_ns / (double)NS_OF_A_SECOND;
-	ret->server_switches = above(run->server_usage.switches, server.switches);
-	ret->foreign_share = share(
-		above(run->machine.busy_ns - machine.busy_ns, server_ns + upstream_ns + own_ns),
-		wall);
+	ret->server_switches = run->server_used.switches;
+	ret->foreign_share = share(above(run->machine.busy_ns - machine.busy_ns,
+					 server_ns + run->upstream_used.cpu_ns + own_ns),
+				   wall);
 	ret->steal_share = share(run->machine.steal_ns - machine.steal_ns, wall);
 	return 0;
 }
