@@ -74,8 +74,8 @@ start_server() {
 	limit-shared) start_limit limit_echo '--accept shared-even' ;;
 	limit-reuse-port) start_limit limit_echo '--accept reuse-port' ;;
 	limit-pass) start_limit limit_echo '--accept pass' ;;
-	limit-copy) start_limit limit_relay "--accept reuse-port --to 127.0.0.1:$to" ;;
-	limit-splice) start_limit limit_relay "--accept reuse-port --to splice:127.0.0.1:$to" ;;
+	limit-copy) start_limit limit_relay "--accept shared-even --to 127.0.0.1:$to" ;;
+	limit-splice) start_limit limit_relay "--accept shared-even --to splice:127.0.0.1:$to" ;;
 	usher-proxy) start_usher shared "{proxy: {to: [\"127.0.0.1:$to\"]}}" ;;
 	usher-*) start_usher "${1#usher-}" echo ;;
 	node-rr) start server node "$here/peers/node.js" rr "$workers" "$address_node" ;;
@@ -167,7 +167,7 @@ take_sample() {
 	if [ "${kind%proxy}" != "$kind" ]; then
 		next_port
 		to=$port
-		start upstream "$limit/limit_echo" --workers "$workers" --accept reuse-port \
+		start upstream "$limit/limit_echo" --workers "$workers" --accept shared-even \
 			--port "$to" --seconds 120
 	fi
 	set_addresses "$kind"

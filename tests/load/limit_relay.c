@@ -17,6 +17,7 @@
 #include "tests/load/bare.h"
 
 #define SPLICE_SIZE (1 << 20)
+#define PIPE_SIZE   (1 << 18)
 
 /* One end of a relayed connection. What came from it and its other end did not take waits in a
  * copy (rest) or in its pipe (held); it is not read meanwhile. */
@@ -106,6 +107,15 @@ static void watch_pair(int fd)
 	watch_end(ends[fd].other);
 }
 
+static bool open_pipe(int fds[2])
+{
+	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) == -1)
+		return false;
+	/* Less room is slower and no more. */
+	(void)fcntl(fds[1], F_SETPIPE_SZ, PIPE_SIZE);
+	return true;
+}
+
 static void accepted(int fd)
 {
 	int out = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -118,8 +128,7 @@ static void accepted(int fd)
 	ends[out].other = fd;
 	ends[out].connecting = connect(out, (struct sockaddr *)&target, sizeof(target)) == -1 &&
 			       errno == EINPROGRESS;
-	if ((by_splice && (pipe2(ends[fd].pipe, O_NONBLOCK | O_CLOEXEC) == -1 ||
-			   pipe2(ends[out].pipe, O_NONBLOCK | O_CLOEXEC) == -1)) ||
+	if ((by_splice && (!open_pipe(ends[fd].pipe) || !open_pipe(ends[out].pipe))) ||
 	    bare_watch(fd, ends[out].connecting ? 0 : EPOLLIN) == -1 ||
 	    bare_watch(out, ends[out].connecting ? EPOLLOUT : EPOLLIN) == -1)
 		end_pair(fd);
