@@ -161,6 +161,27 @@ wakeup_us() {
 	timeout 10 "$limit/limit_wakeup" "$first" "$second"
 }
 
+# For the shell: to kill the worker with the most connections, without a process for it. Killing one
+# that has none would say nothing.
+kill_the_fullest() {
+	cat <<-END
+		most=0
+		for pid in $(pgrep -P "$server" | tr '\n' ' '); do
+			set -- /proc/\$pid/fd/*
+			[ \$# -le \$most ] || { most=\$#; worker=\$pid; }
+		done
+		kill -9 \$worker
+	END
+}
+
+# Churn has its own; with one address source-hash would give all connections to one worker.
+sources_of() {
+	case $1:$2 in
+	*proxy:* | unix:* | *:churn*) ;;
+	*) echo '--sources 64' ;;
+	esac
+}
+
 # One sample of the current cell: usher-load's line of JSON in $folder/sample.
 take_sample() {
 	to=
@@ -179,13 +200,13 @@ take_sample() {
 	}
 	set --
 	if [ "$kind" = kill ]; then
-		set -- --midway "kill -9 $(pgrep -P "$server" | tail -n 1)"
+		set -- --midway "$(kill_the_fullest)"
 	elif [ -n "$upstream" ]; then
 		set -- --upstream-pid "$upstream"
 	fi
-	# shellcheck disable=SC2086 # words
+	# shellcheck disable=SC2046,SC2086 # words
 	timeout 60 taskset -c "$cpus" "$load" --json --quiet --wait 10 -S "$server" \
-		-d "$BENCH_SECONDS" --warmup "$BENCH_WARMUP" "$@" $options "$target" \
+		-d "$BENCH_SECONDS" --warmup "$BENCH_WARMUP" "$@" $(sources_of "$kind" "$options") $options "$target" \
 		>"$folder/sample" 2>"$folder/load.log"
 	status=$?
 	# The connections of the worker that was killed are lost, and no fault of the sample.
