@@ -3,9 +3,10 @@
  * Owns:   client_run() everything it makes. The tally is shared memory of the parent's.
  * Errors: client_run() returns 0, or -errno when it could not even begin; what goes wrong with
  *         connections is counted in the tally.
- * Order:  open the connections; tell the parent; work from its CLIENT_START on, which is measured
- *         for options.duration seconds after options.warmup; hold what is open; CLIENT_END, finish
- *         what is under way, close. When the parent is gone it ends at once. */
+ * Order:  on CLIENT_OPEN open the connections; tell the parent; work from its CLIENT_START on,
+ *         and that is measured for options.duration seconds after options.warmup; hold what is
+ *         open; on CLIENT_END finish what is under way, close. When the parent is gone it ends at
+ *         once. */
 #ifndef USHER_TESTS_LOAD_CLIENT_H
 #define USHER_TESTS_LOAD_CLIENT_H
 
@@ -18,6 +19,7 @@
 #include "tests/load/tally.h"
 
 /* One byte each, over a SOCK_SEQPACKET pair. */
+#define CLIENT_OPEN  'o'
 #define CLIENT_READY 'r'
 #define CLIENT_START 's'
 #define CLIENT_END   'e'

@@ -134,6 +134,7 @@ static struct client client_of(const struct run *run, size_t index)
 __attribute__((noreturn)) static void be_client(struct run *run, size_t index, int fd, pid_t parent)
 {
 	struct client c = client_of(run, index);
+	char byte;
 	int r;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -142,6 +143,8 @@ __attribute__((noreturn)) static void be_client(struct run *run, size_t index, i
 	for (size_t i = 0; i < index; i++)
 		close(run->processes[i].fd);
 	signal(SIGPIPE, SIG_IGN);
+	if (recv(fd, &byte, 1, 0) != 1 || byte != CLIENT_OPEN)
+		_exit(1);
 	r = client_run(&c, fd);
 	if (r < 0)
 		fprintf(stderr, "usher-load: %s\n", net_error_message(r));
@@ -448,10 +451,13 @@ static int run_all(struct run *run, struct run_result *ret)
 	if (r < 0)
 		return r;
 	ret->server_processes = run->servers.count;
-	ret->pss_before = procfs_pss(&run->servers);
 	count_sockets(run);
 	r = start_processes(run);
 	ret->clients = run->count;
+	/* With our processes there: they share libraries with the server, which lowers its PSS. */
+	ret->pss_before = procfs_pss(&run->servers);
+	if (r == 0)
+		r = command(run, CLIENT_OPEN);
 	if (r == 0)
 		r = measure(run, ret);
 
