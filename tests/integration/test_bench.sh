@@ -38,12 +38,28 @@ sample() {
 	for wakeup in 4 5 10; do
 		sample two two limit-shared $wakeup $((wakeup * 100)) 2 null
 	done
+	for rate in 100 101 102; do
+		sample even one limit-shared 4 $rate 2 null
+		sample even one usher-shared 4 $rate 2 null
+		sample even one usher-reuse-port 4 $rate 2 null
+	done
 	sample broken one nothing 4 0 0 '"failed with status 69"'
 } >"$folder/samples"
 echo '{"cpu": "a CPU", "versions": {"usher": "0"}}' >"$folder/machine"
+cat >"$folder/targets" <<'END'
+# A comment, and a line without anything.
+
+steady,broken  shared             rate    limit         >=0.96
+steady         shared             rate    node-none     >=2  # just so
+even           shared,reuse-port  cpu     limit-shared  <=1
+even           shared             bytes   -             <=5
+even           shared             spread  -             <=1.05
+even           shared,proxy       rate    limit-shared  >=1
+elsewhere      shared             rate    limit         >=1
+END
 
 if ! BENCH_ROUNDS=3 BENCH_SECONDS=1 BENCH_FOREIGN=0.25 jq -s --slurpfile machine "$folder/machine" \
-	-f $here/summary.jq "$folder/samples" >"$folder/results" 2>"$folder/said"; then
+	--rawfile targets "$folder/targets" -f $here/summary.jq "$folder/samples" >"$folder/results" 2>"$folder/said"; then
 	echo "not ok bench_sums_up_its_samples: $(cat "$folder/said")"
 	exit 1
 fi
@@ -58,7 +74,7 @@ is() {
 	fi
 }
 
-is cells_keep_their_order '["steady","two","broken"]' '[.cells[].cell]'
+is cells_keep_their_order '["steady","two","even","broken"]' '[.cells[].cell]'
 is rates_are_medians_with_their_range '[190,90,280]' \
 	'.cells[0].servers["usher-shared"].per_second | [.median, .min, .max]'
 is ratios_are_to_the_limit_of_the_same_accept_mode '["limit-shared",0.95,1.5]' \
@@ -73,12 +89,45 @@ is two_cpus_are_compared_in_one_state '["near",2,450,1]' \
 		.other_state]'
 is spread_is_that_of_the_workers_alone '[33,31]' \
 	'.cells[0].servers["usher-shared"].connections_of_workers'
-is cell_without_a_good_sample_is_empty '{}' '.cells[2].servers'
+is cell_without_a_good_sample_is_empty '{}' '.cells[3].servers'
+is targets_are_met_missed_or_not_known \
+	'[["steady",false],["broken",null],["steady",true],["even",true],["even",true],["even",false],["even",null]]' \
+	'[.targets[] | [.cell, .met]]'
+is targets_say_who_reached_what '[["usher-shared",1,3,true],["usher-reuse-port",1,3,true]]' \
+	'.targets[3].servers | map([.server, .value, .n, .met])'
+is target_beside_one_sample_says_so '[["usher-shared",2,1]]' \
+	'.targets[2].servers | map([.server, .value, .n])'
+
+# Those of the bench itself: each names a cell, and servers that are measured there.
+if found=$(grep -v '^#' $here/targets.conf | while read -r cells servers figure of bound; do
+	[ -n "$cells" ] || continue
+	for cell in $(echo "$cells" | tr ',' ' '); do
+		grep -q "^$cell " $here/cells.conf || echo "no cell $cell"
+	done
+	for server in $(echo "$servers" | tr ',' ' '); do
+		grep -q "usher-$server[ ;]" $here/bench.sh || echo "no server usher-$server"
+	done
+	case $of in
+	- | limit) ;;
+	*) grep -q " $of[ ;]" $here/bench.sh || echo "no server $of" ;;
+	esac
+	case "$figure $bound" in
+	"rate >="* | [cbs]*" <="* | "p99 <="*) ;;
+	*) echo "$cells: $figure $bound" ;;
+	esac
+done) && [ -z "$found" ]; then
+	echo "ok targets_name_what_is_measured"
+else
+	echo "not ok targets_name_what_is_measured: $found"
+fi
 
 if jq -r -f $here/table.jq "$folder/results" >"$folder/table" 2>"$folder/said" &&
 	grep -qx 'usher-shared: 2 times node-none' "$folder/table" &&
 	grep -q '^| usher-shared | 190 \[90-280\] | x0.95 | x0.8 | 3 | x1.5 |' "$folder/table" &&
 	grep -qx 'No sample counted.' "$folder/table" &&
+	grep -qx '## Targets: 3 of 7 met, 2 missed, 2 not known' "$folder/table" &&
+	grep -qx '| steady | rate / the limit.s | at least 0.96 | \*\*shared 0.95\*\* | \*\*missed\*\* |' "$folder/table" &&
+	grep -qx '| even | connections, most to least | at most 1.05 | \*\*shared 1.065\*\* | .*' "$folder/table" &&
 	grep -q '^- steady, usher-shared, round 1: others took 80 %' "$folder/table"; then
 	echo "ok table_says_what_the_results_say"
 else
@@ -86,7 +135,7 @@ else
 fi
 
 if [ "$(jq -r --arg panel one -f $here/plot.jq "$folder/results" | sed -n 2p)" = \
-	"steady 1 0.475 0.95" ]; then
+	"steady 1 0.475 nan 0.95" ]; then
 	echo "ok plot_has_parts_of_the_best_limit"
 else
 	echo "not ok plot_has_parts_of_the_best_limit: $(jq -r --arg panel one -f $here/plot.jq "$folder/results")"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measures usher beside its peers and the limit: the same load on each in turn, round after round
 # (A B C A B C), so that what the machine does meanwhile meets all of them. See cells.conf for the
-# load, summary.jq for what is made of the samples.
+# load, summary.jq for what is made of the samples, targets.conf for what they are held to.
 #
 #   tests/load/bench.sh BUILD
 #
@@ -309,7 +309,8 @@ find_servers() {
 }
 
 results() {
-	jq -s --slurpfile machine "$out/machine.json" -f "$here/summary.jq" "$out/samples.jsonl"
+	jq -s --slurpfile machine "$out/machine.json" --rawfile targets "$here/targets.conf" \
+		-f "$here/summary.jq" "$out/samples.jsonl"
 }
 
 mkdir -p "$out"

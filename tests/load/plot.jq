@@ -6,7 +6,7 @@ def panel: if .kind | endswith("proxy") then "proxy" else .cpus end;
 def limits: [.servers | to_entries[] | select(.key | startswith("limit-")) | .value.per_second.median];
 
 (.cells | map(select(panel == $panel and limits != []
-	and ([.mode] | inside(["echo", "churn", "stream"]))))) as $cells
+	and (.settings.rate // 0) == 0 and ([.mode] | inside(["echo", "churn", "stream"]))))) as $cells
 | ([$cells[].servers | keys[]] | unique) as $names
 | (["cell"] + $names | join(" ")),
 ($cells[]

@@ -1,4 +1,5 @@
-# From all samples (an array) and $machine to results.json: medians, ratios, what was rejected.
+# From all samples (an array), $machine and $targets (the text of targets.conf) to results.json:
+# medians, ratios, which targets were met, what was rejected.
 #
 # Memory and spread do not depend on the machine's state. The machine is far when a wake-up takes over 1.5 times the shortest of the run. Cells of two
 # processors are compared in one state only: the one that most of their samples were taken in.
@@ -66,6 +67,43 @@ def against_limits:
 				$l.cpu_us_per_operation.median),
 			p99_ratio: ratio(.value.latency_us.p99; $l.latency_us.p99)});
 
+# --- targets
+
+def parse_targets: split("\n")[] | sub("#.*"; "") | [scan("\\S+")] | select(. != [])
+	| if length != 5 then error("targets.conf: not five words: \(join(" "))") else . end
+	| {cells: (.[0] / ","), servers: (.[1] / "," | map("usher-" + .)), figure: .[2],
+		of: (if .[3] == "-" then null else .[3] end),
+		at_least: (.[4] | startswith(">=")), bound: (.[4][2:] | tonumber)};
+
+def figure($name): if $name == "rate" then .per_second.median
+	elif $name == "cpu" then .cpu_us_per_operation.median
+	elif $name == "p99" then .latency_us.p99
+	elif $name == "bytes" then .pss_per_connection.median
+	elif $name == "switches" then .switches_per_operation
+	elif $name == "spread" then .most_to_least
+	else error("targets.conf: no such figure: \($name)") end;
+
+# What one server of a cell has reached. A spread without a number has a worker without connections.
+def reached($target; $name): .servers as $all | $all[$name] as $own
+	| (if $target.of == "limit" then limit_of(.kind; $name) else $target.of end) as $of
+	| ($own | figure($target.figure)) as $figure
+	| (if $of then ratio($figure; $all[$of] | figure($target.figure)) else $figure end) as $value
+	| {server: $name, value: $value, n: ([$own.n, if $of then $all[$of].n else empty end] | min),
+		met: (if $value == null then
+				(if $target.figure == "spread" and $own then false else null end)
+			elif $target.at_least then $value >= $target.bound
+			else $value <= $target.bound end)};
+
+# A line for each cell: met, missed (by one server or more), or not known.
+def against_targets: . as $cells
+	| [$targets | parse_targets | . as $target | .cells[] as $name
+		| ($cells[] | select(.cell == $name))
+		| [reached($target; $target.servers[])] as $servers
+		| {cell: .cell, figure: $target.figure, of: $target.of, at_least: $target.at_least,
+			bound: $target.bound, servers: $servers,
+			met: ($servers | map(.met) | if any(. == false) then false
+				elif any(. == null) then null else true end)}];
+
 def most_common: group_by(.) | max_by(length) | .[0];
 
 (map(.wakeup_us) | min) as $near
@@ -85,11 +123,15 @@ def most_common: group_by(.) | max_by(length) | .[0];
 		| ($good | map(select(.cpus == "one" or .sample.settings.mode == "idle" or .state == $state))) as $counted
 		| {cell: $cell, cpus: $samples[0].cpus, workers: $samples[0].workers, kind: $samples[0].kind,
 			mode: ($samples | map(.sample.settings.mode // empty) | .[0]),
+			settings: ($samples | map(.sample.settings // empty) | .[0]
+				| {connections, size, rate}),
 			state: (if $samples[0].cpus == "one" or $samples[0].sample.settings.mode == "idle"
 				then null else $state end),
 			other_state: (($good | length) - ($counted | length)),
 			servers: ($counted | group_by(.server)
 				| map({key: .[0].server, value: figures}) | from_entries)}
 		| against_limits],
+	samples: length,
 	rejected: [$all[] | select(.fault != null) | {cell, server, round, fault}]
 }
+| .targets = (.cells | against_targets)

@@ -39,41 +39,119 @@ def idle_table:
 			.connections_of_workers | map(tostring) | join(" ")) | \(
 			.most_to_least | if . == null then "-" else rounded(2) end) | \(.n) |");
 
-# What servers of this mode are compared by: at a given rate it is the latency.
-def figure($mode): if $mode == "paced" or $mode == "mixed" then .latency_us.p99
-	else .per_second.median end;
+# What servers of a cell are compared by: at a given rate it is the latency.
+def paced: (.settings.rate // 0) > 0;
+
+def figure($paced): if $paced then .latency_us.p99 else .per_second.median end;
 
 # "usher-shared: 1.74 times node-none, 2.1 times node-rr"
-def peers: .mode as $mode | .servers as $all
+def peers: paced as $paced | .servers as $all
 	| [$all | keys[] | select(startswith("limit-") or startswith("usher-") | not)] as $peers
 	| if ($peers | length) == 0 then empty else
 		$all | to_entries[] | select(.key | startswith("usher-"))
-		| (.value | figure($mode)) as $own
-		| "\(.key)\(if $mode == "paced" or $mode == "mixed" then ", p99" else "" end): \([
-			$peers[] | "\($own / ($all[.] | figure($mode)) | rounded(2)) times \(.)"]
+		| (.value | figure($paced)) as $own
+		| "\(.key)\(if $paced then ", p99" else "" end): \([
+			$peers[] | . as $peer | ($all[.] | figure($paced)) | select(. != null and . > 0)
+			| "\($own / . | rounded(2)) times \($peer)"]
 			| join(", "))" end;
 
+def cpus: if .cpus == "two" then "two CPUs" else "one CPU" end;
+
+# "echo, 64 bytes, 64 connections, one CPU"
+def work: [.mode // "nothing measured",
+	(if .kind == "unix" then "Unix path" elif .kind | endswith("proxy") then "proxy"
+		elif .kind == "kill" then "a worker is killed" else empty end),
+	(.settings | (if .size then "\(.size) bytes" else empty end),
+		(if .connections then "\(.connections) connection\(if .connections > 1 then "s" else "" end)"
+			else empty end),
+		(if .rate and .rate > 0 then "\(.rate) a second" else empty end)),
+	(if .workers == 2 then empty else "\(.workers) worker\(if .workers > 1 then "s" else "" end)" end),
+	cpus] | join(", ");
+
 def cell:
-	"", "## \(.cell): \(.mode // "nothing measured"), \(.cpus) CPU\(if .cpus == "two" then "s" else "" end), \(
-		.workers) worker\(if .workers > 1 then "s" else "" end)\(
-		if .state then ", machine \(.state)" else "" end)", "",
+	"", "### \(.cell): \(work)\(if .state then ", machine \(.state)" else "" end)", "",
 	if (.servers | length) == 0 then "No sample counted."
 	elif .mode == "idle" then idle_table
 	else work_table, "", peers end,
 	if .other_state > 0 then "", "\(.other_state) samples were taken in the other state and are left out." else empty end;
 
+# --- the summary
+
+def figure_names: {rate: "rate", cpu: "CPU time of an operation", p99: "p99 of latency",
+	bytes: "bytes a connection", switches: "context switches an operation",
+	spread: "connections, most to least"};
+
+# Few samples are said, since they may be chance.
+def reached: "\(.server | ltrimstr("usher-")) \(
+		if .value != null then .value | rounded(if . < 10 then 3 else 0 end)
+		elif .met == false then "one has none" else "not measured" end)\(
+		if .n != null and .n < 3 then " (n \(.n))" else "" end)";
+
+def target_row: "| \(.cell) | \(figure_names[.figure])\(if .of == null then ""
+		elif .of == "limit" then " / the limit's" else " / \(.of)" end) | \(
+		if .at_least then "at least" else "at most" end) \(.bound) | \(
+		[.servers[] | if .met == false then "**\(reached)**" else reached end] | join(", ")) | \(
+		if .met == null then "not known" elif .met then "met" else "**missed**" end) |";
+
+def targets: if length == 0 then empty else
+	"## Targets: \(map(select(.met)) | length) of \(length) met, \(
+		map(select(.met == false)) | length) missed, \(map(select(.met == null)) | length) not known",
+	"",
+	"Each is a median beside that of another server in the same run; a bold figure misses its target.",
+	"",
+	"| cell | figure | target | measured | |", "|---|---|---|---|---|", (.[] | target_row), "" end;
+
+# The figure that a kind of load is about.
+def headline($mode): if . == null then "-"
+	elif $mode == "idle" then .pss_per_connection.median | rounded(0)
+	elif $mode == "stream" then .mib_per_second.median | count
+	else .per_second.median | count end;
+
+def overview($cells; $columns):
+	[.cells[] | select(.cell as $c | $cells | index($c)) | select(.servers != {})] as $rows
+	| if $rows == [] then empty else
+		"| work | unit | \($columns | map(.[1]) | join(" | ")) |",
+		"|---|---|\($columns | map("---|") | join(""))",
+		($rows[] | .mode as $mode | .servers as $all
+			| "| \(work) | \(if $mode == "idle" then "bytes a connection" else unit($mode) end) | \(
+				$columns | map($all[.[0]] | headline($mode)) | join(" | ")) |"),
+		"" end;
+
+def overviews:
+	[overview(["echo-64", "echo-16k", "churn", "stream", "unix-echo-64", "unix-churn", "idle-10000"];
+		[["limit-shared", "bare program"], ["usher-shared", "usher, shared"],
+		["usher-reuse-port", "usher, reuse-port"], ["usher-round-robin", "usher, round-robin"],
+		["node-none", "Node.js cluster, shared"], ["node-rr", "Node.js cluster, round-robin"]]),
+	overview(["proxy-64", "proxy-16k", "proxy-churn", "proxy-stream"];
+		[["limit-copy", "bare copy"], ["limit-splice", "bare splice"], ["usher-proxy", "usher"],
+		["nginx", "nginx"], ["haproxy", "haproxy"], ["node-pipe", "Node.js, pipe()"]])]
+	| if . == [] then empty else "## In short", "", .[] end;
+
+# A line for each cell and cause; the numbers in it differ from sample to sample.
+def rejected: group_by([.cell, .server])[]
+	| "- \(.[0].cell), \(.[0].server), round\(if length > 1 then "s" else "" end) \(
+		map(.round) | unique | map(tostring) | join(", ")): \(.[0].fault)\(
+		if length > 1 then ", and \(length - 1) more" else "" end)";
+
 "# Speed of usher beside its peers and the limit",
 "",
-"Made by `make bench`: \(.settings.rounds) rounds of \(.settings.seconds) s, servers by turns. Median [lowest-highest].",
-"The limit is a bare epoll program in the same accept mode; CPU us/op is that of the server's processes alone.",
-"\"Per CPU second\" is the rate for each second of processor that load and server had, as a part of the limit's: what others took of the machine does not touch it.",
-"\"b\" behind n: the load generator was the limit in some sample.",
+"Made by `make bench`: \(.settings.rounds) rounds of \(.settings.seconds) s, servers by turns, two workers each if not said otherwise. The limit is a bare epoll program in the same accept mode.",
 "",
 "- Machine: \(.machine.cpu), \(.machine.cpus) CPUs, \(.machine.system), \(.machine.kernel), \(.machine.date)",
 "- Wake-up between two CPUs, there and back: \(.wakeup_us.median | rounded(1)) us [\(.wakeup_us.min | rounded(1))-\(.wakeup_us.max | rounded(1))]",
-(.machine.versions | to_entries[] | "- \(.key): \(.value)"),
+"- Versions: \(.machine.versions | to_entries | map(.key as $key | if .value | ascii_downcase | contains($key)
+	then .value else "\(.key) \(.value)" end) | join("; "))",
+"- Samples: \(.samples), of which \(.rejected | length) were rejected; they are named at the end",
+"",
+overviews,
+(.targets | targets),
+"## Details",
+"",
+"Median [lowest-highest]. CPU us/op is that of the server's processes alone.",
+"\"Per CPU second\" is the rate for each second of processor that load and server had, as a part of the limit's: what others took of the machine does not touch it.",
+"\"b\" behind n: the load generator was the limit in some sample.",
 (.cells[] | cell),
 "",
 "## Rejected samples: \(.rejected | length)",
 "",
-(.rejected[] | "- \(.cell), \(.server), round \(.round): \(.fault)")
+(.rejected | rejected)
