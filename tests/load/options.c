@@ -121,6 +121,32 @@ static void add_pid(const char *name, pid_t *pids, int *count)
 	pids[(*count)++] = (pid_t)number(name, 1, INT_MAX);
 }
 
+static void take_flag(struct load_options *o, int option)
+{
+	switch (option) {
+	case OPTION_RESET:
+		o->reset = true;
+		break;
+	case 'v':
+		o->verify = true;
+		break;
+	case 'j':
+		o->json = true;
+		break;
+	case 'q':
+		o->quiet = true;
+		break;
+	case 'h':
+		fputs(usage, stdout);
+		exit(0);
+	case 'V':
+		puts("usher-load " USHER_VERSION);
+		exit(0);
+	default:
+		usage_error();
+	}
+}
+
 static void take_option(struct load_options *o, int option)
 {
 	switch (option) {
@@ -157,32 +183,14 @@ static void take_option(struct load_options *o, int option)
 	case OPTION_SOURCES:
 		o->sources = number("--sources", 1, SOURCES_MAX);
 		break;
-	case OPTION_RESET:
-		o->reset = true;
-		break;
-	case 'v':
-		o->verify = true;
-		break;
 	case 'S':
 		add_pid("--server-pid", o->server_pids, &o->n_server_pids);
 		break;
 	case OPTION_UPSTREAM:
 		add_pid("--upstream-pid", o->upstream_pids, &o->n_upstream_pids);
 		break;
-	case 'j':
-		o->json = true;
-		break;
-	case 'q':
-		o->quiet = true;
-		break;
-	case 'h':
-		fputs(usage, stdout);
-		exit(0);
-	case 'V':
-		puts("usher-load " USHER_VERSION);
-		exit(0);
 	default:
-		usage_error();
+		take_flag(o, option);
 	}
 }
 
