@@ -105,11 +105,11 @@ if found=$(grep -v '^#' $here/targets.conf | while read -r cells servers figure 
 		grep -q "^$cell " $here/cells.conf || echo "no cell $cell"
 	done
 	for server in $(echo "$servers" | tr ',' ' '); do
-		grep -q "usher-$server[ ;]" $here/bench.sh || echo "no server usher-$server"
+		grep -q "usher-${server}[ ;]" $here/bench.sh || echo "no server usher-$server"
 	done
 	case $of in
 	- | limit) ;;
-	*) grep -q " $of[ ;]" $here/bench.sh || echo "no server $of" ;;
+	*) grep -q " ${of}[ ;]" $here/bench.sh || echo "no server $of" ;;
 	esac
 	case "$figure $bound" in
 	"rate >="* | [cbs]*" <="* | "p99 <="*) ;;
@@ -121,7 +121,12 @@ else
 	echo "not ok targets_name_what_is_measured: $found"
 fi
 
-if jq -r -f $here/table.jq "$folder/results" >"$folder/table" 2>"$folder/said" &&
+# jq's programs write the summary, then the details.
+both() {
+	jq -r --arg part summary -f "$1" "$2" && jq -r --arg part details -f "$1" "$2"
+}
+
+if both $here/table.jq "$folder/results" >"$folder/table" 2>"$folder/said" &&
 	grep -qx 'usher-shared: 2 times node-none' "$folder/table" &&
 	grep -q '^| usher-shared | 190 \[90-280\] | x0.95 | x0.8 | 3 | x1.5 |' "$folder/table" &&
 	grep -qx 'No sample counted.' "$folder/table" &&
@@ -132,6 +137,32 @@ if jq -r -f $here/table.jq "$folder/results" >"$folder/table" 2>"$folder/said" &
 	echo "ok table_says_what_the_results_say"
 else
 	echo "not ok table_says_what_the_results_say: $(cat "$folder/said" "$folder/table")"
+fi
+
+# point MODE AXIS N MESSAGE-US CONNECTION-US WORKERS-KIB
+point() {
+	jq -nc --arg mode "$1" --arg axis "$2" --argjson n "$3" --argjson message "$4" \
+		--argjson connection "$5" --argjson kib "$6" '
+		{axis: $axis, mode: $mode, n: $n, start_ms: 20, count_ms: 2, supervisor_kib: 700,
+		 supervisor_grew_kib: 4, workers_kib: $kib, workers_grew_kib: $kib,
+		 message: {server_us: $message, supervisor_us: 0, disturbed: false},
+		 connection: {server_us: $connection, supervisor_us: 0.5, disturbed: true}}'
+}
+
+{
+	point shared connections 1024 6 24 300
+	point shared connections 512 5 20 200
+	point shared connections 0 4 16 0
+	point shared workers 1 4 16 500
+} | jq -s . >"$folder/points"
+
+if both $here/scaling.jq "$folder/points" >"$folder/table" 2>"$folder/said" &&
+	grep -qx '| shared | connections | 0 to 1024 | 300 | 0 | x1.5 | x1.5 | 0.5 to 0.5 |' "$folder/table" &&
+	grep -qx '| 512 | 5 | 0 | 20 | 0.5 | 200 | 700 | 20 | 2 | d |' "$folder/table" &&
+	[ "$(grep -c '^| shared' "$folder/table")" = 1 ]; then
+	echo "ok scaling_says_what_one_more_costs"
+else
+	echo "not ok scaling_says_what_one_more_costs: $(cat "$folder/said" "$folder/table")"
 fi
 
 if [ "$(jq -r --arg panel one -f $here/plot.jq "$folder/results" | sed -n 2p)" = \

@@ -340,7 +340,10 @@ while [ $((round += 1)) -le "$BENCH_ROUNDS" ]; do
 done
 
 results >"$out/results.json" || exit 70
-jq -r -f "$here/table.jq" "$out/results.json" >"$out/RESULTS.md" || exit 70
+for part in summary details; do
+	jq -r --arg part $part -f "$here/table.jq" "$out/results.json" >"$out/$part.md" || exit 70
+done
+cat "$out/summary.md" "$out/details.md" >"$out/RESULTS.md"
 cat "$out/RESULTS.md"
 for panel in one two proxy; do
 	jq -r --arg panel $panel -f "$here/plot.jq" "$out/results.json" >"$out/plot-$panel.dat" || exit 70
@@ -349,6 +352,6 @@ gnuplot -e "folder='$out'" "$here/plot.gp" ||
 	echo "bench: no plot: gnuplot failed" >&2
 # A whole run is worth keeping beside the sources.
 if [ "$BENCH_ROUNDS" -ge 5 ] && [ "$BENCH_CELLS$BENCH_SERVERS" = '**' ]; then
-	cp "$out/RESULTS.md" "$here/RESULTS.md"
+	keep_results "$out" "$build" "$here/RESULTS.md"
 fi
 echo "in $out: RESULTS.md, results.json, samples.jsonl, results.svg" >&2

@@ -1,4 +1,4 @@
-# From points.json to SCALING.md: how the cost of one more thing changes as there are more of them.
+# From points.json to a $part of SCALING.md (summary, details): how the cost of one more thing changes as there are more of them.
 
 def rounded($digits): if . == null then "" else
 	pow(10; $digits) as $p | (. * $p | round) / $p | tostring end;
@@ -15,23 +15,38 @@ def supervisor_kib: if .axis == "connections" then .supervisor_grew_kib else .su
 # Between the two ends of the axis: what one more takes, and what became of the costs.
 def slope:
 	sort_by(.n) | .[0] as $few | .[-1] as $many | ($many.n - $few.n) as $n
-	| if $n == 0 then empty else
-		"One more takes \((($many | workers_kib) - ($few | workers_kib)) * 1024 / $n
-			| rounded(0)) bytes in all workers together, \(
-		(($many | supervisor_kib) - ($few | supervisor_kib)) * 1024 / $n
-			| rounded(0)) in the supervisor. From \($few.n) to \($many.n) a message costs \(
-		$many.message.server_us / $few.message.server_us | rounded(2)) times as much, a connection \(
-		$many.connection.server_us / $few.connection.server_us | rounded(2)) times." end;
+	| def bytes(f): (($many | f) - ($few | f)) * 1024 / $n | rounded(0);
+	def times(f): if ($few | f) > 0 then ($many | f) / ($few | f) | "x\(rounded(2))" else "" end;
+	if $n == 0 then empty else
+		"| \(.[0].mode) | \(.[0].axis) | \($few.n) to \($many.n) | \(bytes(workers_kib)) | \(
+			bytes(supervisor_kib)) | \(times(.message.server_us)) | \(
+			times(.connection.server_us)) | \($few.connection.supervisor_us
+			| rounded(2)) to \($many.connection.supervisor_us | rounded(2)) |" end;
 
 def table:
-	"", "## \(.[0].mode), \(.[0].axis)", "",
+	"", "### \(.[0].mode), \(.[0].axis)", "",
 	"| \(.[0].axis) | message, us | of it supervisor | connection, us | of it supervisor | workers KiB | supervisor KiB | ready ms | count ms | |",
 	"|---|---|---|---|---|---|---|---|---|---|",
-	(sort_by(.n)[] | row), "", slope;
+	(sort_by(.n)[] | row);
 
-"# What usher costs as it grows",
-"",
-"Made by `make bench-scaling`, load and server on one processor: 4000 messages a second on 16 connections, then 1000 connections a second, while so many others are held (connections), with so many workers, or on the last of so many listeners. Times are processor time of the server's processes; KiB are PSS; count is `usherctl connections --json`, start of the program included; d: something else took more than a quarter of a processor meanwhile.",
-(. as $all | ["connections", "workers", "listeners"][] as $axis
+# All points of an axis in one mode, by turns.
+def axes: . as $all | ["connections", "workers", "listeners"][] as $axis
 	| ($all | map(.mode) | unique)[] as $mode
-	| $all | map(select(.axis == $axis and .mode == $mode)) | if length > 0 then table else empty end)
+	| $all | map(select(.axis == $axis and .mode == $mode)) | select(length > 0);
+
+if $part == "summary" then
+"## What usher costs as it grows",
+"",
+"Made by `make bench-scaling`, load and server on one processor: 4000 messages a second on 16 connections, then 1000 connections a second, while so many others are held (connections), with so many workers, or on the last of so many listeners. Bytes are what one more of them takes, by PSS; times are processor time of all the server's processes, with many as a part of that with few.",
+"",
+"| mode | of what | from, to | bytes in the workers | bytes in the supervisor | message | connection | of it supervisor, us |",
+"|---|---|---|---|---|---|---|---|",
+(axes | slope),
+""
+else
+"",
+"## Details of what usher costs as it grows",
+"",
+"Times are processor time; KiB are PSS; count is `usherctl connections --json`, start of the program included; d: something else took more than a quarter of a processor meanwhile.",
+(axes | table)
+end

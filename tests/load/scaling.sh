@@ -9,6 +9,10 @@
 # SCALING_LISTENERS: lists of what to measure.
 set -u
 
+# A run with other lists is not kept beside the sources.
+whole=yes
+[ -z "${SCALING_MODES:-}${SCALING_CONNECTIONS:-}${SCALING_WORKERS:-}${SCALING_LISTENERS:-}" ] || whole=no
+
 SCALING_SECONDS=${SCALING_SECONDS:-1}
 SCALING_MODES=${SCALING_MODES:-shared reuse-port round-robin}
 SCALING_CONNECTIONS=${SCALING_CONNECTIONS:-10 100 1000 5000 15000}
@@ -184,6 +188,12 @@ for mode in $SCALING_MODES; do
 done
 
 jq -s '.' "$out/points.jsonl" >"$out/points.json"
-jq -r -f "$here/scaling.jq" "$out/points.json" >"$out/SCALING.md" || exit 70
+for part in summary details; do
+	jq -r --arg part $part -f "$here/scaling.jq" "$out/points.json" >"$out/$part.md" || exit 70
+done
+cat "$out/summary.md" "$out/details.md" >"$out/SCALING.md"
 cat "$out/SCALING.md"
+if [ "$whole" = yes ]; then
+	keep_results "$out" "$build" "$here/RESULTS.md"
+fi
 echo "in $out: SCALING.md, points.json" >&2

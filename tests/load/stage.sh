@@ -72,6 +72,18 @@ stop_servers() {
 	upstream=
 }
 
+# keep_results FOLDER BUILD FILE: the parts that a whole run left in FOLDER. What the last whole run
+# of each script said makes one FILE, with all summaries first.
+keep_results() {
+	mkdir -p "$1/whole"
+	cp "$1/summary.md" "$1/details.md" "$1/whole"
+	for part in summary details; do
+		for each in bench scaling; do
+			[ ! -e "$2/$each/whole/$part.md" ] || cat "$2/$each/whole/$part.md"
+		done
+	done >"$3"
+}
+
 # A new one for each server: the last one may still be about to close its own.
 port=20000
 next_port() {

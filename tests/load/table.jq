@@ -1,4 +1,4 @@
-# From results.json to RESULTS.md.
+# From results.json to a $part of RESULTS.md: summary, details.
 
 def rounded($digits): if . == null then "" else
 	pow(10; $digits) as $p | (. * $p | round) / $p | tostring end;
@@ -133,6 +133,7 @@ def rejected: group_by([.cell, .server])[]
 		map(.round) | unique | map(tostring) | join(", ")): \(.[0].fault)\(
 		if length > 1 then ", and \(length - 1) more" else "" end)";
 
+if $part == "summary" then
 "# Speed of usher beside its peers and the limit",
 "",
 "Made by `make bench`: \(.settings.rounds) rounds of \(.settings.seconds) s, servers by turns, two workers each if not said otherwise. The limit is a bare epoll program in the same accept mode.",
@@ -144,7 +145,8 @@ def rejected: group_by([.cell, .server])[]
 "- Samples: \(.samples), of which \(.rejected | length) were rejected; they are named at the end",
 "",
 overviews,
-(.targets | targets),
+(.targets | targets)
+else
 "## Details",
 "",
 "Median [lowest-highest]. CPU us/op is that of the server's processes alone.",
@@ -155,3 +157,4 @@ overviews,
 "## Rejected samples: \(.rejected | length)",
 "",
 (.rejected | rejected)
+end
