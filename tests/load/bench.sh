@@ -261,11 +261,23 @@ wanted_cells() {
 	done
 }
 
+# Each round begins with the next one: who comes first in a cell meets another machine than who
+# comes last.
+in_turn() {
+	turns=$(((round - 1) % $#))
+	while [ $((turns -= 1)) -ge 0 ]; do
+		set -- "$@" "$1"
+		shift
+	done
+	echo "$@"
+}
+
 run_round() {
 	while read -r cell on workers kind options; do
 		cpus=$(cpus_of "$on")
 		echo "  $cell" >&2
-		for name in $(servers_of "$kind"); do
+		# shellcheck disable=SC2046 # words
+		for name in $(in_turn $(servers_of "$kind")); do
 			case " $present " in *" $kind:$name "*) measure "$name" ;; esac
 		done
 	done <"$folder/cells"
