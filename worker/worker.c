@@ -158,11 +158,8 @@ static void on_listened(struct worker *w, struct ipc_message *message)
 
 static void on_listened_apart(struct worker *w, struct ipc_message *message)
 {
-	const struct ipc_listened_apart *body = message->body;
 	int error = provider_listened_apart(&w->provider, message);
 
-	if (body->tell_connections)
-		intake_tell(&w->intake);
 	if (error < 0)
 		fail(w, "an address that came", error);
 }
@@ -185,20 +182,6 @@ static void on_untold(int error, void *ctx)
 	fail(ctx, "the supervisor cannot be told", error);
 }
 
-static uint32_t count_coming(uint32_t listener, void *ctx)
-{
-	struct worker *w = ctx;
-
-	return intake_count(&w->intake, listener);
-}
-
-static void on_stand_in_closed(uint32_t listener, void *ctx)
-{
-	struct worker *w = ctx;
-
-	intake_refuse(&w->intake, listener);
-}
-
 static void on_shared(struct net_server *server, int fd)
 {
 	wakeup_mark(fd);
@@ -215,8 +198,6 @@ static const struct provider_ops provider_ops = {
 	.on_shared = on_shared,
 	.on_parked = wakeup_leave,
 	.on_unshared = on_unshared,
-	.count_coming = count_coming,
-	.on_stand_in_closed = on_stand_in_closed,
 	.on_idle = on_provider_idle,
 	.on_failed = on_untold,
 };
@@ -408,7 +389,8 @@ int worker_init(struct worker *w, struct ev_loop *loop, int channel_fd)
 		intake_init(&w->intake, &w->channel, context, &intake_ops, w);
 	context_put(context);
 	if (error == 0)
-		error = provider_init(&w->provider, loop, &w->channel, &provider_ops, w);
+		error = provider_init(&w->provider, loop, &w->channel, &w->intake, &provider_ops,
+				      w);
 	if (error < 0)
 		return error;
 	return channel_send(&w->channel, IPC_HELLO, &hello, NULL, 0, NULL);

@@ -17,26 +17,7 @@ static void on_failed(int error, void *ctx)
 	self_set_deadline(ctx, 0);
 }
 
-static uint32_t count_coming(uint32_t listener, void *ctx)
-{
-	struct self *s = ctx;
-
-	return intake_count(&s->intake, listener);
-}
-
-static void on_stand_in_closed(uint32_t listener, void *ctx)
-{
-	struct self *s = ctx;
-
-	intake_refuse(&s->intake, listener);
-}
-
-static const struct provider_ops provider_ops = {
-	.count_coming = count_coming,
-	.on_stand_in_closed = on_stand_in_closed,
-	.on_idle = on_idle,
-	.on_failed = on_failed,
-};
+static const struct provider_ops provider_ops = {.on_idle = on_idle, .on_failed = on_failed};
 
 /* None has a tally. */
 static struct net_server *server_of(uint32_t listener, uint32_t *ret_tally, void *ctx)
@@ -59,22 +40,12 @@ static const struct intake_ops intake_ops = {
 	.on_failed = on_failed,
 };
 
-/* The master accepts for it. */
-static int listen_apart(struct self *s, const struct ipc_message *message)
-{
-	const struct ipc_listened_apart *body = message->body;
-
-	if (body->tell_connections)
-		intake_tell(&s->intake);
-	return provider_listened_apart(&s->provider, message);
-}
-
 int self_take_listen(struct self *s, struct ipc_message *message)
 {
 	if (message->type == IPC_LISTENED)
 		return provider_listened(&s->provider, message);
 	if (message->type == IPC_LISTENED_APART)
-		return listen_apart(s, message);
+		return provider_listened_apart(&s->provider, message);
 	if (message->type == IPC_CLAIMS)
 		return intake_claims(&s->intake, message);
 	if (message->type == IPC_HANDOFF)
@@ -86,7 +57,7 @@ int self_take_listen(struct self *s, struct ipc_message *message)
 
 int self_open_servers(struct self *s)
 {
-	int error = provider_init(&s->provider, s->loop, &s->channel, &provider_ops, s);
+	int error = provider_init(&s->provider, s->loop, &s->channel, &s->intake, &provider_ops, s);
 
 	s->provides = error == 0;
 	if (error == 0)

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "common/cluster/intake.h"
 #include "common/cluster/share_request.h"
 #include "common/macros.h"
 #include "common/net/server.h"
@@ -325,7 +326,7 @@ static void on_close(void *ctx, struct net_server *server, unsigned int ticket)
 	/* Those of a former time are counted there. */
 	connections = one->state == HAS ? net_server_connections(server) : 0;
 	if (one->state == HAS && one->is_apart)
-		p->ops->on_stand_in_closed(one->listener, p->ctx);
+		intake_refuse(p->intake, one->listener);
 	if (accepts_itself(one))
 		end_sharing(p, one);
 	tell_closed(p, one->request, connections);
@@ -424,6 +425,8 @@ int provider_listened_apart(struct provider *p, const struct ipc_message *messag
 
 	if (message->tail_count != 1 || address->size > sizeof(addr.un))
 		return -EPROTO;
+	if (body->tell_connections)
+		intake_tell(p->intake);
 	if (!one)
 		return tell_unwanted(p, body->request);
 	addr.len = address->size;
@@ -528,9 +531,8 @@ static uint32_t connections_of(const struct provider *p, const struct provided *
 {
 	uint32_t count = (uint32_t)net_server_connections(one->server);
 
-	return one->is_apart && one->state == HAS
-		       ? count + p->ops->count_coming(one->listener, p->ctx)
-		       : count;
+	return one->is_apart && one->state == HAS ? count + intake_count(p->intake, one->listener)
+						  : count;
 }
 
 size_t provider_news(struct provider *p, struct ipc_counted_row *ret, size_t room)
@@ -582,9 +584,9 @@ void provider_each_server(const struct provider *p, provider_server_fn *fn, void
 }
 
 int provider_init(struct provider *p, struct ev_loop *loop, struct channel *channel,
-		  const struct provider_ops *ops, void *ctx)
+		  struct intake *intake, const struct provider_ops *ops, void *ctx)
 {
-	*p = (struct provider){.channel = channel, .ops = ops, .ctx = ctx};
+	*p = (struct provider){.channel = channel, .intake = intake, .ops = ops, .ctx = ctx};
 	LIST_INIT(&p->list);
 	SLIST_INIT(&p->turns);
 

@@ -2,7 +2,7 @@
  * the channel, and comes from the supervisor, who gives the same socket to other workers too.
  *
  * Owns:   the provider of the loop's context, and notes of the servers that have or want a socket.
- *         The servers are the user's, the channel and ops the caller's.
+ *         The servers are the user's; the channel, the intake and ops are the caller's.
  * Errors: functions that take a message return 0, or -EPROTO for what no supervisor of ours sends.
  *         A listen that cannot be asked for returns -EPIPE when the channel has ended, -ESHUTDOWN
  *         after provider_disconnect(), -ENAMETOOLONG, or what channel_send() says. What waits for
@@ -21,14 +21,11 @@
 
 #include "common/ipc/channel.h"
 
+struct intake;
 struct net_context;
 struct net_server;
 
 struct provider_ops {
-	/* How many connections have come for a server, and are not yet its own. */
-	uint32_t (*count_coming)(uint32_t listener, void *ctx);
-	/* A server whose connections come accepted was closed: those are to be refused. */
-	void (*on_stand_in_closed)(uint32_t listener, void *ctx);
 	/* How to watch a socket that others watch, too; each may be NULL. fd is about to be the
 	 * server's; it rests; and it was closed, and before that taken out of the loop's set. */
 	void (*on_shared)(struct net_server *server, int fd);
@@ -46,6 +43,7 @@ struct provider_turn;
 /* All fields are the module's own. */
 struct provider {
 	struct channel *channel;
+	struct intake *intake;
 	struct net_context *context;
 	const struct provider_ops *ops;
 	void *ctx;
@@ -57,9 +55,10 @@ struct provider {
 	bool rests;
 };
 
-/* From now on the listens of the loop come here. */
+/* From now on the listens of the loop come here. Connections that come accepted come by intake, of
+ * the same channel, which may be made after this, but before the first message. */
 int provider_init(struct provider *provider, struct ev_loop *loop, struct channel *channel,
-		  const struct provider_ops *ops, void *ctx);
+		  struct intake *intake, const struct provider_ops *ops, void *ctx);
 
 /* Servers that are left go on with what they have. */
 void provider_done(struct provider *provider);
