@@ -1,40 +1,11 @@
 #include "common/cluster/provider.h"
 
-#include <limits.h>
 #include <string.h>
 
 #include "common/cluster/intake.h"
-#include "common/cluster/share_request.h"
+#include "common/cluster/provider_parts.h"
 #include "common/macros.h"
 #include "common/net/server.h"
-
-enum state {
-	WAITS,
-	HAS,
-	HAD, /* the server is closed, and has connections */
-};
-
-/* A socket of a server, or the wish for one. */
-struct provided {
-	LIST_ENTRY(provided) link;
-	struct net_server *server;
-	unsigned int ticket;
-	uint32_t request;
-	uint32_t listener;
-	int fd; /* of one that has a socket which we accept on */
-	enum state state;
-	struct ev_loop *held; /* the loop, which is kept running for the answer; NULL: it is not */
-	bool is_apart;        /* its connections come accepted */
-	bool tells;           /* the supervisor wants to know their number */
-	uint32_t told;        /* and knows this one */
-};
-
-/* How often port 0 of a host was asked for. */
-struct provider_turn {
-	SLIST_ENTRY(provider_turn) link;
-	char *host; /* NULL: any */
-	uint32_t count;
-};
 
 /* --- telling the supervisor ------------------------------------------------------------------ */
 
@@ -71,7 +42,7 @@ static struct provided *waiting(struct provider *p, uint32_t request)
 	struct provided *one;
 
 	LIST_FOREACH (one, &p->list, link)
-		if (one->request == request && one->state == WAITS)
+		if (one->request == request && one->state == PROVIDED_WAITS)
 			return one;
 	return NULL;
 }
@@ -106,115 +77,19 @@ static void end_former(struct provider *p, const struct net_server *server)
 
 	for (one = LIST_FIRST(&p->list); one; one = next) {
 		next = LIST_NEXT(one, link);
-		if (one->server != server || one->state != HAD)
+		if (one->server != server || one->state != PROVIDED_HAD)
 			continue;
 		tell_closed(p, one->request, 0);
 		drop(one);
 	}
 }
 
-static bool has_newer(const struct provider *p, const struct provided *than)
-{
-	const struct provided *one;
-
-	/* The newest is the first. */
-	LIST_FOREACH (one, &p->list, link) {
-		if (one == than)
-			return false;
-		if (one->server == than->server && one->state != WAITS)
-			return true;
-	}
-	return false;
-}
-
 /* --- asking ---------------------------------------------------------------------------------- */
-
-static bool same_host(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-/* NULL: out of memory. */
-static struct provider_turn *turn_of(struct provider *p, const char *host)
-{
-	struct provider_turn *turn;
-
-	SLIST_FOREACH (turn, &p->turns, link)
-		if (same_host(turn->host, host))
-			return turn;
-
-	turn = calloc(1, sizeof(*turn));
-	if (!turn)
-		return NULL;
-	turn->host = host ? strdup(host) : NULL;
-	if (host && !turn->host) {
-		free(turn);
-		return NULL;
-	}
-	SLIST_INSERT_HEAD(&p->turns, turn, link);
-	return turn;
-}
-
-static int fill_port(struct provider *p, const struct net_listen_options *options,
-		     struct ipc_listen *body, struct provider_turn **ret_turn)
-{
-	if (options->host && !*options->host)
-		return -EINVAL;
-	if (options->host && strlen(options->host) > SHARE_HOST_MAX)
-		return -ENAMETOOLONG;
-
-	body->kind = IPC_LISTEN_PORT;
-	body->port = (uint32_t)options->port;
-	if (options->port != 0)
-		return 0;
-	*ret_turn = turn_of(p, options->host);
-	if (!*ret_turn)
-		return -ENOMEM;
-	body->turn = (*ret_turn)->count;
-	return 0;
-}
-
-static int ask(struct provider *p, const struct net_listen_options *options,
-	       struct ipc_listen *body)
-{
-	struct provider_turn *turn = NULL;
-	AUTO_FREE char *path = NULL;
-	const char *text = options->host;
-	int error = 0;
-
-	if (options->has_fd) {
-		body->kind = IPC_LISTEN_FD;
-		body->fd = (uint32_t)options->fd;
-		text = NULL;
-	} else if (options->has_port || options->port != 0) {
-		error = fill_port(p, options, body, &turn);
-	} else {
-		body->kind = IPC_LISTEN_PATH;
-		error = bind_absolute_path(options->path, &path);
-		text = path;
-	}
-	if (error == 0 && path && strlen(path) >= PATH_MAX)
-		error = -ENAMETOOLONG;
-	if (error < 0)
-		return error;
-
-	error = channel_send(p->channel, IPC_LISTEN, body, text, text ? strlen(text) : 0, NULL);
-	if (error == 0 && turn)
-		turn->count++;
-	return error;
-}
 
 static int on_listen(void *ctx, struct net_server *server, const struct net_listen_options *options,
 		     unsigned int ticket)
 {
 	struct provider *p = ctx;
-	struct ipc_listen body = {
-		.request = p->last_request + 1,
-		.backlog = (uint32_t)options->backlog,
-		.flags = (options->ipv6_only ? IPC_LISTEN_IPV6_ONLY : 0) |
-			 (options->readable_all ? IPC_LISTEN_READABLE_ALL : 0) |
-			 (options->writable_all ? IPC_LISTEN_WRITABLE_ALL : 0),
-	};
 
 	if (p->lost)
 		return -EPIPE;
@@ -223,7 +98,7 @@ static int on_listen(void *ctx, struct net_server *server, const struct net_list
 	struct provided *one = calloc(1, sizeof(*one));
 	if (!one)
 		return -ENOMEM;
-	int error = ask(p, options, &body);
+	int error = provider_ask(p, options, p->last_request + 1);
 	if (error < 0) {
 		free(one);
 		return error;
@@ -233,74 +108,6 @@ static int on_listen(void *ctx, struct net_server *server, const struct net_list
 	LIST_INSERT_HEAD(&p->list, one, link);
 	hold_loop(one, p->context->loop);
 	return 0;
-}
-
-/* --- whether to accept ----------------------------------------------------------------------- */
-
-static bool accepts_itself(const struct provided *one)
-{
-	return one->state == HAS && !one->is_apart;
-}
-
-static bool may_accept(void *ctx)
-{
-	const struct provider *p = ctx;
-
-	return !p->rests;
-}
-
-static const struct server_gate gate = {.is_open = may_accept};
-
-void provider_rest(struct provider *p)
-{
-	struct provided *one;
-
-	p->rests = true;
-	/* With the gate shut it takes nothing, and no longer watches. */
-	LIST_FOREACH (one, &p->list, link)
-		if (accepts_itself(one)) {
-			server_accept_now(one->server);
-			if (p->ops->on_parked)
-				p->ops->on_parked(one->fd);
-		}
-}
-
-void provider_resume(struct provider *p)
-{
-	struct provided *one;
-
-	p->rests = false;
-	LIST_FOREACH (one, &p->list, link)
-		if (accepts_itself(one))
-			server_unpark(one->server);
-}
-
-void provider_nudge(struct provider *p, uint32_t listener)
-{
-	struct provided *one;
-
-	LIST_FOREACH (one, &p->list, link)
-		if (one->listener == listener && accepts_itself(one)) {
-			server_accept_now(one->server);
-			return;
-		}
-}
-
-/* Before it is watched. */
-static void begin_to_share(struct provider *p, struct provided *one, int fd)
-{
-	one->fd = fd;
-	server_set_gate(one->server, &gate, p);
-	if (p->ops->on_shared)
-		p->ops->on_shared(one->server, fd);
-}
-
-/* It may listen next by itself. */
-static void end_sharing(struct provider *p, struct provided *one)
-{
-	server_set_gate(one->server, NULL, NULL);
-	if (p->ops->on_unshared)
-		p->ops->on_unshared(one->server, one->fd);
 }
 
 /* --- giving back ----------------------------------------------------------------------------- */
@@ -318,20 +125,20 @@ static void on_close(void *ctx, struct net_server *server, unsigned int ticket)
 	size_t connections;
 
 	LIST_FOREACH (one, &p->list, link)
-		if (one->server == server && one->ticket == ticket && one->state != HAD)
+		if (one->server == server && one->ticket == ticket && one->state != PROVIDED_HAD)
 			break;
 	if (!one)
 		return;
 
 	/* Those of a former time are counted there. */
-	connections = one->state == HAS ? net_server_connections(server) : 0;
-	if (one->state == HAS && one->is_apart)
+	connections = one->state == PROVIDED_HAS ? net_server_connections(server) : 0;
+	if (one->state == PROVIDED_HAS && one->is_apart)
 		intake_refuse(p->intake, one->listener);
 	if (accepts_itself(one))
-		end_sharing(p, one);
+		provider_end_sharing(p, one);
 	tell_closed(p, one->request, connections);
 	if (connections > 0) {
-		one->state = HAD;
+		one->state = PROVIDED_HAD;
 		return;
 	}
 	drop(one);
@@ -383,11 +190,11 @@ static void serve(struct provider *p, struct provided *one, uint32_t listener, i
 {
 	end_former(p, one->server);
 	let_loop_go(one);
-	one->state = HAS;
+	one->state = PROVIDED_HAS;
 	one->listener = listener;
 	tell_serving(p, one->request);
 	if (accepts_itself(one))
-		begin_to_share(p, one, fd);
+		provider_begin_to_share(p, one, fd);
 	server_listened(one->server, one->ticket, 0, fd, addr, NULL);
 }
 
@@ -459,7 +266,7 @@ void provider_lost(struct provider *p)
 	/* Each is told to its user, who may end others. */
 	do {
 		LIST_FOREACH (one, &p->list, link)
-			if (one->state == WAITS)
+			if (one->state == PROVIDED_WAITS)
 				break;
 		if (one)
 			fail(p, one, -EPIPE, "listen");
@@ -473,7 +280,7 @@ static struct provided *first_open(const struct provider *p)
 	struct provided *one;
 
 	LIST_FOREACH (one, &p->list, link)
-		if (one->state != HAD)
+		if (one->state != PROVIDED_HAD)
 			return one;
 	return NULL;
 }
@@ -489,7 +296,7 @@ void provider_disconnect(struct provider *p, bool empty_queue)
 
 		/* Its user gets connections, and may free it. */
 		server_hold(server);
-		if (empty_queue && one->state == HAS)
+		if (empty_queue && one->state == PROVIDED_HAS)
 			server_empty_queue(server);
 		net_server_close(server, NULL, NULL);
 		server_release(server);
@@ -514,75 +321,6 @@ bool provider_is_idle(const struct provider *p)
 	return LIST_EMPTY(&p->list);
 }
 
-/* --- connections ----------------------------------------------------------------------------- */
-
-struct net_server *provider_server(const struct provider *p, uint32_t listener)
-{
-	const struct provided *one;
-
-	LIST_FOREACH (one, &p->list, link)
-		if (one->listener == listener && one->state == HAS && one->is_apart)
-			return one->server;
-	return NULL;
-}
-
-/* With those that have come for it. */
-static uint32_t connections_of(const struct provider *p, const struct provided *one)
-{
-	uint32_t count = (uint32_t)net_server_connections(one->server);
-
-	return one->is_apart && one->state == HAS ? count + intake_count(p->intake, one->listener)
-						  : count;
-}
-
-size_t provider_news(struct provider *p, struct ipc_counted_row *ret, size_t room)
-{
-	struct provided *one;
-	size_t n_rows = 0;
-
-	LIST_FOREACH (one, &p->list, link) {
-		uint32_t count = connections_of(p, one);
-
-		if (!one->tells || one->state != HAS || one->told == count || n_rows == room)
-			continue;
-		one->told = count;
-		ret[n_rows++] = (struct ipc_counted_row){one->listener, count};
-	}
-	return n_rows;
-}
-
-static void add_row(struct ipc_counted_row *rows, size_t *n_rows, size_t room, uint32_t listener,
-		    uint32_t connections)
-{
-	for (size_t i = 0; i < *n_rows; i++)
-		if (rows[i].listener == listener) {
-			rows[i].connections += connections;
-			return;
-		}
-	if (*n_rows < room)
-		rows[(*n_rows)++] = (struct ipc_counted_row){listener, connections};
-}
-
-size_t provider_count(const struct provider *p, struct ipc_counted_row *ret, size_t room)
-{
-	const struct provided *one;
-	size_t n_rows = 0;
-
-	LIST_FOREACH (one, &p->list, link)
-		if (one->state != WAITS && !has_newer(p, one))
-			add_row(ret, &n_rows, room, one->listener, connections_of(p, one));
-	return n_rows;
-}
-
-void provider_each_server(const struct provider *p, provider_server_fn *fn, void *ctx)
-{
-	const struct provided *one;
-
-	LIST_FOREACH (one, &p->list, link)
-		if (one->state != WAITS && !has_newer(p, one))
-			fn(one->listener, one->server, ctx);
-}
-
 int provider_init(struct provider *p, struct ev_loop *loop, struct channel *channel,
 		  struct intake *intake, const struct provider_ops *ops, void *ctx)
 {
@@ -598,7 +336,6 @@ int provider_init(struct provider *p, struct ev_loop *loop, struct channel *chan
 
 void provider_done(struct provider *p)
 {
-	struct provider_turn *turn;
 	struct provided *one;
 
 	if (!p->context)
@@ -607,15 +344,9 @@ void provider_done(struct provider *p)
 	context_put(p->context);
 	p->context = NULL;
 	while ((one = LIST_FIRST(&p->list))) {
-		if (accepts_itself(one)) {
-			server_set_gate(one->server, NULL, NULL);
-			server_unpark(one->server);
-		}
+		if (accepts_itself(one))
+			provider_leave_alone(one);
 		drop(one);
 	}
-	while ((turn = SLIST_FIRST(&p->turns))) {
-		SLIST_REMOVE_HEAD(&p->turns, link);
-		free(turn->host);
-		free(turn);
-	}
+	provider_end_turns(p);
 }
