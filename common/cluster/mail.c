@@ -150,7 +150,7 @@ static int take(struct mail *mail, struct ipc_message *message, const char **ret
 		return out_credit(mail, message->body, ret_why);
 	if (message->type != IPC_ANSWERED)
 		return tracking_take(&mail->tracking, message, ret_why);
-	out_answered(mail, message->body);
+	flight_answered(mail, message->body);
 	return 0;
 }
 

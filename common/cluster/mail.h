@@ -2,7 +2,8 @@
  * exchange, the same in a master and in a worker, on a channel that somebody else has opened.
  *
  *   mail           life, and the messages of the channel that are ours
- *   mail_out       what waits to be sent: pieces, one handle in flight, its answer
+ *   mail_out       what waits to be sent: messages in pieces
+ *   mail_flight    the one handle in flight, and its answer
  *   mail_in        what comes: pieces put together, kept until somebody wants them
  *   handle         a socket or a server between its object and the channel
  *   tracking       who has sockets of which server

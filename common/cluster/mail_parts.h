@@ -70,10 +70,13 @@ void mail_settle(struct mail *mail);
 void out_init(struct mail *mail);
 /* Sends as much as may be sent now. */
 void out_pump(struct mail *mail);
-void out_answered(struct mail *mail, const struct ipc_answered *body);
 int out_credit(struct mail *mail, const struct ipc_taken *body, const char **ret_why);
 /* Nothing goes any more. */
 void out_close(struct mail *mail);
+
+/* --- mail_flight ----------------------------------------------------------------------------- */
+
+void flight_answered(struct mail *mail, const struct ipc_answered *body);
 
 /* --- mail_in --------------------------------------------------------------------------------- */
 
