@@ -102,6 +102,11 @@ size_t ask_workers(const struct usher *u, const char *state, pid_t pids[USHER_WO
 	return count;
 }
 
+void ask_ready(const struct usher *u, size_t count, pid_t pids[USHER_WORKERS_MAX])
+{
+	assert_int_equal(ask_workers(u, "ready", pids), count);
+}
+
 struct workers_question {
 	const struct usher *usher;
 	const char *state;
@@ -193,4 +198,10 @@ void ask_expect_connections(struct usher *u, int port, long count)
 	if (!poll_until(agree, &q, WAIT_MS))
 		fail_msg("%ld connections expected; usherctl says %ld, the kernel %ld", count,
 			 q.counted, kernel_tcp_connections(port));
+}
+
+void ask_expect_served(struct usher *u, int port)
+{
+	clients_expect_echo(&u->clients);
+	ask_expect_connections(u, port, (long)u->clients.count);
 }

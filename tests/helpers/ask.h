@@ -31,11 +31,15 @@ size_t ask_workers(const struct usher *u, const char *state, pid_t pids[USHER_WO
 bool ask_until_workers(struct usher *u, const char *state, size_t count);
 /* The same, where pid is none of them any more. */
 bool ask_until_replaced(struct usher *u, pid_t pid, size_t count);
+/* Those of the workers that are ready, which must be so many. */
+void ask_ready(const struct usher *u, size_t count, pid_t pids[USHER_WORKERS_MAX]);
 
 /* The sum that usherctl connections gives. */
 long ask_total(const struct usher *u);
 /* At rest usherctl and the kernel agree on count connections of the TCP port, and usherctl's rows
  * add up. */
 void ask_expect_connections(struct usher *u, int port, long count);
+/* Each of u->clients is answered by an echo, and they are the connections of the port. */
+void ask_expect_served(struct usher *u, int port);
 
 #endif

@@ -84,6 +84,15 @@ int connect_tcp(const char *host, int port)
 	return fd;
 }
 
+bool tcp_is_refused(int port)
+{
+	int fd = try_connect_tcp("127.0.0.1", port);
+
+	if (fd >= 0)
+		close(fd);
+	return fd == -ECONNREFUSED;
+}
+
 int try_connect_unix(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -138,6 +147,12 @@ void client_expect_end(int fd)
 		fail_msg("a byte came, not the end: '%c'", byte);
 	if (n == -1 && errno != ECONNRESET)
 		fail_msg("no end: %s", strerror(errno));
+}
+
+void client_leave(int fd)
+{
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	client_expect_end(fd);
 }
 
 void client_expect_echo(int fd)

@@ -5,6 +5,7 @@
 #ifndef USHER_TESTS_HELPERS_CLIENTS_H
 #define USHER_TESTS_HELPERS_CLIENTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,9 @@ int connect_tcp(const char *host, int port);
 /* The same to 127.0.0.1 from an address of 127.0.0.0/8, as a number. */
 int connect_tcp_from(uint32_t address, int port);
 
+/* Whether nobody listens on 127.0.0.1:port. */
+bool tcp_is_refused(int port);
+
 /* A path, or "@name" for an abstract name. */
 int try_connect_unix(const char *path);
 int connect_unix(const char *path);
@@ -23,6 +27,8 @@ void client_send(int fd, const char *text);
 void client_expect(int fd, const char *text);
 /* The other end has closed: end of file or a reset, and no byte before. */
 void client_expect_end(int fd);
+/* Ends our side and expects the end of the other. */
+void client_leave(int fd);
 /* Sends a text that no other call has sent, and expects it back. */
 void client_expect_echo(int fd);
 

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/helpers/clients.h"
 #include "tests/helpers/fds.h"
+#include "tests/helpers/wait.h"
 
 #define WATCHDOG_S 30
 
@@ -18,6 +20,17 @@ void cluster_play(int argc, char **argv, const struct cluster_role *roles, size_
 	}
 	fprintf(stderr, "there is no role %s\n", argc < 2 ? "" : argv[1]);
 	exit(EXIT_FAILURE);
+}
+
+void cluster_greet(struct net_server *server, struct net_socket *socket, void *ctx)
+{
+	static const struct net_socket_ops ops;
+	char text[32];
+
+	snprintf(text, sizeof(text), "worker %u\n", cluster_worker_id(ctx));
+	net_socket_set_ops(socket, &ops, NULL);
+	net_socket_write(socket, text, strlen(text), NULL, NULL);
+	net_socket_pipe(socket, socket);
 }
 
 /* --- the story ------------------------------------------------------------------------------- */
@@ -139,6 +152,26 @@ void cluster_run_until(struct cluster_world *w, const char *event)
 		fail_msg("\"%s\" never came; story: %s; last error: %s", event, w->story, w->error);
 }
 
+struct refusal {
+	struct ev_loop *loop;
+	int port;
+};
+
+static bool is_refused(void *ctx)
+{
+	const struct refusal *refusal = ctx;
+
+	ev_run(refusal->loop, EVRUN_NOWAIT);
+	return tcp_is_refused(refusal->port);
+}
+
+void cluster_run_until_refused(struct cluster_world *w, int port)
+{
+	struct refusal refusal = {w->loop, port};
+
+	assert_true(poll_until(is_refused, &refusal, WAIT_MS));
+}
+
 /* --- from start to end ----------------------------------------------------------------------- */
 
 static void on_watchdog(struct ev_loop *loop, ev_timer *timer, int events)
@@ -199,5 +232,16 @@ struct cluster_worker *cluster_world_fork(struct cluster_world *w)
 	w->in_call = true;
 	assert_int_equal(cluster_fork(w->cluster, NULL, &worker), 0);
 	w->in_call = false;
+	return worker;
+}
+
+struct cluster_worker *cluster_world_serve(struct cluster_world *w, const char *role,
+					   const struct cluster_settings *more)
+{
+	struct cluster_worker *worker;
+
+	cluster_world_start(w, role, more);
+	worker = cluster_world_fork(w);
+	cluster_run_until(w, "listening 1");
 	return worker;
 }

@@ -28,6 +28,9 @@ struct cluster_role {
 /* In a worker: plays its role, and exits with 0 when that returns. */
 void cluster_play(int argc, char **argv, const struct cluster_role *roles, size_t count);
 
+/* In a worker: on_connection of a server whose ctx is the worker. Says "worker ID\n"; echoes. */
+void cluster_greet(struct net_server *server, struct net_socket *socket, void *ctx);
+
 struct cluster_world {
 	struct ev_loop *loop;
 	ev_timer watchdog;
@@ -56,6 +59,10 @@ void cluster_world_start(struct cluster_world *w, const char *role,
 			 const struct cluster_settings *more);
 struct cluster_worker *cluster_world_fork(struct cluster_world *w);
 
+/* Both, and runs until worker 1 listens. */
+struct cluster_worker *cluster_world_serve(struct cluster_world *w, const char *role,
+					   const struct cluster_settings *more);
+
 /* Whether the story has an event: "exit 1 0 0". */
 bool cluster_world_told(const struct cluster_world *w, const char *event);
 
@@ -72,5 +79,8 @@ size_t cluster_world_count(const struct cluster_world *w, const char *event);
 
 /* Runs until the story has the event. */
 void cluster_run_until(struct cluster_world *w, const char *event);
+
+/* Runs until nobody listens on 127.0.0.1:port. */
+void cluster_run_until_refused(struct cluster_world *w, int port);
 
 #endif

@@ -120,6 +120,11 @@ void kernel_stop(pid_t pid)
 	assert_true(poll_until(has_stopped, &pid, WAIT_MS));
 }
 
+void kernel_resume(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGCONT), 0);
+}
+
 int kernel_fd_count(pid_t pid)
 {
 	char path[64];

@@ -26,8 +26,9 @@ long kernel_cpu_ms(pid_t pid);
 void kernel_kill(pid_t pid);
 
 /* Stops a process with SIGSTOP and waits until it has stopped: before that it may still be woken
- * for something that it then does not do. SIGCONT lets it go on. */
+ * for something that it then does not do. kernel_resume() lets it go on. */
 void kernel_stop(pid_t pid);
+void kernel_resume(pid_t pid);
 
 /* Open descriptors of another process; open_fd_count() is for the test itself. */
 int kernel_fd_count(pid_t pid);

@@ -151,9 +151,9 @@ static bool all_have_owners(void *ctx)
 
 void owners_await(struct owners *o, int port, const pid_t *pids, size_t n_pids, size_t count)
 {
-	struct owners_question q = {o, port, pids, n_pids, count};
-
 	*o = (struct owners){0};
+
+	struct owners_question q = {o, port, pids, n_pids, count};
 	if (!poll_until(all_have_owners, &q, WAIT_MS))
 		fail_msg("%zu connections expected with an owner, of %zu there are %zu", count,
 			 o->count, o->count - owners_count(o, -1));

@@ -1,7 +1,6 @@
 /* Servers that listen in workers of a master of <usher/cluster.h>, on sockets that it shares. */
 #include "tests/helpers/cluster_world.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdint.h>
@@ -23,30 +22,18 @@ static struct cluster_worker *self;
 static struct net_server *servers[16];
 static size_t n_servers;
 
-static const struct net_socket_ops echo_ops;
-
-static void on_connection(struct net_server *server, struct net_socket *socket, void *ctx)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "worker %u\n", cluster_worker_id(self));
-	net_socket_set_ops(socket, &echo_ops, NULL);
-	net_socket_write(socket, text, strlen(text), NULL, NULL);
-	net_socket_pipe(socket, socket);
-}
-
 static void on_listen_error(struct net_server *server, const struct net_error *error, void *ctx)
 {
 	cluster_worker_send(self, error->text, strlen(error->text), NULL, NULL, NULL);
 }
 
-static const struct net_server_ops server_ops = {.on_connection = on_connection,
+static const struct net_server_ops server_ops = {.on_connection = cluster_greet,
 						 .on_error = on_listen_error};
 
 static struct net_server *listen_on(struct ev_loop *loop, const struct net_listen_options *options)
 {
 	struct net_server *server = NULL;
-	int r = net_create_server(loop, NULL, &server_ops, NULL, &server);
+	int r = net_create_server(loop, NULL, &server_ops, self, &server);
 
 	if (r == 0)
 		r = net_server_listen(server, options, NULL, NULL);
@@ -141,7 +128,7 @@ static void listen_when_disconnecting(struct ev_loop *loop)
 
 	open_self(loop, &worker_ops);
 	cluster_worker_hold(self);
-	if (net_create_server(loop, NULL, &server_ops, NULL, &server) < 0)
+	if (net_create_server(loop, NULL, &server_ops, self, &server) < 0)
 		exit(EXIT_FAILURE);
 	ev_timer_init(&timer, on_late, 0.01, 0.01);
 	timer.data = server;
@@ -178,9 +165,7 @@ static void the_master_is_told_where_a_worker_listens(void **state)
 	struct cluster_world *w = *state;
 	unsigned worker;
 
-	cluster_world_start(w, "serve_port", &settings);
-	cluster_world_fork(w);
-	cluster_run_until(w, "listening 1");
+	cluster_world_serve(w, "serve_port", &settings);
 	assert_string_equal(w->story, "fork 1, online 1, listening 1");
 	assert_string_equal(w->address, "127.0.0.1");
 	assert_int_equal(w->listening.address_type, 4);
@@ -195,9 +180,7 @@ static void an_omitted_host_is_told_as_none(void **state)
 {
 	struct cluster_world *w = *state;
 
-	cluster_world_start(w, "serve_port", NULL);
-	cluster_world_fork(w);
-	cluster_run_until(w, "listening 1");
+	cluster_world_serve(w, "serve_port", NULL);
 	assert_string_equal(w->address, "(none)");
 	assert_true(w->listening.address_type == 6 || w->listening.address_type == 4);
 }
@@ -236,9 +219,7 @@ static void each_server_is_told_once(void **state)
 	struct cluster_worker *worker;
 	int first;
 
-	cluster_world_start(w, "serve_port", NULL);
-	worker = cluster_world_fork(w);
-	cluster_run_until(w, "listening 1");
+	worker = cluster_world_serve(w, "serve_port", NULL);
 	first = w->listening.port;
 	cluster_worker_send(worker, "again", 5, NULL, NULL, NULL);
 	CLUSTER_RUN_UNTIL(w, cluster_world_count(w, "listening 1") == 2);
@@ -253,9 +234,7 @@ static void workers_share_the_first_port_0(void **state)
 	unsigned worker;
 	int port;
 
-	cluster_world_start(w, "serve_port", NULL);
-	first = cluster_world_fork(w);
-	cluster_run_until(w, "listening 1");
+	first = cluster_world_serve(w, "serve_port", NULL);
 	port = w->listening.port;
 	cluster_world_fork(w);
 	cluster_run_until(w, "listening 2");
@@ -268,21 +247,6 @@ static void workers_share_the_first_port_0(void **state)
 	assert_int_equal(worker, 2);
 }
 
-static bool refuses(int port)
-{
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	return connect(fd, (struct sockaddr *)&to, sizeof(to)) == -1 && errno == ECONNREFUSED;
-}
-
-static bool nobody_listens(void *ctx)
-{
-	ev_run(ev_default_loop(0), EVRUN_NOWAIT);
-	return refuses(*(int *)ctx);
-}
-
 /* WK-5: its connections are awaited, and nobody new comes in. */
 static void a_disconnected_worker_serves_who_is_there_and_nobody_else(void **state)
 {
@@ -291,18 +255,15 @@ static void a_disconnected_worker_serves_who_is_there_and_nobody_else(void **sta
 	unsigned number;
 	int port;
 
-	cluster_world_start(w, "serve_port", NULL);
-	worker = cluster_world_fork(w);
-	cluster_run_until(w, "listening 1");
+	worker = cluster_world_serve(w, "serve_port", NULL);
 	port = w->listening.port;
 	AUTO_CLOSE int client = connect_and_hear(port, &number);
 	assert_int_equal(cluster_worker_disconnect(worker), 0);
-	assert_true(poll_until(nobody_listens, &port, WAIT_MS));
+	cluster_run_until_refused(w, port);
 	assert_false(cluster_world_told(w, "disconnect 1"));
 
 	client_expect_echo(client);
-	shutdown(client, SHUT_WR);
-	client_expect_end(client);
+	client_leave(client);
 	cluster_run_until(w, "exit 1");
 	assert_string_equal(w->story, "fork 1, online 1, listening 1, disconnect 1, "
 				      "exit 1 0 0 voluntary");
@@ -316,16 +277,13 @@ static void a_worker_that_leaves_awaits_its_connections(void **state)
 	unsigned number;
 	int port;
 
-	cluster_world_start(w, "serve_port", NULL);
-	worker = cluster_world_fork(w);
-	cluster_run_until(w, "listening 1");
+	worker = cluster_world_serve(w, "serve_port", NULL);
 	port = w->listening.port;
 	AUTO_CLOSE int client = connect_and_hear(port, &number);
 	cluster_worker_send(worker, "leave", 5, NULL, NULL, NULL);
-	assert_true(poll_until(nobody_listens, &port, WAIT_MS));
+	cluster_run_until_refused(w, port);
 	client_expect_echo(client);
-	shutdown(client, SHUT_WR);
-	client_expect_end(client);
+	client_leave(client);
 	cluster_run_until(w, "exit 1 0 0 voluntary");
 }
 
@@ -337,9 +295,7 @@ static void connections_that_do_not_end_are_cut_at_the_deadline(void **state)
 	struct cluster_worker *worker;
 	unsigned number;
 
-	cluster_world_start(w, "serve_port", &settings);
-	worker = cluster_world_fork(w);
-	cluster_run_until(w, "listening 1");
+	worker = cluster_world_serve(w, "serve_port", &settings);
 	AUTO_CLOSE int client = connect_and_hear(w->listening.port, &number);
 	assert_int_equal(cluster_worker_disconnect(worker), 0);
 	cluster_run_until(w, "exit 1 -1 15 voluntary");
@@ -421,11 +377,9 @@ static void a_cluster_may_be_freed_when_a_worker_listens(void **state)
 	struct cluster_world *w = *state;
 
 	w->react = free_at_listening;
-	cluster_world_start(w, "serve_port", NULL);
-	cluster_world_fork(w);
-	cluster_run_until(w, "listening 1");
+	cluster_world_serve(w, "serve_port", NULL);
 	assert_true(poll_until(no_children, NULL, WAIT_MS));
-	assert_true(refuses(w->listening.port));
+	assert_true(tcp_is_refused(w->listening.port));
 }
 
 int main(int argc, char **argv)

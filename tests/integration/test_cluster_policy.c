@@ -1,7 +1,6 @@
 /* A master of <usher/cluster.h> that accepts for its workers, in each way to choose one. */
 #include "tests/helpers/cluster_world.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdint.h>
@@ -20,19 +19,7 @@
 
 static struct cluster_worker *self;
 
-static const struct net_socket_ops echo_ops;
-
-static void on_connection(struct net_server *server, struct net_socket *socket, void *ctx)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "worker %u\n", cluster_worker_id(self));
-	net_socket_set_ops(socket, &echo_ops, NULL);
-	net_socket_write(socket, text, strlen(text), NULL, NULL);
-	net_socket_pipe(socket, socket);
-}
-
-static const struct net_server_ops server_ops = {.on_connection = on_connection};
+static const struct net_server_ops server_ops = {.on_connection = cluster_greet};
 
 static void answer(struct cluster_worker *worker, const struct cluster_message *message, void *ctx)
 {
@@ -45,7 +32,7 @@ static void serve_port(struct ev_loop *loop)
 	struct net_server *server = NULL;
 
 	if (cluster_worker_open(loop, &ops, NULL, &self) < 0 ||
-	    net_create_server(loop, NULL, &server_ops, NULL, &server) < 0 ||
+	    net_create_server(loop, NULL, &server_ops, self, &server) < 0 ||
 	    net_server_listen_port(server, 0, NULL, 0, NULL, NULL) < 0)
 		exit(EXIT_FAILURE);
 	ev_run(loop, 0);
@@ -54,23 +41,7 @@ static void serve_port(struct ev_loop *loop)
 
 static const struct cluster_role roles[] = {{"serve_port", serve_port}};
 
-static bool refuses(int port)
-{
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	return connect(fd, (struct sockaddr *)&to, sizeof(to)) == -1 && errno == ECONNREFUSED;
-}
-
-static bool nobody_listens(void *ctx)
-{
-	ev_run(ev_default_loop(0), EVRUN_NOWAIT);
-	return refuses(*(int *)ctx);
-}
-
-/* --- policies ----------------------------------------------------------------------------------
- */
+/* --- policies -------------------------------------------------------------------------------- */
 
 static struct cluster_settings with_policy(enum cluster_scheduling_policy policy)
 {
@@ -141,18 +112,14 @@ static void least_connections_go_where_one_ended(void **state)
 			where[i] = connect_and_run(w, port, &clients[i]);
 		assert_int_equal(where[0] + where[1] + where[2], 6);
 		/* One goes and comes again: its worker has the fewest. */
-		shutdown(clients[round], SHUT_WR);
-		client_expect_end(clients[round]);
+		client_leave(clients[round]);
 		hear_from_all(w);
 		assert_int_equal(connect_and_run(w, port, &another), where[round]);
-		shutdown(another, SHUT_WR);
-		client_expect_end(another);
+		client_leave(another);
 		close(another);
 		for (size_t i = 0; i < 3; i++) {
-			if ((int)i != round) {
-				shutdown(clients[i], SHUT_WR);
-				client_expect_end(clients[i]);
-			}
+			if ((int)i != round)
+				client_leave(clients[i]);
 			close(clients[i]);
 		}
 		hear_from_all(w);
@@ -203,16 +170,13 @@ static void a_disconnected_worker_finishes_what_was_handed_off(void **state)
 	struct cluster_worker *worker;
 	int client, port;
 
-	cluster_world_start(w, "serve_port", &settings);
-	worker = cluster_world_fork(w);
-	cluster_run_until(w, "listening 1");
+	worker = cluster_world_serve(w, "serve_port", &settings);
 	port = w->listening.port;
 	connect_and_run(w, port, &client);
 	assert_int_equal(cluster_worker_disconnect(worker), 0);
-	assert_true(poll_until(nobody_listens, &port, WAIT_MS));
+	cluster_run_until_refused(w, port);
 	client_expect_echo(client);
-	shutdown(client, SHUT_WR);
-	client_expect_end(client);
+	client_leave(client);
 	close(client);
 	ev_run(w->loop, 0);
 	assert_true(cluster_world_told(w, "exit 1 0 0 voluntary"));
@@ -225,13 +189,11 @@ static void what_a_disconnected_worker_shared_is_released_at_once(void **state)
 	struct cluster_world *w = *state;
 	struct cluster_worker *worker;
 
-	cluster_world_start(w, "serve_port", &settings);
-	worker = cluster_world_fork(w);
-	cluster_run_until(w, "listening 1");
+	worker = cluster_world_serve(w, "serve_port", &settings);
 	kernel_stop(cluster_worker_pid(worker));
-	assert_false(refuses(w->listening.port));
+	assert_false(tcp_is_refused(w->listening.port));
 	assert_int_equal(cluster_worker_disconnect(worker), 0);
-	assert_true(refuses(w->listening.port));
+	assert_true(tcp_is_refused(w->listening.port));
 	assert_int_equal(cluster_worker_kill(worker, SIGKILL), 0);
 	ev_run(w->loop, 0);
 }

@@ -228,7 +228,7 @@ static void status_is_a_table_of_what_there_is(void **state)
 	usher_configure(u, "%s", good);
 	usher_start(u);
 	assert_int_equal(ask_ctl(u, &out, NULL, "status", NULL), 0);
-	assert_int_equal(ask_workers(u, "ready", pids), 1);
+	ask_ready(u, 1, pids);
 	snprintf(text, sizeof(text), "%d", (int)u->process.pid);
 	expect_text(out, text);
 	snprintf(text, sizeof(text), "%d", (int)pids[0]);
@@ -342,7 +342,7 @@ static void workers_run_as_the_configured_user(void **state)
 		skip();
 	usher_configure(u, "user: nobody\n%s", good);
 	usher_start(u);
-	assert_int_equal(ask_workers(u, "ready", pids), 1);
+	ask_ready(u, 1, pids);
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pids[0]);
 	FILE *file = fopen(path, "re");
 	assert_non_null(file);

@@ -288,7 +288,7 @@ static void a_worker_that_is_stopped_is_named_as_missing(void **state)
 	clients_expect_echo(&u->clients);
 	ask_expect_connections(u, port, 30);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 3);
+	ask_ready(u, 3, pids);
 	kernel_stop(pids[1]);
 	int64_t asked = now_ms();
 	json_t *answer = list(u, NULL);
@@ -308,7 +308,7 @@ static void a_worker_that_is_stopped_is_named_as_missing(void **state)
 	assert_int_equal(ask_ctl(u, &out, NULL, "connections", "--list", NULL), 0);
 	assert_non_null(strstr(out, expected));
 
-	assert_int_equal(kill(pids[1], SIGCONT), 0);
+	kernel_resume(pids[1]);
 	expect_listed(u, "it", port);
 }
 

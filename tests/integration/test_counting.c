@@ -61,7 +61,7 @@ static void ten_thousand_connections_are_counted_exactly(void **state)
 	ask_expect_connections(u, port, CLIENTS / 2);
 
 	/* GC-3: the dead worker's clients see their end, all others stay. */
-	assert_int_equal(ask_workers(u, "ready", pids), 4);
+	ask_ready(u, 4, pids);
 	kernel_kill(pids[1]);
 	assert_true(ask_until_replaced(u, pids[1], 4));
 	assert_true(poll_until(clients_and_kernel_agree, &left, WAIT_MS));
@@ -114,7 +114,7 @@ static void a_stopped_worker_does_not_hold_up_the_answer(void **state)
 	clients_expect_echo(&u->clients);
 	ask_expect_connections(u, port, 100);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 4);
+	ask_ready(u, 4, pids);
 	kernel_stop(pids[2]);
 	int64_t asked = now_ms();
 	json_t *answer = ask_connections(u);
@@ -152,7 +152,7 @@ static void many_may_ask_while_workers_die(void **state)
 
 	for (int round = 0; round < ROUNDS; round++) {
 		assert_true(ask_until_workers(u, "ready", 4));
-		assert_int_equal(ask_workers(u, "ready", pids), 4);
+		ask_ready(u, 4, pids);
 		for (int i = 0; i < ASKERS; i++)
 			process_start(&askers[i], &(struct process_options){.argv = argv});
 		assert_int_equal(kill(pids[round], SIGKILL), 0);
@@ -176,7 +176,7 @@ static void scaling_up_adds_workers_that_serve(void **state)
 			   "  - {name: idle, host: 127.0.0.1, port: 0, handler: echo}\n");
 	usher_start(u);
 	usher_holds_other_fds(u);
-	assert_int_equal(ask_workers(u, "ready", pids), 1);
+	ask_ready(u, 1, pids);
 	pid_t first = pids[0];
 	assert_int_equal(ask_ctl(u, NULL, NULL, "scale", "3", NULL), 0);
 	assert_true(ask_until_workers(u, "ready", 3));
@@ -184,7 +184,7 @@ static void scaling_up_adds_workers_that_serve(void **state)
 	kernel_stop(first);
 	clients_connect(&u->clients, ask_port(u, "idle"), 1);
 	clients_expect_echo(&u->clients);
-	assert_int_equal(kill(first, SIGCONT), 0);
+	kernel_resume(first);
 }
 
 int main(void)

@@ -46,7 +46,7 @@ static void a_killed_worker_costs_its_own_connections_only(void **state)
 	usher_configure(u, "%s", config);
 	usher_start(u);
 	int port = ask_port(u, "echo");
-	assert_int_equal(ask_workers(u, "ready", before), 2);
+	ask_ready(u, 2, before);
 
 	/* Both get some: while one is stopped the other accepts. */
 	for (int i = 0; i < 2; i++) {
@@ -54,7 +54,7 @@ static void a_killed_worker_costs_its_own_connections_only(void **state)
 		clients_connect(&u->clients, port, 5);
 		for (size_t n = u->clients.count - 5; n < u->clients.count; n++)
 			client_expect_echo(u->clients.fds[n]);
-		assert_int_equal(kill(before[!i], SIGCONT), 0);
+		kernel_resume(before[!i]);
 	}
 	ask_expect_connections(u, port, 10);
 
@@ -66,7 +66,7 @@ static void a_killed_worker_costs_its_own_connections_only(void **state)
 	assert_true(ask_until_replaced(u, before[1], 2));
 	ask_expect_connections(u, port, 5);
 
-	assert_int_equal(ask_workers(u, "ready", after), 2);
+	ask_ready(u, 2, after);
 	pid_t replacement = after[0] == before[0] ? after[1] : after[0];
 	assert_true(after[0] == before[0] || after[1] == before[0]);
 	assert_true(replacement != before[1]);
@@ -85,7 +85,7 @@ static void the_log_names_worker_pid_and_signal(void **state)
 
 	usher_configure(u, "%s", config);
 	usher_start(u);
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	assert_int_equal(kill(pids[0], SIGABRT), 0);
 	assert_true(usher_logs(u, "SIGABRT"));
 	snprintf(text, sizeof(text), "pid %d)", (int)pids[0]);
@@ -102,7 +102,7 @@ static void connections_wait_while_no_worker_lives(void **state)
 	usher_configure(u, "%s", config);
 	usher_start(u);
 	int port = ask_port(u, "echo");
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	for (int i = 0; i < 2; i++)
 		kernel_stop(pids[i]);
 	clients_connect(&u->clients, port, 100);
@@ -126,7 +126,7 @@ static void quick_deaths_back_off(void **state)
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
 	usher_start(u);
 	for (int i = 0; i < DEATHS; i++) {
-		assert_int_equal(ask_workers(u, "ready", pids), 1);
+		ask_ready(u, 1, pids);
 		int64_t killed = now_ms();
 		kernel_kill(pids[0]);
 		if (i == DEATHS - 1)

@@ -47,6 +47,27 @@ static int start(struct usher *u, unsigned int workers)
 	return ask_port(u, "it");
 }
 
+/* Says who its workers are as well. */
+static int start_known(struct usher *u, unsigned int workers, pid_t pids[USHER_WORKERS_MAX])
+{
+	int port = start(u, workers);
+
+	ask_ready(u, workers, pids);
+	return port;
+}
+
+static void stop_both(const pid_t *pids)
+{
+	for (int i = 0; i < 2; i++)
+		kernel_stop(pids[i]);
+}
+
+static void resume_both(const pid_t *pids)
+{
+	for (int i = 0; i < 2; i++)
+		kernel_resume(pids[i]);
+}
+
 /* Each has an address of its own, so that source-hash spreads them as well. */
 static void connect_many(struct usher *u, int port, size_t count)
 {
@@ -66,12 +87,6 @@ static size_t shares(const struct usher *u, long counts[USHER_WORKERS_MAX])
 	}
 	json_decref(answer);
 	return n;
-}
-
-static void expect_served_and_counted(struct usher *u, int port)
-{
-	clients_expect_echo(&u->clients);
-	ask_expect_connections(u, port, (long)u->clients.count);
 }
 
 static void ipv6_and_both_families_are_served(void **state)
@@ -104,13 +119,13 @@ static void every_worker_gets_some_and_all_are_counted(void **state)
 	int port = start(u, 4);
 
 	connect_many(u, port, 100);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	assert_int_equal(shares(u, counts), 4);
 	for (int i = 0; i < 4; i++)
 		assert_true(counts[i] > 0);
 
 	clients_close(&u->clients, 60);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 }
 
 /* DF-1: what was handed to a worker that dies before it takes it is served by another. */
@@ -118,15 +133,14 @@ static void what_a_dead_worker_has_not_taken_goes_to_others(void **state)
 {
 	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
-	int port = start(u, 4);
+	int port = start_known(u, 4, pids);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 4);
 	kernel_stop(pids[0]);
 	kernel_stop(pids[2]);
 	connect_many(u, port, 80);
 	kernel_kill(pids[0]);
 	kernel_kill(pids[2]);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	assert_true(ask_until_workers(u, "ready", 4));
 }
 
@@ -139,8 +153,8 @@ static void what_a_dead_worker_has_taken_ends(void **state)
 	int port = start(u, 4);
 
 	connect_many(u, port, 100);
-	expect_served_and_counted(u, port);
-	assert_int_equal(ask_workers(u, "ready", pids), 4);
+	ask_expect_served(u, port);
+	ask_ready(u, 4, pids);
 	assert_int_equal(shares(u, counts), 4);
 	kernel_kill(pids[1]);
 	assert_true(ask_until_replaced(u, pids[1], 4));
@@ -163,9 +177,8 @@ static void a_stopped_worker_is_passed_by_until_it_goes_on(void **state)
 {
 	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
-	int port = start(u, 3);
+	int port = start_known(u, 3, pids);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 3);
 	kernel_stop(pids[1]);
 	connect_many(u, port, 60);
 	for (size_t i = 0; i < u->clients.count; i++)
@@ -183,11 +196,11 @@ static void a_stopped_worker_is_passed_by_until_it_goes_on(void **state)
 	assert_true(now_ms() - began < 900);
 
 	/* It finds all of them too late, and takes none of them a second time. */
-	assert_int_equal(kill(pids[1], SIGCONT), 0);
+	kernel_resume(pids[1]);
 	assert_true(usher_logs(u, "takes its connections again"));
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	connect_many(u, port, 60);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 }
 
 /* DF-6: the answer comes in time, and counts what is on its way to the stopped worker. */
@@ -195,14 +208,13 @@ static void counting_does_not_wait_for_a_stopped_worker(void **state)
 {
 	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
-	int port = start(u, 2);
+	int port = start_known(u, 2, pids);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
 	kernel_stop(pids[0]);
 	connect_many(u, port, 40);
-	expect_served_and_counted(u, port);
-	assert_int_equal(kill(pids[0], SIGCONT), 0);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
+	kernel_resume(pids[0]);
+	ask_expect_served(u, port);
 }
 
 /* LS-13 */
@@ -210,34 +222,29 @@ static void with_no_worker_able_connections_wait(void **state)
 {
 	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
-	int port = start(u, 2);
+	int port = start_known(u, 2, pids);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
-	for (int i = 0; i < 2; i++)
-		kernel_stop(pids[i]);
+	stop_both(pids);
 	connect_many(u, port, MANY);
 	/* usherd has taken what it may hand off, and leaves the others to the kernel. */
 	assert_true(kernel_fd_count(u->process.pid) < u->daemon_fds + 2 * 256 + 8);
 	for (int i = 0; i < 2; i++)
 		kernel_kill(pids[i]);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 }
 
 static void all_workers_may_stop_and_go_on(void **state)
 {
 	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
-	int port = start(u, 2);
+	int port = start_known(u, 2, pids);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
-	for (int i = 0; i < 2; i++)
-		kernel_stop(pids[i]);
+	stop_both(pids);
 	connect_many(u, port, MANY);
 	/* Long enough for each to be found late. */
 	assert_true(usher_logs(u, "does not take its connections"));
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(kill(pids[i], SIGCONT), 0);
-	expect_served_and_counted(u, port);
+	resume_both(pids);
+	ask_expect_served(u, port);
 }
 
 static rlim_t lowest_free_fd(pid_t pid)
@@ -257,20 +264,17 @@ static void what_is_handed_off_is_never_watched(void **state)
 {
 	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
-	int port = start(u, 2);
+	int port = start_known(u, 2, pids);
 	size_t before = kernel_watched_fds(u->process.pid);
 
 	assert_true(before > 0);
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
-	for (int i = 0; i < 2; i++)
-		kernel_stop(pids[i]);
+	stop_both(pids);
 	connect_many(u, port, 100);
 	assert_true(usher_logs(u, "does not take its connections"));
 	assert_true(kernel_fd_count(u->process.pid) >= u->daemon_fds + 100);
 	assert_true(kernel_watched_fds(u->process.pid) <= before + 2); /* and usherctl's */
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(kill(pids[i], SIGCONT), 0);
-	expect_served_and_counted(u, port);
+	resume_both(pids);
+	ask_expect_served(u, port);
 	assert_true(kernel_watched_fds(u->process.pid) <= before + 2);
 }
 
@@ -289,12 +293,11 @@ static void a_worker_without_descriptors_refuses_and_another_serves(void **state
 {
 	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
-	int port = start(u, 3);
+	int port = start_known(u, 3, pids);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 3);
 	limit_fds(pids[0], true);
 	connect_many(u, port, 90);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	assert_true(usher_logs(u, "Too many open files"));
 	assert_int_equal(kernel_process_state(pids[0]), 'S');
 }
@@ -304,9 +307,8 @@ static void workers_without_descriptors_keep_nobody_busy(void **state)
 {
 	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
-	int port = start(u, 2);
+	int port = start_known(u, 2, pids);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
 	for (int i = 0; i < 2; i++)
 		limit_fds(pids[i], true);
 	connect_many(u, port, 20);
@@ -315,7 +317,7 @@ static void workers_without_descriptors_keep_nobody_busy(void **state)
 	assert_true(kernel_cpu_ms(u->process.pid) - before <= 100);
 	for (int i = 0; i < 2; i++)
 		limit_fds(pids[i], false);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 }
 
 /* DF-7 */
@@ -323,14 +325,13 @@ static void a_worker_that_drains_leaves_nobody_behind(void **state)
 {
 	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
-	int port = start(u, 3);
+	int port = start_known(u, 3, pids);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 3);
 	kernel_stop(pids[0]);
 	connect_many(u, port, 60);
 	/* It finds the signal before or after the connections. */
 	assert_int_equal(kill(pids[0], SIGTERM), 0);
-	assert_int_equal(kill(pids[0], SIGCONT), 0);
+	kernel_resume(pids[0]);
 	connect_many(u, port, 60);
 	clients_expect_echo(&u->clients);
 }
@@ -378,8 +379,7 @@ static void an_end_reaches_the_client_whatever_usherd_does(void **state)
 		connect_many(u, port, 1);
 		client_expect_echo(u->clients.fds[i]);
 		kernel_stop(u->process.pid);
-		assert_int_equal(shutdown(u->clients.fds[i], SHUT_WR), 0);
-		client_expect_end(u->clients.fds[i]);
+		client_leave(u->clients.fds[i]);
 		usher_signal(u, SIGCONT);
 	}
 	ask_expect_connections(u, port, 0);
@@ -390,9 +390,8 @@ static void a_stop_without_a_worker_that_takes_anything_ends(void **state)
 {
 	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
-	int port = start(u, 1);
+	int port = start_known(u, 1, pids);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 1);
 	kernel_stop(pids[0]);
 	connect_many(u, port, MANY);
 	usher_signal(u, SIGTERM);
@@ -409,7 +408,7 @@ static void workers_outlive_a_killed_usherd_with_what_they_have(void **state)
 	int port = start(u, 2);
 
 	connect_many(u, port, 40);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	usher_signal(u, SIGKILL);
 	assert_int_equal(usher_ended(u), 128 + SIGKILL);
 	clients_expect_echo(&u->clients);
@@ -444,7 +443,7 @@ static void expect_even(struct usher *u, int port, long each)
 {
 	long counts[USHER_WORKERS_MAX];
 
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	assert_int_equal(shares(u, counts), 4);
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(counts[i], each);
@@ -472,7 +471,7 @@ static void fills_up_who_has_fewest(void **state)
 	port = start(u, 4);
 	connect_many(u, port, 200);
 	expect_even(u, port, 50);
-	assert_int_equal(ask_workers(u, "ready", pids), 4);
+	ask_ready(u, 4, pids);
 	kernel_kill(pids[2]);
 	assert_true(ask_until_replaced(u, pids[2], 4));
 	clients_forget_ended(&u->clients);
@@ -497,21 +496,21 @@ static void keeps_a_client_with_its_worker(void **state)
 	mode = "source-hash";
 	port = start(u, 4);
 	clients_connect(&u->clients, port, 60); /* all of one address */
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	assert_int_equal(shares(u, counts), 4);
 	for (int i = 0; i < 4; i++)
 		having += counts[i] == 60;
 	assert_int_equal(having, 1);
 
 	/* Without it they go to one other, and with its successor back to its slot. */
-	assert_int_equal(ask_workers(u, "ready", pids), 4);
+	ask_ready(u, 4, pids);
 	size_t mine = counts[0] ? 0 : counts[1] ? 1 : counts[2] ? 2 : 3;
 	kernel_kill(pids[mine]);
 	assert_true(ask_until_replaced(u, pids[mine], 4));
 	clients_forget_ended(&u->clients);
 	assert_int_equal(u->clients.count, 0);
 	clients_connect(&u->clients, port, 60);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	assert_int_equal(shares(u, counts), 4);
 	assert_int_equal(counts[mine], 60);
 }
@@ -528,7 +527,7 @@ static void may_hash_the_port_as_well(void **state)
 	usher_start(u);
 	int port = ask_port(u, "it");
 	clients_connect(&u->clients, port, 200);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	assert_int_equal(shares(u, counts), 4);
 	for (int i = 0; i < 4; i++)
 		assert_in_range(counts[i], 10, 100);

@@ -147,8 +147,7 @@ static void expect_echo_server(const struct process *p, int client)
 	expect_said(p, "server bound\nclient connected\n");
 	client_expect(client, "hello\r\n");
 	client_expect_echo(client);
-	shutdown(client, SHUT_WR);
-	client_expect_end(client);
+	client_leave(client);
 	expect_said(p, "client disconnected\n");
 }
 
@@ -176,8 +175,7 @@ static void echo_server_serves_a_path_and_removes_it(void **state)
 
 	client_expect(late, "hello\r\n");
 	kill(e->server.pid, SIGTERM);
-	shutdown(late, SHUT_WR);
-	client_expect_end(late);
+	client_leave(late);
 	assert_int_equal(process_wait(&e->server, WAIT_MS), 0);
 	assert_int_equal(access(e->path, F_OK), -1);
 }
@@ -383,8 +381,7 @@ static void cluster_echo_replaces_who_dies_and_ends_with_its_clients(void **stat
 	kill(e->server.pid, SIGTERM);
 	expect_said(&e->server, "ended: code 0, signal 0");
 	client_expect_echo(last);
-	shutdown(last, SHUT_WR);
-	client_expect_end(last);
+	client_leave(last);
 	assert_int_equal(process_wait(&e->server, WAIT_MS), 0);
 }
 

@@ -98,7 +98,7 @@ static void a_stopped_owner_is_not_helped(void **state)
 	AUTO_CLOSE int fd = connect_tcp("127.0.0.1", ask_port(u, "one"));
 	client_send(fd, "x");
 	assert_false(wait_readable(fd, 300));
-	assert_int_equal(kill(owner, SIGCONT), 0);
+	kernel_resume(owner);
 	client_expect(fd, "x");
 }
 

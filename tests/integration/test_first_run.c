@@ -219,8 +219,7 @@ static void discard_reads_and_says_nothing(void **state)
 	AUTO_CLOSE int fd = connect_tcp("127.0.0.1", ask_port(u, "sink"));
 	for (int i = 0; i < 8192; i++)
 		assert_int_equal(send(fd, text, sizeof(text), MSG_NOSIGNAL), sizeof(text));
-	assert_int_equal(shutdown(fd, SHUT_WR), 0);
-	client_expect_end(fd);
+	client_leave(fd);
 }
 
 static void reply_says_its_text_and_ends(void **state)
@@ -259,7 +258,7 @@ static void each_worker_accepts_on_a_shared_listener(void **state)
 	usher_start(u);
 
 	int port = ask_port(u, "tcp");
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	for (int stopped = 0; stopped < 2; stopped++) {
 		kernel_stop(pids[stopped]);
 		for (int i = 0; i < 5; i++) {
@@ -268,7 +267,7 @@ static void each_worker_accepts_on_a_shared_listener(void **state)
 			client_expect(tcp, "tcp");
 			client_expect(file, "file");
 		}
-		assert_int_equal(kill(pids[stopped], SIGCONT), 0);
+		kernel_resume(pids[stopped]);
 	}
 }
 
@@ -282,7 +281,7 @@ static void ready_means_that_every_worker_is(void **state)
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
 	usher_start(u);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 8);
+	ask_ready(u, 8, pids);
 	assert_int_equal(kernel_children(u->process.pid, NULL, 0), 8);
 }
 
@@ -302,7 +301,7 @@ static void workers_hold_no_stray_descriptors(void **state)
 		u->fds = &extra;
 		u->n_fds = i;
 		usher_start(u);
-		assert_int_equal(ask_workers(u, "ready", pids), 4);
+		ask_ready(u, 4, pids);
 		counts[i] = kernel_fd_count(pids[3]);
 		close_fd(extra);
 		usher_signal(u, SIGTERM);

@@ -44,13 +44,13 @@ static void the_handle_of_the_others_works_when_one_closes_its_own(void **state)
 	int port = start(u, 2, "shared");
 
 	/* It stays, and waits: nobody accepts what comes while the other one closes. */
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	kernel_stop(pids[0]);
 	scale(u, "1");
 	assert_true(ask_until_workers(u, "ready", 1));
 	clients_connect(&u->clients, port, 50);
 	assert_int_equal(kernel_tcp_listeners(port), 1);
-	assert_int_equal(kill(pids[0], SIGCONT), 0);
+	kernel_resume(pids[0]);
 	clients_expect_echo(&u->clients);
 	ask_expect_connections(u, port, 50);
 }
@@ -63,16 +63,16 @@ static void the_queue_of_a_shared_handle_is_served_by_those_who_live(void **stat
 	struct owners owners;
 	int port = start(u, 2, "shared");
 
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	for (int i = 0; i < 2; i++)
 		kernel_stop(pids[i]);
 	clients_connect(&u->clients, port, 50);
 	kernel_kill(pids[0]);
-	assert_int_equal(kill(pids[1], SIGCONT), 0);
+	kernel_resume(pids[1]);
 	clients_expect_echo(&u->clients);
 	assert_true(ask_until_replaced(u, pids[0], 2));
 
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	owners_await(&owners, port, pids, 2, 50);
 	owners_done(&owners);
 }
@@ -92,7 +92,7 @@ static void the_file_of_a_path_outlives_every_worker(void **state)
 	usher_start(u);
 	path = usher_path(u, "file");
 	assert_int_equal(stat(path, &before), 0);
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	for (int i = 0; i < 2; i++)
 		kernel_kill(pids[i]);
 	AUTO_CLOSE int client = connect_unix(path);
@@ -124,7 +124,7 @@ static void a_stop_does_not_wait_for_a_worker_that_dies(void **state)
 
 	clients_connect(&u->clients, port, 10);
 	clients_expect_echo(&u->clients);
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	usher_signal(u, SIGTERM);
 	assert_true(usher_was_told(u, "STOPPING=1", WAIT_MS));
 	kernel_kill(pids[0]);
@@ -218,7 +218,7 @@ static void the_number_of_a_worker_is_never_used_again(void **state)
 	for (int round = 0; round < 3; round++) {
 		json_int_t before = greatest;
 
-		assert_int_equal(ask_workers(u, "ready", pids), 3);
+		ask_ready(u, 3, pids);
 		kernel_kill(pids[0]);
 		assert_int_equal(kill(pids[1], SIGTERM), 0);
 		assert_int_equal(kill(pids[2], SIGABRT), 0);

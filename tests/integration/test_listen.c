@@ -114,11 +114,7 @@ static void expect_error(size_t mate, const char *name, const char *error)
 
 static bool refuses(void *ctx)
 {
-	int fd = try_connect_tcp("127.0.0.1", *(int *)ctx);
-
-	if (fd >= 0)
-		close(fd);
-	return fd == -ECONNREFUSED;
+	return tcp_is_refused(*(int *)ctx);
 }
 
 static void expect_refused(int port)
@@ -331,7 +327,7 @@ static void a_worker_that_closes_or_dies_leaves_the_others_undisturbed(void **st
 	kernel_stop(crew.mates[0].pid);
 	AUTO_CLOSE int client = connect_tcp("127.0.0.1", port);
 	crew_kill(&crew, 0);
-	kill(crew.mates[1].pid, SIGCONT);
+	kernel_resume(crew.mates[1].pid);
 	assert_int_equal(greeter(client), crew.mates[1].pid);
 
 	crew_await(&crew, 1);
@@ -358,7 +354,7 @@ static void a_stopped_worker_keeps_no_client_waiting(void **state)
 		clients[i] = connect_tcp("127.0.0.1", port);
 		assert_int_not_equal(greeter(clients[i]), crew.mates[1].pid);
 	}
-	kill(crew.mates[1].pid, SIGCONT);
+	kernel_resume(crew.mates[1].pid);
 	for (size_t i = 0; i < ARRAY_LEN(clients); i++)
 		close(clients[i]);
 	for (size_t mate = 0; mate < 3; mate++)
@@ -516,20 +512,11 @@ static void need_root(void)
 		skip();
 }
 
-static bool is_free(int port)
-{
-	int fd = try_connect_tcp("127.0.0.1", port);
-
-	if (fd >= 0)
-		close(fd);
-	return fd == -ECONNREFUSED;
-}
-
 /* Some port that only root can have. */
 static int low_port(void)
 {
 	for (int port = 1; port < 1024; port++)
-		if (is_free(port))
+		if (tcp_is_refused(port))
 			return port;
 	skip();
 	return -1;
@@ -545,7 +532,7 @@ static void a_worker_gets_no_port_that_its_user_could_not_have(void **state)
 	crew_say(&crew, 0, "listen a port 127.0.0.1 %d", port);
 	expect_error(0, "a", "EACCES");
 	assert_true(usher_logs(u, "allow_listen could grant it"));
-	assert_true(is_free(port));
+	assert_true(tcp_is_refused(port));
 	int other = listen_any(0, "b");
 	assert_true(other >= 1024);
 	close_server(0, "b");

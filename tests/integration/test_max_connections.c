@@ -227,7 +227,7 @@ static void a_killed_workers_connections_make_room(void **state)
 	crowd_fill(s.crowd);
 	for (int i = 0; i < 3; i++) {
 		fill(&s);
-		assert_int_equal(ask_workers(s.usher, "ready", pids), WORKERS);
+		ask_ready(s.usher, WORKERS, pids);
 		kernel_kill(pids[i % WORKERS]);
 		assert_true(ask_until_replaced(s.usher, pids[i % WORKERS], WORKERS));
 	}
@@ -387,7 +387,7 @@ static void a_stopped_worker_keeps_what_it_has(void **state)
 	s.crowd->replace = true;
 	crowd_fill(s.crowd);
 	storm(&s, STORM_MS / 3);
-	assert_int_equal(ask_workers(s.usher, "ready", pids), WORKERS);
+	ask_ready(s.usher, WORKERS, pids);
 	kernel_stop(pids[0]);
 	storm(&s, STORM_MS / 3);
 	s.awaited = s.crowd->figures.served + LIMIT;
@@ -396,7 +396,7 @@ static void a_stopped_worker_keeps_what_it_has(void **state)
 	if (strcmp(mode, "exclusive") != 0 && strcmp(mode, "reuse-port") != 0)
 		assert_true(crowd_run(s.crowd, WAIT_MS, enough_are_served, &s));
 	storm(&s, STORM_MS / 3);
-	assert_int_equal(kill(pids[0], SIGCONT), 0);
+	kernel_resume(pids[0]);
 	storm(&s, STORM_MS / 3);
 	s.crowd->stays_ms = -1;
 	fill(&s);

@@ -136,12 +136,6 @@ static void expect_state(const struct usher *u, const char *expected)
 	json_decref(status);
 }
 
-static void expect_served_and_counted(struct usher *u, int port)
-{
-	clients_expect_echo(&u->clients);
-	ask_expect_connections(u, port, (long)u->clients.count);
-}
-
 /* --- rest and serve again ------------------------------------------------------------------- */
 
 static void a_resting_worker_keeps_what_it_has_and_gets_nothing_new(void **state)
@@ -153,10 +147,10 @@ static void a_resting_worker_keeps_what_it_has_and_gets_nothing_new(void **state
 
 	each_other(u, worker, rest);
 	clients_connect_apart(&u->clients, port, 20);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	each_other(u, worker, resume);
 	clients_connect_apart(&u->clients, port, 60);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 
 	rest(u, worker);
 	long load = load_of(u, worker);
@@ -165,7 +159,7 @@ static void a_resting_worker_keeps_what_it_has_and_gets_nothing_new(void **state
 	assert_int_equal(pids[0], pid_of(u, worker));
 	expect_state(u, "degraded");
 	clients_connect_apart(&u->clients, port, 60);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	assert_int_equal(load_of(u, worker), load);
 
 	/* Twice is fine. */
@@ -175,7 +169,7 @@ static void a_resting_worker_keeps_what_it_has_and_gets_nothing_new(void **state
 	resume(u, worker);
 	assert_true(ask_until_workers(u, "ready", WORKERS));
 	expect_state(u, "running");
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 }
 
 static void a_worker_that_has_rested_gets_connections_again(void **state)
@@ -186,14 +180,14 @@ static void a_worker_that_has_rested_gets_connections_again(void **state)
 
 	rest(u, worker);
 	clients_connect_apart(&u->clients, port, 30);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	assert_int_equal(load_of(u, worker), 0);
 
 	/* Alone, so that it must take all of them. */
 	resume(u, worker);
 	each_other(u, worker, rest);
 	clients_connect_apart(&u->clients, port, 30);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	assert_int_equal(load_of(u, worker), 30);
 }
 
@@ -204,7 +198,7 @@ static void with_all_workers_resting_connections_wait(void **state)
 	int port = start(u);
 
 	clients_connect_apart(&u->clients, port, 20);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	rest_all(u);
 	expect_state(u, "degraded");
 
@@ -216,7 +210,7 @@ static void with_all_workers_resting_connections_wait(void **state)
 	assert_int_equal(ask_total(u), 20);
 
 	resume(u, 3);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	assert_int_equal(clients_ended(&u->clients), 0);
 }
 
@@ -231,16 +225,16 @@ static void what_a_stopped_worker_has_queued_goes_to_others_when_it_is_to_rest(v
 	kernel_stop(pid);
 	clients_connect_apart(&u->clients, port, 60);
 	rest(u, worker);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	assert_int_equal(kernel_process_state(pid), 'T');
 
 	/* It hears of it late, and takes nobody's connections. */
-	assert_int_equal(kill(pid, SIGCONT), 0);
-	expect_served_and_counted(u, port);
+	kernel_resume(pid);
+	ask_expect_served(u, port);
 	assert_int_equal(load_of(u, worker), 0);
 	resume(u, worker);
 	clients_connect_apart(&u->clients, port, 30);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 }
 
 /* The orders follow each other faster than the worker can answer. */
@@ -263,7 +257,7 @@ static void nobody_is_lost_while_workers_rest_and_serve_again(void **state)
 		clients_connect_apart(&u->clients, port, 10);
 		resume(u, worker);
 	}
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	assert_int_equal(clients_ended(&u->clients), 0);
 	assert_true(ask_until_workers(u, "ready", WORKERS));
 }
@@ -276,9 +270,9 @@ static void connections_of_a_resting_worker_are_counted_until_they_end(void **st
 	unsigned int worker = chosen(u);
 
 	clients_connect_apart(&u->clients, port, 30);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	rest(u, worker);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	clients_close(&u->clients, 30);
 	ask_expect_connections(u, port, 0);
 }
@@ -298,7 +292,7 @@ static void the_successor_of_a_resting_worker_serves(void **state)
 	assert_true(ask_until_replaced(u, pid, WORKERS));
 	assert_int_equal(order(u, worker, "undrain"), EX_USAGE);
 	clients_connect_apart(&u->clients, port, 60);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 }
 
 static void a_resting_worker_may_be_scaled_away(void **state)
@@ -310,11 +304,11 @@ static void a_resting_worker_may_be_scaled_away(void **state)
 	usher_holds_other_fds(u);
 	rest(u, 3);
 	clients_connect_apart(&u->clients, port, 20);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 	assert_int_equal(ask_ctl(u, NULL, NULL, "scale", "2", NULL), 0);
 	assert_true(ask_until_workers(u, "resting", 0));
 	assert_true(ask_until_workers(u, "ready", 2));
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 
 	/* Others that come leave it as it is. */
 	rest(u, 2);
@@ -322,7 +316,7 @@ static void a_resting_worker_may_be_scaled_away(void **state)
 	assert_true(ask_until_workers(u, "ready", 3));
 	assert_int_equal(ask_workers(u, "resting", pids), 1);
 	clients_connect_apart(&u->clients, port, 20);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 }
 
 /* Closing the queues would reset who waits there. */

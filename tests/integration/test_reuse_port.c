@@ -87,14 +87,14 @@ static void the_queue_of_a_dead_worker_is_served_by_another(void **state)
 	usher_configure(u, "%s", config);
 	usher_start(u);
 	int port = ask_port(u, "own");
-	assert_int_equal(ask_workers(u, "ready", pids), 4);
+	ask_ready(u, 4, pids);
 	for (size_t i = 0; i < 4; i++)
 		kernel_stop(pids[i]);
 	clients_connect(&u->clients, port, QUEUED);
 	kernel_kill(pids[0]);
 	kernel_kill(pids[2]);
 	for (size_t i = 1; i < 4; i += 2)
-		assert_int_equal(kill(pids[i], SIGCONT), 0);
+		kernel_resume(pids[i]);
 
 	clients_expect_echo(&u->clients);
 	assert_true(ask_until_workers(u, "ready", 4));
@@ -113,7 +113,7 @@ static void a_stand_in_may_stand_in_again(void **state)
 			   "     handler: echo}\n");
 	usher_start(u);
 	int port = ask_port(u, "own");
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	pid_t stays = pids[0];
 	for (int i = 0; i < 3; i++) {
 		size_t n = ask_workers(u, "ready", pids);
@@ -126,7 +126,7 @@ static void a_stand_in_may_stand_in_again(void **state)
 			client_expect_echo(u->clients.fds[j]);
 		assert_true(ask_until_workers(u, "ready", 2));
 	}
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	assert_true(pids[0] == stays || pids[1] == stays);
 	assert_int_equal(ask_total(u), (long)(u->clients.count - clients_ended(&u->clients)));
 }
@@ -142,7 +142,7 @@ static void a_socket_that_was_given_back_wakes_its_owner(void **state)
 	usher_start(u);
 	int port = ask_port(u, "own");
 	for (int i = 0; i < 3; i++) {
-		assert_int_equal(ask_workers(u, "ready", pids), 4);
+		ask_ready(u, 4, pids);
 		kernel_kill(pids[i]);
 		assert_true(ask_until_replaced(u, pids[i], 4));
 		/* One after the other: none comes to the help of the one before. */

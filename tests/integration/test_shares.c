@@ -311,7 +311,7 @@ static void expect_had_again(const char *where)
 	master.crew.meanwhile = master_meanwhile;
 	MASTER_RUN_UNTIL(&master, master.workers[0].holder.last_request == 2);
 	master_run(&master);
-	kill(master.crew.mates[0].pid, SIGCONT);
+	kernel_resume(master.crew.mates[0].pid);
 	hear(0, "b listening ");
 	close_server(0, "b");
 	MASTER_RUN_UNTIL(&master, LIST_EMPTY(&master.shares.list));
@@ -438,7 +438,7 @@ static void connections_of_a_server_that_closes_go_to_others(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(clients); i++)
 		clients[i] = connect_tcp("127.0.0.1", port);
 	MASTER_RUN_UNTIL(&master, handoff_unanswered(&master.workers[0].taker.handoff) > 0);
-	kill(master.crew.mates[0].pid, SIGCONT);
+	kernel_resume(master.crew.mates[0].pid);
 	for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
 		greeter(clients[i]);
 		close(clients[i]);

@@ -74,7 +74,7 @@ static void the_deadline_ends_a_stopped_worker(void **state)
 	pid_t pids[USHER_WORKERS_MAX];
 
 	start(u, "1s");
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	kernel_stop(pids[0]);
 	usher_signal(u, SIGTERM);
 	usher_ended(u);
@@ -118,9 +118,9 @@ static void hup_does_not_kill(void **state)
 	pid_t before[USHER_WORKERS_MAX], after[USHER_WORKERS_MAX];
 
 	start(u, "60s");
-	assert_int_equal(ask_workers(u, "ready", before), 2);
+	ask_ready(u, 2, before);
 	usher_signal(u, SIGHUP);
-	assert_int_equal(ask_workers(u, "ready", after), 2);
+	ask_ready(u, 2, after);
 	assert_memory_equal(before, after, 2 * sizeof(before[0]));
 	clients_expect_echo(&u->clients);
 	assert_int_equal(ask_total(u), 10);
@@ -133,7 +133,7 @@ static void hup_does_not_kill_workers(void **state)
 	pid_t pids[USHER_WORKERS_MAX];
 
 	start(u, "60s");
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(kill(pids[i], SIGHUP), 0);
 	clients_expect_echo(&u->clients);
@@ -146,7 +146,7 @@ static void expect_graceful_stop_of_all(struct usher *u, int signal)
 	pid_t pids[USHER_WORKERS_MAX];
 
 	start(u, "60s");
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(kill(pids[i], signal), 0);
 	usher_signal(u, signal);
@@ -179,14 +179,14 @@ static void what_is_queued_at_term_is_still_served(void **state)
 			   "  - {name: hi, host: 127.0.0.1, port: 0, handler: {reply: \"hi\"}}\n");
 	usher_start(u);
 	int port = ask_port(u, "hi");
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	for (int i = 0; i < 2; i++)
 		kernel_stop(pids[i]);
 	clients_connect(&u->clients, port, 100);
 	usher_signal(u, SIGTERM);
 	assert_true(usher_was_told(u, "STOPPING=1", WAIT_MS));
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(kill(pids[i], SIGCONT), 0);
+		kernel_resume(pids[i]);
 
 	for (size_t i = 0; i < u->clients.count; i++) {
 		client_expect(u->clients.fds[i], "hi");

@@ -80,7 +80,7 @@ static void read_owners(struct usher *u, int port, size_t workers, struct owners
 	pid_t pids[USHER_WORKERS_MAX];
 
 	ask_expect_connections(u, port, (long)u->clients.count);
-	assert_int_equal(ask_workers(u, "ready", pids), workers);
+	ask_ready(u, workers, pids);
 	owners_await(ret, port, pids, workers, u->clients.count);
 	for (size_t i = 0; i < workers; i++)
 		assert_true(owners_count(ret, (int)i) > 0);
@@ -173,7 +173,7 @@ static void kill_every_second(struct usher *u, int port)
 	struct clients *c = &u->clients;
 	pid_t pids[USHER_WORKERS_MAX];
 
-	assert_int_equal(ask_workers(u, "ready", pids), WORKERS);
+	ask_ready(u, WORKERS, pids);
 	for (size_t i = 1; i < WORKERS; i += 2)
 		assert_int_equal(kill(pids[i], SIGKILL), 0);
 	for (size_t i = 1; i < WORKERS; i += 2)
@@ -230,7 +230,7 @@ static pid_t *workers_by_address(struct usher *u, int port, size_t addresses, si
 
 	assert_non_null(found);
 	read_owners(u, port, workers, &owners);
-	assert_int_equal(ask_workers(u, "ready", pids), workers);
+	ask_ready(u, workers, pids);
 	for (size_t i = 0; i < owners.count; i++) {
 		const struct owner *row = &owners.rows[i];
 		size_t index = row->address - FIRST_ADDRESS;

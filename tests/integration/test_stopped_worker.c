@@ -50,12 +50,6 @@ static int start(struct usher *u, unsigned int workers)
 	return ask_port(u, "it");
 }
 
-static void expect_served_and_counted(struct usher *u, int port)
-{
-	clients_expect_echo(&u->clients);
-	ask_expect_connections(u, port, (long)u->clients.count);
-}
-
 /* The answer to a question while a worker is stopped. */
 static json_t *ask_in_time(const struct usher *u, pid_t stopped)
 {
@@ -83,8 +77,8 @@ static void the_answer_comes_in_time_and_says_what_is_old(void **state)
 	int port = start(u, 3);
 
 	clients_connect_apart(&u->clients, port, 60);
-	expect_served_and_counted(u, port);
-	assert_int_equal(ask_workers(u, "ready", pids), 3);
+	ask_expect_served(u, port);
+	ask_ready(u, 3, pids);
 	kernel_stop(pids[1]);
 	for (int i = 0; i < 3; i++) {
 		json_t *answer = ask_in_time(u, pids[1]);
@@ -95,8 +89,8 @@ static void the_answer_comes_in_time_and_says_what_is_old(void **state)
 	assert_int_equal(ask_ctl(u, &out, NULL, "connections", NULL), 0);
 	assert_non_null(strstr(out, "* did not answer in time: its last known figures"));
 
-	assert_int_equal(kill(pids[1], SIGCONT), 0);
-	expect_served_and_counted(u, port);
+	kernel_resume(pids[1]);
+	ask_expect_served(u, port);
 }
 
 /* DF-6: who hands connections over knows their number, though the worker was never asked. */
@@ -108,7 +102,7 @@ static void what_was_handed_to_it_is_known(void **state)
 
 	clients_connect_apart(&u->clients, port, 60);
 	clients_expect_echo(&u->clients);
-	assert_int_equal(ask_workers(u, "ready", pids), 3);
+	ask_ready(u, 3, pids);
 	kernel_stop(pids[1]);
 
 	json_t *answer = ask_in_time(u, pids[1]);
@@ -116,8 +110,8 @@ static void what_was_handed_to_it_is_known(void **state)
 			mode->hands_off ? 60 : 0, 60);
 	json_decref(answer);
 
-	assert_int_equal(kill(pids[1], SIGCONT), 0);
-	expect_served_and_counted(u, port);
+	kernel_resume(pids[1]);
+	ask_expect_served(u, port);
 }
 
 /* LS-11: whoever could have gone to another worker does. */
@@ -127,15 +121,15 @@ static void others_serve_meanwhile(void **state)
 	pid_t pids[USHER_WORKERS_MAX];
 	int port = start(u, 3);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 3);
+	ask_ready(u, 3, pids);
 	kernel_stop(pids[1]);
 	clients_connect_apart(&u->clients, port, 60);
 	if (!mode->has_owners)
 		clients_expect_echo(&u->clients);
 	json_decref(ask_in_time(u, pids[1]));
 
-	assert_int_equal(kill(pids[1], SIGCONT), 0);
-	expect_served_and_counted(u, port);
+	kernel_resume(pids[1]);
+	ask_expect_served(u, port);
 }
 
 /* GC-3: it dies while it is asked. */
@@ -150,8 +144,8 @@ static void it_may_die_while_it_is_asked(void **state)
 	int port = start(u, 3);
 
 	clients_connect_apart(&u->clients, port, 60);
-	expect_served_and_counted(u, port);
-	assert_int_equal(ask_workers(u, "ready", pids), 3);
+	ask_expect_served(u, port);
+	ask_ready(u, 3, pids);
 	kernel_stop(pids[1]);
 	process_start(&asker, &(struct process_options){.argv = argv});
 	kernel_kill(pids[1]);
@@ -159,7 +153,7 @@ static void it_may_die_while_it_is_asked(void **state)
 	process_done(&asker);
 	assert_true(ask_until_replaced(u, pids[1], 3));
 	clients_forget_ended(&u->clients);
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 }
 
 /* --- connections that no worker can take ---------------------------------------------------- */
@@ -205,7 +199,7 @@ static void what_no_worker_takes_counts_once(void **state)
 	pid_t pids[USHER_WORKERS_MAX];
 	int port = start(u, 2);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	for (int i = 0; i < 2; i++)
 		kernel_stop(pids[i]);
 	clients_connect_apart(&u->clients, port, 40);
@@ -222,9 +216,9 @@ static void what_no_worker_takes_counts_once(void **state)
 
 	counting.waiting = 0;
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(kill(pids[i], SIGCONT), 0);
+		kernel_resume(pids[i]);
 	assert_true(poll_until(so_many_wait, &counting, WAIT_MS));
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 }
 
 /* The same while they are refused again and again. */
@@ -237,7 +231,7 @@ static void what_workers_refuse_counts_once(void **state)
 	pid_t pids[USHER_WORKERS_MAX];
 	int port = start(u, 2);
 
-	assert_int_equal(ask_workers(u, "ready", pids), 2);
+	ask_ready(u, 2, pids);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(prlimit(pids[i], RLIMIT_NOFILE, NULL, &limit), 0);
 		none.rlim_max = limit.rlim_max;
@@ -252,7 +246,7 @@ static void what_workers_refuse_counts_once(void **state)
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(prlimit(pids[i], RLIMIT_NOFILE, &limit, NULL), 0);
 	assert_true(poll_until(so_many_wait, &counting, WAIT_MS));
-	expect_served_and_counted(u, port);
+	ask_expect_served(u, port);
 }
 
 int main(void)

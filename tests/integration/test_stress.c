@@ -140,7 +140,7 @@ static void without_descriptors_connections_wait_and_nothing_spins(void **state)
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
 	usher_start(u);
 	int port = ask_port(u, "echo");
-	assert_int_equal(ask_workers(u, "ready", pids), 1);
+	ask_ready(u, 1, pids);
 	limit.rlim_cur = limit.rlim_max = (rlim_t)kernel_fd_count(pids[0]) + ROOM;
 	assert_int_equal(prlimit(pids[0], RLIMIT_NOFILE, &limit, NULL), 0);
 
@@ -158,8 +158,7 @@ static void without_descriptors_connections_wait_and_nothing_spins(void **state)
 	for (int i = 0; i < CLIENTS; i++) {
 		if (i >= ROOM - 1)
 			client_expect(u->clients.fds[i], "x");
-		assert_int_equal(shutdown(u->clients.fds[i], SHUT_WR), 0);
-		client_expect_end(u->clients.fds[i]);
+		client_leave(u->clients.fds[i]);
 	}
 	clients_done(&u->clients);
 	ask_expect_connections(u, port, 0);

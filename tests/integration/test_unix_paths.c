@@ -87,7 +87,7 @@ static void what_a_killed_usherd_left_is_replaced(void **state)
 
 	configure(u);
 	usher_start(u);
-	assert_int_equal(ask_workers(u, "ready", pids), 1);
+	ask_ready(u, 1, pids);
 	kernel_stop(u->process.pid);
 	kernel_kill(pids[0]);
 	usher_signal(u, SIGKILL);

@@ -206,6 +206,17 @@ static void run_ready(struct fixture *f)
 		ev_run(f->loop, EVRUN_NOWAIT);
 }
 
+/* A client of source 0 is on its way to worker 0. */
+static int hand_first(struct fixture *f)
+{
+	int client;
+
+	join(f, 0, 0);
+	client = connect_to(f, 0);
+	RUN_UNTIL(f, f->workers[0].handed == 1);
+	return client;
+}
+
 static void only_who_has_joined_a_source_gets_its_connections(void **state)
 {
 	struct fixture *f = *state;
@@ -240,9 +251,7 @@ static void what_is_parked_is_in_nobody_elses_way(void **state)
 {
 	struct fixture *f = *state;
 
-	join(f, 0, 0);
-	connect_to(f, 0);
-	RUN_UNTIL(f, f->workers[0].handed == 1);
+	hand_first(f);
 	dispatch_remove_taker(&f->dispatcher, &f->workers[0].taker);
 
 	join(f, 1, 1);
@@ -319,9 +328,7 @@ static void what_is_parked_of_a_removed_source_is_closed_and_told(void **state)
 	struct fixture *f = *state;
 	int client;
 
-	join(f, 0, 0);
-	client = connect_to(f, 0);
-	RUN_UNTIL(f, f->workers[0].handed == 1);
+	client = hand_first(f);
 	dispatch_bury(&f->dispatcher, &f->workers[0].taker);
 	assert_false(is_closed(client));
 	dispatch_remove_source(&f->dispatcher, &f->sources[0]);
@@ -343,9 +350,7 @@ static void word_of_a_removed_source_is_no_fault(void **state)
 	struct fixture *f = *state;
 	struct worker *w = &f->workers[0];
 
-	join(f, 0, 0);
-	connect_to(f, 0);
-	RUN_UNTIL(f, w->handed == 1);
+	hand_first(f);
 	dispatch_remove_source(&f->dispatcher, &f->sources[0]);
 	claims_take(&w->claims, w->last);
 	say_progress(w, f->sources[0].id);
@@ -359,9 +364,7 @@ static void what_is_taken_is_let_go_soon(void **state)
 	struct fixture *f = *state;
 	struct worker *w = &f->workers[0];
 
-	join(f, 0, 0);
-	connect_to(f, 0);
-	RUN_UNTIL(f, w->handed == 1);
+	hand_first(f);
 	assert_true(claims_is_held(&w->claims, 1));
 	claims_take(&w->claims, 1);
 	RUN_UNTIL(f, !claims_is_held(&w->claims, 1));
@@ -375,9 +378,7 @@ static void a_look_comes_before_each_choice(void **state)
 	struct fixture *f = *state;
 	struct worker *w = &f->workers[0];
 
-	join(f, 0, 0);
-	connect_to(f, 0);
-	RUN_UNTIL(f, w->handed == 1);
+	hand_first(f);
 	claims_take(&w->claims, 1);
 	connect_to(f, 0);
 	RUN_UNTIL(f, w->handed == 2);
@@ -419,9 +420,7 @@ static void what_was_taken_before_the_bell_was_wanted_is_seen(void **state)
 	struct fixture *f = *state;
 	struct worker *w = &f->workers[0];
 
-	join(f, 0, 0);
-	connect_to(f, 0);
-	RUN_UNTIL(f, w->handed == 1);
+	hand_first(f);
 	claims_take(&w->claims, 1);
 	fill(f, w);
 	assert_int_equal(handoff_unanswered(&w->taker.handoff), 0);
@@ -432,9 +431,7 @@ static void what_is_refused_goes_to_another(void **state)
 	struct fixture *f = *state;
 	struct worker *w = &f->workers[0];
 
-	join(f, 0, 0);
-	connect_to(f, 0);
-	RUN_UNTIL(f, w->handed == 1);
+	hand_first(f);
 	join(f, 1, 0);
 	claims_set_reason(&w->claims, 1, EMFILE);
 	claims_take(&w->claims, 1);
@@ -448,9 +445,7 @@ static void a_taker_that_lies_is_ended_and_the_others_serve(void **state)
 	struct fixture *f = *state;
 	struct worker *w = &f->workers[0];
 
-	join(f, 0, 0);
-	connect_to(f, 0);
-	RUN_UNTIL(f, w->handed == 1);
+	hand_first(f);
 	claims_take(&w->claims, 77);
 	join(f, 1, 0);
 	connect_to(f, 0);
