@@ -122,6 +122,15 @@ const char *crew_hear(struct crew *crew, size_t index, const char *beginning)
 	}
 }
 
+void crew_close_server(struct crew *crew, size_t mate, const char *name)
+{
+	char closed[64];
+
+	snprintf(closed, sizeof(closed), "%s closed", name);
+	crew_say(crew, mate, "close %s", name);
+	crew_hear(crew, mate, closed);
+}
+
 int crew_port(const char *address)
 {
 	const char *colon = strrchr(address, ':');

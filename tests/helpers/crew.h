@@ -46,6 +46,9 @@ void crew_say(struct crew *crew, size_t mate, const char *format, ...) PRINTF_LI
  * good until the next call. */
 const char *crew_hear(struct crew *crew, size_t mate, const char *beginning);
 
+/* Has it close a server, and waits until that is done. */
+void crew_close_server(struct crew *crew, size_t mate, const char *name);
+
 /* The number after the last colon. */
 int crew_port(const char *address);
 

@@ -109,11 +109,7 @@ static int listen_on(size_t mate, const char *name, const char *where)
 
 static void close_server(size_t mate, const char *name)
 {
-	char words[64];
-
-	crew_say(&master.crew, mate, "close %s", name);
-	snprintf(words, sizeof(words), "%s closed", name);
-	hear(mate, words);
+	crew_close_server(&master.crew, mate, name);
 }
 
 /* Who greets the client, by index; the loop runs meanwhile, for it may have to hand it off. */
@@ -135,14 +131,7 @@ static size_t greeter(int fd)
 
 static void expect_refused(int port)
 {
-	int fd;
-
-	do {
-		master_run(&master);
-		fd = try_connect_tcp("127.0.0.1", port);
-		if (fd >= 0)
-			close(fd);
-	} while (fd != -ECONNREFUSED);
+	MASTER_RUN_UNTIL(&master, tcp_is_refused(port));
 }
 
 /* --- descriptors of the supervisor's --------------------------------------------------------- */
