@@ -270,6 +270,23 @@ size_t post_watched(const struct post *post)
 	return count;
 }
 
+void post_bare_take_handle(struct post *post, struct ipc_handle *ret, int *ret_fd)
+{
+	struct ipc_message m;
+
+	assert_true(post_bare_take(post, &m, ret_fd));
+	assert_int_equal(m.type, IPC_HANDLE);
+	assert_true(*ret_fd >= 0);
+	*ret = *(const struct ipc_handle *)m.body;
+}
+
+void post_bare_answer(struct post *post, uint32_t number, int status)
+{
+	const struct ipc_answered body = {number, (uint32_t)status};
+
+	post_bare_send(post, IPC_ANSWERED, &body, NULL, 0, -1);
+}
+
 /* --- what they send -------------------------------------------------------------------------- */
 
 int post_send(struct post_end *end, const void *data, size_t size, const struct mail_handle *handle)
@@ -324,4 +341,15 @@ void post_run_dones(struct post_end *end, size_t count)
 
 	story_run_for(end->story, is_reached, &goal);
 	assert_int_equal(end->dones, count);
+}
+
+void post_pass_guest(struct post *post)
+{
+	size_t messages = post->b.messages, dones = post->a.dones;
+
+	assert_int_equal(post_actor(&post->a, "s", &post->stage->guest), 1);
+	post_run_messages(&post->b, messages + 1);
+	post_run_dones(&post->a, dones + 1);
+	assert_non_null(post->guest.socket);
+	story_forget(&post->stage->story);
 }

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/cluster/mail.h"
 #include "common/ipc/channel.h"
@@ -71,6 +72,10 @@ void post_bare_send(struct post *post, enum ipc_type type, const void *body, con
  * is the caller's in *ret_fd. ret is valid until the next call. Returns whether there was one. */
 bool post_bare_take(struct post *post, struct ipc_message *ret, int *ret_fd);
 
+/* Takes a HANDLE, which must be next, and answers one. */
+void post_bare_take_handle(struct post *post, struct ipc_handle *ret, int *ret_fd);
+void post_bare_answer(struct post *post, uint32_t number, int status);
+
 /* mail_send() from an end, with a completion that is told. */
 int post_send(struct post_end *end, const void *data, size_t size,
 	      const struct mail_handle *handle);
@@ -78,6 +83,9 @@ int post_text(struct post_end *end, const char *text);
 int post_socket(struct post_end *end, const char *text, struct net_socket *s);
 /* Forgets the socket of an actor, who has no part in it any more, and sends it. */
 int post_actor(struct post_end *end, const char *text, struct actor *actor);
+
+/* Sends S from A to B, where it is R from then on; the story is empty then. */
+void post_pass_guest(struct post *post);
 
 /* What the set has that the loop sleeps in, by proc(5). */
 size_t post_watched(const struct post *post);

@@ -505,11 +505,6 @@ static uint32_t take_handle(struct post *post, uint32_t ret_key[2])
 	return head->number;
 }
 
-static void answer(struct post *post, uint32_t number, uint32_t status)
-{
-	post_bare_send(post, IPC_ANSWERED, &(struct ipc_answered){number, status}, NULL, 0, -1);
-}
-
 static uint32_t take_question(struct post *post, enum ipc_type type)
 {
 	struct ipc_message m;
@@ -550,7 +545,7 @@ static void a_socket_on_its_way_counts_once(void **state)
 	number = send_to_bare(s, key);
 	assert_int_equal(net_server_connections(s->one.host.server), 0);
 	expect_count(s, &s->one, 1);
-	answer(s->post, number, 0);
+	post_bare_answer(s->post, number, 0);
 
 	/* It is asked, and before its answer another socket leaves. */
 	story_run_ready(s->story);
@@ -559,7 +554,7 @@ static void a_socket_on_its_way_counts_once(void **state)
 	request = take_question(s->post, IPC_SOCKETS_COUNT);
 	number = send_to_bare(s, key);
 	say_count(s->post, request, 1);
-	answer(s->post, number, 0);
+	post_bare_answer(s->post, number, 0);
 	story_run_until(s->story, "1.counted:2");
 
 	/* The one is refused for good: it is nobody's. */
@@ -568,7 +563,7 @@ static void a_socket_on_its_way_counts_once(void **state)
 		struct ipc_message m;
 		int fd = -1;
 
-		answer(s->post, number, EMFILE);
+		post_bare_answer(s->post, number, EMFILE);
 		while (i < 3 && !post_bare_take(s->post, &m, &fd))
 			ev_run(s->story->loop, EVRUN_ONCE);
 		close_fd(fd);
@@ -593,7 +588,7 @@ static void a_close_waits_for_what_is_on_its_way(void **state)
 	net_server_close(s->one.host.server, NULL, NULL);
 	story_run_ms(s->story, 30);
 	assert_string_equal(s->story->text, "");
-	answer(s->post, number, 0);
+	post_bare_answer(s->post, number, 0);
 	request = take_question(s->post, IPC_SOCKETS_CLOSE);
 	post_bare_send(s->post, IPC_SOCKETS_CLOSED, &(struct ipc_sockets_closed){request + 1}, NULL,
 		       0, -1);
@@ -613,7 +608,7 @@ static void a_process_that_counts_too_many_is_not_believed(void **state)
 	post_go_bare(s->post);
 	s->post->a.is_quiet = true;
 	number = send_to_bare(s, key);
-	answer(s->post, number, 0);
+	post_bare_answer(s->post, number, 0);
 	story_run_ready(s->story);
 	ask_count(&s->one);
 	request = take_question(s->post, IPC_SOCKETS_COUNT);
