@@ -6,6 +6,7 @@
 
 #include "tests/helpers/clients.h"
 #include "tests/helpers/fds.h"
+#include "tests/helpers/kernel.h"
 #include "tests/helpers/wait.h"
 
 #define WATCHDOG_S 30
@@ -170,6 +171,19 @@ void cluster_run_until_refused(struct cluster_world *w, int port)
 	struct refusal refusal = {w->loop, port};
 
 	assert_true(poll_until(is_refused, &refusal, WAIT_MS));
+}
+
+static bool has_no_children(void *ctx)
+{
+	const struct cluster_world *w = ctx;
+
+	ev_run(w->loop, EVRUN_NOWAIT);
+	return kernel_children(0, NULL, 0) == 0;
+}
+
+void cluster_run_until_childless(struct cluster_world *w)
+{
+	assert_true(poll_until(has_no_children, w, WAIT_MS));
 }
 
 /* --- from start to end ----------------------------------------------------------------------- */

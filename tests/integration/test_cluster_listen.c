@@ -365,12 +365,6 @@ static void free_at_listening(struct cluster_world *w, const char *event,
 	cluster_free(cluster);
 }
 
-static bool no_children(void *ctx)
-{
-	ev_run(ev_default_loop(0), EVRUN_NOWAIT);
-	return kernel_children(0, NULL, 0) == 0;
-}
-
 /* CB-3 */
 static void a_cluster_may_be_freed_when_a_worker_listens(void **state)
 {
@@ -378,7 +372,7 @@ static void a_cluster_may_be_freed_when_a_worker_listens(void **state)
 
 	w->react = free_at_listening;
 	cluster_world_serve(w, "serve_port", NULL);
-	assert_true(poll_until(no_children, NULL, WAIT_MS));
+	cluster_run_until_childless(w);
 	assert_true(tcp_is_refused(w->listening.port));
 }
 
