@@ -136,12 +136,17 @@ uint32_t taker_load(const struct taker *t, uint32_t id)
 
 void taker_count(const struct taker *t, uint32_t *counts, size_t n_counts)
 {
-	for (uint32_t id = 0; id < n_counts; id++)
-		counts[id] = taker_connections(t, id);
+	for (size_t id = 0; id < n_counts; id++)
+		counts[id] = 0;
 	handoff_count(&t->handoff, counts, n_counts);
-	for (size_t i = 0; i < t->n_rows && t->rows[i].id < n_counts; i++)
-		if (is_tallied(t, &t->rows[i]))
-			counts[t->rows[i].id] = tallied(t, &t->rows[i]);
+	for (size_t i = 0; i < t->n_rows && t->rows[i].id < n_counts; i++) {
+		const struct taker_row *row = &t->rows[i];
+
+		if (is_tallied(t, row))
+			counts[row->id] = tallied(t, row);
+		else
+			counts[row->id] += row->connections;
+	}
 }
 
 bool taker_is_able(const struct taker *t)
