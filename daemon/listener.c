@@ -170,12 +170,15 @@ static int open_systemd(const struct config_listener *config, struct bound *ret)
 	return fd;
 }
 
-static int add_handle(struct listener *l, const struct bound *bound)
+/* The socket is the listener's, or closed. */
+static int add_handle(struct listener *l, struct bound *bound)
 {
 	struct handle *more = reallocarray(l->handles, l->n_handles + 1, sizeof(*more));
 
-	if (!more)
+	if (!more) {
+		bound_close(bound);
 		return -ENOMEM;
+	}
 	more[l->n_handles++] = (struct handle){.bound = *bound};
 	l->handles = more;
 	return 0;
@@ -195,13 +198,7 @@ static int open_another(struct listener *l)
 	options.port = first.port;
 	options.reuse_port = true;
 	error = open_bound(l->config, &options, &bound);
-	if (error < 0)
-		return error;
-
-	error = add_handle(l, &bound);
-	if (error < 0)
-		bound_close(&bound);
-	return error;
+	return error < 0 ? error : add_handle(l, &bound);
 }
 
 int listener_grow(struct listener *l, unsigned int slots)
@@ -224,12 +221,7 @@ static int open_first(struct listener *l)
 	struct bound bound;
 	int error = open_kind[l->config->kind](l->config, &bound);
 
-	if (error < 0)
-		return error;
-	error = add_handle(l, &bound);
-	if (error < 0)
-		bound_close(&bound);
-	return error;
+	return error < 0 ? error : add_handle(l, &bound);
 }
 
 /* What a passed socket is shows here only. */
