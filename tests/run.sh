@@ -9,9 +9,18 @@
 # are scripts that print "ok NAME", "not ok NAME: REASON" or "ok NAME # SKIP REASON" for each check.
 # With NAMEs only those programs run (test_addr, test_products.sh). --valgrind means the programs
 # in BUILD/tests/unit.
+#
+# TEST_JOBS programs run at a time (two for each processor, as most of the time they wait), each in
+# a network of its own: a port that one test has just let go must not be taken by another. With
+# TEST_JOBS=1, or without the right to make networks, they run one after the other.
 set -u
 
 PROGRAM_SECONDS=${PROGRAM_SECONDS:-300}
+TEST_JOBS=${TEST_JOBS:-$((2 * $(nproc)))}
+
+# Those that take longest start first, so that none is left over at the end.
+FIRST="test_max_connections test_stopped_worker test_distribute test_beside_node.sh test_resting"
+FIRST="$FIRST test_kills test_listen test_nudge test_net_reentrancy"
 
 wrapper=
 if [ "$1" = --valgrind ]; then
@@ -29,18 +38,35 @@ cd "$(dirname "$0")/.." || exit 71
 here=$PWD/
 results=$USHER_BUILD/results${wrapper:+/valgrind}
 mkdir -p "$results"
-trap 'exit 143' TERM
-trap 'exit 130' INT
 names=$*
-passed=0 failed=0 skipped=0
+folder=$(mktemp -d)
+lanes=
+
+# What the lanes run ends with them; a program that does not is killed by its timeout.
+stop() {
+	trap '' INT TERM HUP
+	# shellcheck disable=SC2086 # a list of processes
+	kill $lanes 2>/dev/null
+	wait
+	exit "$1"
+}
+trap 'rm -rf "$folder"' EXIT
+trap 'stop 143' TERM
+trap 'stop 130' INT
+trap 'stop 129' HUP
+
+# is_among PROGRAM LIST: whether its name is in a list of names.
+is_among() {
+	case " $2 " in *" ${1##*/} "*) return 0 ;; esac
+	return 1
+}
 
 # The programs among the arguments that are wanted, one in a line.
 wanted() {
 	for program; do
-		if [ ! -f "$program" ] || [ ! -x "$program" ]; then
-			continue
+		if [ -f "$program" ] && [ -x "$program" ] && is_among "$program" "${names:-${program##*/}}"; then
+			echo "$program"
 		fi
-		case " ${names:-${program##*/}} " in *" ${program##*/} "*) echo "$program" ;; esac
 	done
 }
 
@@ -53,17 +79,30 @@ summed_up() {
 	sed -n "s/^\[ *$1 *\] \([0-9][0-9]*\) test.*/\1/p" "$said" | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-# What a program says is in $results under the name of its folder and its own ("unit-test_x"), and
-# ends with a line "status N".
-run() {
-	program=$1
-	folder=${program%/*}
-	said=$results/${folder##*/}-${program##*/}
-	# shellcheck disable=SC2086 # the wrapper is a list of words
-	timeout -k 10 "$PROGRAM_SECONDS" $wrapper "$program" </dev/null >"$said" 2>&1
-	status=$?
-	echo "status $status" >>"$said"
+# Becomes the program, under its time limit. What a shell starts in the background ignores INT and
+# QUIT, which tests send.
+become() {
+	set -- env --default-signal=INT,QUIT "$@"
+	if [ "$TEST_JOBS" -gt 1 ]; then
+		# shellcheck disable=SC2016 # for the inner shell
+		set -- unshare -n sh -c 'ip link set lo up && exec "$@"' sh "$@"
+	fi
+	exec timeout -k 10 "$PROGRAM_SECONDS" "$@"
+}
 
+# A shell sees signals while it waits for a process in the background, not for one in front.
+run() {
+	running=1
+	# shellcheck disable=SC2086 # the wrapper is a list of words
+	become $wrapper "$1" </dev/null >"$said" 2>&1 &
+	wait $!
+	status=$?
+	running=
+	echo "status $status" >>"$said"
+}
+
+# Sums up what a program has said.
+report() {
 	case $program in
 	*.sh)
 		skip=$(lines '^ok .* # SKIP')
@@ -80,7 +119,7 @@ run() {
 	[ "$bad" -eq 0 ] && [ "$status" -ne 0 ] && bad=1
 	[ $((ok + bad + skip)) -eq 0 ] && bad=1
 
-	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+	echo "$ok $bad $skip" >>"$folder/totals"
 	echo "${program#"$here"}: $ok passed, $bad failed, $skip skipped"
 	if [ "$bad" -ne 0 ]; then
 		echo "--- it ended with status $status (124: ran past $PROGRAM_SECONDS s), and said:"
@@ -91,14 +130,59 @@ run() {
 	fi
 }
 
-# One after the other: a port that one test has just let go must not be taken by another.
-for program in $(wanted "$USHER_BUILD"/tests/unit/test_*); do
-	run "$program"
-done
-if [ -z "$wrapper" ]; then
-	for program in $(wanted tests/integration/test_*.sh "$USHER_BUILD"/tests/integration/test_*); do
-		run "$program"
+# Runs those of the programs that no other lane has taken. What a program says is in $results under
+# the name of its folder and its own ("unit-test_x"), and ends with a line "status N".
+lane() {
+	running=
+	trap '[ -z "$running" ] || { kill $!; wait $!; }; exit 143' TERM HUP
+	for program; do
+		place=${program%/*}
+		place=${place##*/}-${program##*/}
+		said=$results/$place
+		if mkdir "$folder/$place" 2>/dev/null; then
+			run "$program"
+			{
+				flock 9
+				report
+			} 9>"$folder/lock"
+		fi
 	done
+}
+
+if [ "$TEST_JOBS" -gt 1 ] && ! unshare -n ip link set lo up 2>/dev/null; then
+	echo "one program at a time, as no network can be made for each here"
+	TEST_JOBS=1
+fi
+
+programs=$(wanted "$USHER_BUILD"/tests/unit/test_*)
+if [ -z "$wrapper" ]; then
+	programs="$(wanted tests/integration/test_*.sh "$USHER_BUILD"/tests/integration/test_*) $programs"
+fi
+first='' others=''
+for program in $programs; do
+	if is_among "$program" "$FIRST"; then
+		first="$first $program"
+	else
+		others="$others $program"
+	fi
+done
+# shellcheck disable=SC2086 # lists of programs
+set -- $first $others
+
+touch "$folder/totals"
+for _ in $(seq "$TEST_JOBS"); do
+	lane "$@" &
+	lanes="$lanes $!"
+done
+wait
+
+sum() {
+	awk -v column="$1" '{ sum += $column } END { print sum + 0 }' "$folder/totals"
+}
+passed=$(sum 1) failed=$(sum 2) skipped=$(sum 3)
+if [ "$(wc -l <"$folder/totals")" -ne $# ]; then
+	echo "not every program has run"
+	failed=$((failed + 1))
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"
