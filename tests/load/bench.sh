@@ -149,12 +149,15 @@ set_addresses() {
 
 # --- samples ----------------------------------------------------------------------------------
 
-cpus_of() {
-	if [ "$1" = one ] || [ "$second" = "$first" ]; then
-		echo "$first"
-	else
-		echo "$first,$second"
-	fi
+# Sets cpus, for the servers, and load_cpus.
+set_cpus() {
+	case $1 in
+	one) cpus=$first ;;
+	two) cpus=$first,$second ;;
+	apart) cpus=$second ;;
+	esac
+	load_cpus=$cpus
+	[ "$1" != apart ] || load_cpus=$first
 }
 
 wakeup_us() {
@@ -205,7 +208,7 @@ take_sample() {
 		set -- --upstream-pid "$upstream"
 	fi
 	# shellcheck disable=SC2046,SC2086 # words
-	timeout 60 taskset -c "$cpus" "$load" --json --quiet --wait 10 -S "$server" \
+	timeout 60 taskset -c "$load_cpus" "$load" --json --quiet --wait 10 -S "$server" \
 		-d "$BENCH_SECONDS" --warmup "$BENCH_WARMUP" "$@" $(sources_of "$kind" "$options") $options "$target" \
 		>"$folder/sample" 2>"$folder/load.log"
 	status=$?
@@ -224,7 +227,7 @@ fault_of_sample() {
 	jq -r --arg limit "$BENCH_FOREIGN" --arg cpus "$on" --arg before "$before" --arg after "$after" '
 		if .machine.foreign_share + .machine.steal_share > ($limit | tonumber) then
 			"others took \(.machine.foreign_share * 100 | round) % of a processor"
-		elif $cpus == "two" and .settings.mode != "idle" and (([$before, $after] | map(tonumber) | max / min) > 1.5) then
+		elif $cpus != "one" and .settings.mode != "idle" and (([$before, $after] | map(tonumber) | max / min) > 1.5) then
 			"the machine changed its state: \($before) to \($after) us"
 		else empty end' "$folder/sample"
 }
@@ -274,7 +277,7 @@ in_turn() {
 
 run_round() {
 	while read -r cell on workers kind options; do
-		cpus=$(cpus_of "$on")
+		set_cpus "$on"
 		echo "  $cell" >&2
 		# shellcheck disable=SC2046 # words
 		for name in $(in_turn $(servers_of "$kind")); do

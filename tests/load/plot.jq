@@ -1,7 +1,7 @@
 # From results.json to one panel of the plot ($panel: one, two, proxy): a row for each cell, a column
 # for each server, the rate as a part of the best limit's in that cell.
 
-def panel: if .kind | endswith("proxy") then "proxy" else .cpus end;
+def panel: if .kind | endswith("proxy") then "proxy" elif .cpus == "one" then "one" else "two" end;
 
 def limits: [.servers | to_entries[] | select(.key | startswith("limit-")) | .value.per_second.median];
 
