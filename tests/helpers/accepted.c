@@ -9,11 +9,15 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "common/macros.h"
 
 #define ANSWER_SIZE 32768
 #define ROOM        4096
@@ -33,8 +37,8 @@ void accepted_init(struct accepted *a, int port)
 void accepted_done(struct accepted *a)
 {
 	close(a->netlink);
-	free(a->now.inodes);
-	free(a->before.inodes);
+	free(a->now.rows);
+	free(a->before.rows);
 }
 
 static void ask(const struct accepted *a)
@@ -65,10 +69,10 @@ static void note(struct accepted *a, const struct inet_diag_msg *row)
 		return;
 	if (list->count == list->room) {
 		list->room += ROOM;
-		list->inodes = realloc(list->inodes, list->room * sizeof(*list->inodes));
-		assert_non_null(list->inodes);
+		list->rows = realloc(list->rows, list->room * sizeof(*list->rows));
+		assert_non_null(list->rows);
 	}
-	list->inodes[list->count++] = row->idiag_inode;
+	list->rows[list->count++] = (struct accepted_row){row->idiag_inode, row->idiag_state};
 }
 
 /* Returns whether there is more to come. */
@@ -90,25 +94,26 @@ static bool receive(struct accepted *a)
 
 static int compare(const void *a, const void *b)
 {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	const struct accepted_row *x = a, *y = b;
 
-	return x < y ? -1 : x > y;
+	return x->inode < y->inode ? -1 : x->inode > y->inode;
 }
 
-static size_t count_common(const struct accepted_list *a, const struct accepted_list *b)
+static size_t count_common(struct accepted *accepted)
 {
+	const struct accepted_list *a = &accepted->now, *b = &accepted->before;
 	size_t count = 0;
 
+	memset(accepted->in_state, 0, sizeof(accepted->in_state));
 	for (size_t i = 0, j = 0; i < a->count && j < b->count;) {
-		if (a->inodes[i] == b->inodes[j]) {
+		int order = compare(&a->rows[i], &b->rows[j]);
+
+		if (order == 0) {
 			count++;
-			i++;
-			j++;
-		} else if (a->inodes[i] < b->inodes[j]) {
-			i++;
-		} else {
-			j++;
+			accepted->in_state[a->rows[i].state]++;
 		}
+		i += order <= 0;
+		j += order >= 0;
 	}
 	return count;
 }
@@ -124,12 +129,28 @@ static void list(struct accepted *a)
 	while (receive(a))
 		;
 	if (a->now.count > 0)
-		qsort(a->now.inodes, a->now.count, sizeof(*a->now.inodes), compare);
+		qsort(a->now.rows, a->now.count, sizeof(*a->now.rows), compare);
 }
 
 size_t accepted_at_once(struct accepted *a)
 {
 	list(a);
 	list(a);
-	return count_common(&a->now, &a->before);
+	return count_common(a);
+}
+
+void accepted_states(const struct accepted *a, char *text, size_t size)
+{
+	static const char *const names[TCP_CLOSING + 1] = {
+		[TCP_ESTABLISHED] = "ESTABLISHED", [TCP_FIN_WAIT1] = "FIN_WAIT1",
+		[TCP_FIN_WAIT2] = "FIN_WAIT2",     [TCP_CLOSE_WAIT] = "CLOSE_WAIT",
+		[TCP_LAST_ACK] = "LAST_ACK",       [TCP_CLOSING] = "CLOSING",
+	};
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (a->in_state[i] > 0 && used < size)
+			used += (size_t)snprintf(text + used, size - used, "%s%zu %s",
+						 used > 0 ? ", " : "", a->in_state[i], names[i]);
 }

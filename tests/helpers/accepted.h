@@ -10,11 +10,17 @@
 #ifndef USHER_TESTS_HELPERS_ACCEPTED_H
 #define USHER_TESTS_HELPERS_ACCEPTED_H
 
+#include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdint.h>
 
+struct accepted_row {
+	uint32_t inode;
+	uint8_t state; /* as netinet/tcp.h numbers them */
+};
+
 struct accepted_list {
-	uint32_t *inodes; /* in ascending order */
+	struct accepted_row *rows; /* by inode */
 	size_t count;
 	size_t room;
 };
@@ -24,6 +30,7 @@ struct accepted {
 	int port;
 	struct accepted_list now;
 	struct accepted_list before;
+	size_t in_state[TCP_CLOSING + 1]; /* of those that were there at once */
 };
 
 void accepted_init(struct accepted *accepted, int port);
@@ -31,5 +38,8 @@ void accepted_done(struct accepted *accepted);
 
 /* Asks twice, and returns how many stand in both lists. */
 size_t accepted_at_once(struct accepted *accepted);
+
+/* In which states those were: "99 ESTABLISHED, 1 LAST_ACK". */
+void accepted_states(const struct accepted *accepted, char *text, size_t size);
 
 #endif

@@ -95,13 +95,17 @@ static void end(struct scene *s)
 
 static void judge(struct scene *s)
 {
+	char states[128];
+
 	s->now = accepted_at_once(&s->accepted);
 	if (s->now > s->most)
 		s->most = s->now;
-	if (s->now > s->limit || (!s->kills && s->crowd->figures.most_held > s->limit))
-		fail_msg("%s: %zu connections were accepted at once, %zu clients held one; the "
-			 "limit is %zu",
-			 mode, s->now, s->crowd->figures.most_held, s->limit);
+	if (s->now <= s->limit && (s->kills || s->crowd->figures.most_held <= s->limit))
+		return;
+	accepted_states(&s->accepted, states, sizeof(states));
+	fail_msg("%s: %zu connections were accepted at once (%s), %zu clients held one; the limit "
+		 "is %zu",
+		 mode, s->now, states, s->crowd->figures.most_held, s->limit);
 }
 
 /* Nobody was accepted and then closed. */
