@@ -135,6 +135,15 @@ static void use(struct permits *p)
 	}
 }
 
+void permits_accept(struct permits_book *book)
+{
+	struct permits *p;
+
+	LIST_FOREACH (p, &book->all, link)
+		if (p->accepts && has_free(p))
+			use(p);
+}
+
 /* Without descriptors the answer waits, so that nothing is given here meanwhile. */
 static bool is_short(const struct permits *p)
 {
@@ -151,9 +160,6 @@ static bool is_short(const struct permits *p)
 /* Returns whether there is something to tell. */
 static bool settle_accepting(struct permits *p, bool due, struct ipc_held_row *row)
 {
-	if (has_free(p))
-		use(p);
-
 	bool answers = p->last.serial != p->answered;
 	uint32_t used = count_used(p);
 	uint32_t keep = is_active(p) ? p->keep : 0;

@@ -67,8 +67,12 @@ void permits_note_taken(struct permits_book *book, uint32_t listener);
 /* Takes a PERMIT message. */
 void permits_take(struct permits *permits, const struct ipc_permit *message);
 
-/* Accepts what a PERMIT was for, gives back what is not needed, and fills in rows for what there is
- * to tell, at most max. Returns how many; they must be sent. */
+/* Accepts what PERMITs were for. */
+void permits_accept(struct permits_book *book);
+
+/* Gives back what is not needed, and fills in rows for what there is to tell, at most max. Returns
+ * how many; they must be sent. To be called after permits_accept(), when those who came by it and
+ * have ended at once are gone. */
 size_t permits_settle(struct permits_book *book, struct ipc_held_row *rows, size_t max);
 
 #endif

@@ -239,6 +239,13 @@ static size_t news(struct ipc_counted_row *rows, size_t room, void *ctx)
 	return n_rows + provider_news(&w->provider, rows + n_rows, room - n_rows);
 }
 
+static void accept_permitted(void *ctx)
+{
+	struct worker *w = ctx;
+
+	permits_accept(&w->permits);
+}
+
 /* After what was taken is known, so that no more have ended than were taken. */
 static void tell_permits(void *ctx)
 {
@@ -253,6 +260,7 @@ static void tell_permits(void *ctx)
 static const struct intake_ops intake_ops = {
 	.server_of = server_of,
 	.on_given = on_given,
+	.on_admitted = accept_permitted,
 	.on_settled = tell_permits,
 	.news = news,
 	.on_failed = on_untold,

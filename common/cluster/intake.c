@@ -90,6 +90,16 @@ static void on_settle(struct ev_loop *loop, ev_prepare *watcher, int events)
 
 	take(in);
 	admit(in);
+	if (in->ops->on_admitted)
+		in->ops->on_admitted(in->ctx);
+}
+
+/* With the lowest priority this comes after the deferred calls of those that are new: some may have
+ * ended already, and nothing else would wake us to tell that. */
+static void on_tell(struct ev_loop *loop, ev_prepare *watcher, int events)
+{
+	struct intake *in = CONTAINER_OF(watcher, struct intake, tell);
+
 	tell_if_it_listens(in);
 	if (in->ops->on_settled && has_room(in))
 		in->ops->on_settled(in->ctx);
@@ -194,6 +204,21 @@ void intake_refuse(struct intake *in, uint32_t listener)
 
 /* --- from start to end ----------------------------------------------------------------------- */
 
+static void start(const struct intake *in, ev_prepare *watcher,
+		  void (*fn)(struct ev_loop *loop, ev_prepare *watcher, int events), int priority)
+{
+	ev_prepare_init(watcher, fn);
+	ev_set_priority(watcher, priority);
+	ev_prepare_start(in->context->loop, watcher);
+	ev_unref(in->context->loop);
+}
+
+static void stop(const struct intake *in, ev_prepare *watcher)
+{
+	ev_ref(in->context->loop);
+	ev_prepare_stop(in->context->loop, watcher);
+}
+
 void intake_init(struct intake *in, struct channel *channel, struct net_context *context,
 		 const struct intake_ops *ops, void *ctx)
 {
@@ -202,17 +227,16 @@ void intake_init(struct intake *in, struct channel *channel, struct net_context 
 	inbox_init(&in->inbox, &in->claims);
 	context_hold(context);
 	context_set_copy_keeper(context, &keeper, in);
-	ev_prepare_init(&in->settle, on_settle);
-	ev_prepare_start(context->loop, &in->settle);
-	ev_unref(context->loop);
+	start(in, &in->settle, on_settle, 0);
+	start(in, &in->tell, on_tell, EV_MINPRI);
 }
 
 void intake_done(struct intake *in)
 {
 	if (!in->context)
 		return;
-	ev_ref(in->context->loop);
-	ev_prepare_stop(in->context->loop, &in->settle);
+	stop(in, &in->settle);
+	stop(in, &in->tell);
 	inbox_done(&in->inbox);
 	context_set_copy_keeper(in->context, NULL, NULL);
 	context_put(in->context);

@@ -5,7 +5,8 @@
  * Owns:   what has come, until it is a server's. Channel, context, ops and ctx are borrowed.
  * Errors: 0 or -errno; -EPROTO for what no supervisor of ours sends.
  * Order:  once in each turn of the loop, before it sleeps, what came is taken, and then given to
- *         its servers. Watchers of this do not keep the loop running.
+ *         its servers; when their deferred calls have run, the supervisor is told. Watchers of this
+ *         do not keep the loop running.
  * Source: common/ipc/messages.h and claims.h say what is promised to whom. */
 #ifndef USHER_COMMON_CLUSTER_INTAKE_H
 #define USHER_COMMON_CLUSTER_INTAKE_H
@@ -27,6 +28,9 @@ struct intake_ops {
 	struct net_server *(*server_of)(uint32_t listener, uint32_t *ret_tally, void *ctx);
 	/* May be NULL: one of a listener's is its server's now; with -errno it was closed. */
 	void (*on_given)(uint32_t listener, int error, void *ctx);
+	/* May be NULL: once in each turn of the loop, when all that was taken has been given. What
+	 * is accepted here has its deferred calls before on_settled. */
+	void (*on_admitted)(void *ctx);
 	/* May be NULL: once in each turn of the loop, when all that was taken and given has been
 	 * told, and the channel has room. */
 	void (*on_settled)(void *ctx);
@@ -46,6 +50,7 @@ struct intake {
 	struct handed handed;
 	struct inbox inbox;
 	ev_prepare settle;
+	ev_prepare tell;
 	bool ends;        /* what comes is refused */
 	bool tells;       /* the supervisor wants numbers */
 	bool rings;       /* it is to look at the claims */

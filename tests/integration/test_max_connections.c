@@ -409,6 +409,29 @@ static void a_stopped_worker_keeps_what_it_has(void **state)
 	end(&s);
 }
 
+/* Its permit is free as soon as it has been looked at. */
+static void who_gives_up_while_waiting_holds_up_nobody(void **state)
+{
+	struct scene s;
+	int held;
+
+	begin(&s, state, 2, 1, "max_connections: 1");
+	held = connect_tcp("127.0.0.1", s.port);
+	client_expect_echo(held);
+	for (int i = 0; i < 20; i++) {
+		AUTO_CLOSE int gives_up = connect_tcp("127.0.0.1", s.port);
+		int waits;
+
+		close_fd(take_fd(&gives_up));
+		waits = connect_tcp("127.0.0.1", s.port);
+		close(held);
+		client_expect_echo(waits);
+		held = waits;
+	}
+	close(held);
+	end(&s);
+}
+
 static bool has_something(int fd)
 {
 	struct pollfd question = {.fd = fd, .events = POLLIN};
@@ -462,6 +485,7 @@ int main(void)
 		USHER_TEST(too_many_may_be_reset),
 		USHER_TEST(workers_come_and_go_and_the_limit_holds),
 		USHER_TEST(a_stopped_worker_keeps_what_it_has),
+		USHER_TEST(who_gives_up_while_waiting_holds_up_nobody),
 	};
 	const char *only = getenv("USHER_MODE");
 	int failed = 0;

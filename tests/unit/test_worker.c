@@ -483,6 +483,27 @@ static void the_number_of_connections_is_told_when_it_changes(void **state)
 	assert_int_equal(f->worker.channel.queued_messages, 0);
 }
 
+/* Nothing else would wake the worker to tell that a permit is free. */
+static void who_has_left_already_is_told_before_the_loop_sleeps(void **state)
+{
+	const struct ipc_adopt adopt = {
+		.listener = LISTENER, .handler = HANDLER_ECHO, .name_size = 2, .metered = 1};
+	const struct ipc_held_row *row;
+	struct fixture *f = *state;
+	struct ipc_message message;
+
+	say(f, IPC_ADOPT, &adopt, "it", 2, NULL);
+	run_ready(f);
+	close(hand_off_one(f, LISTENER));
+	ev_run(f->loop, EVRUN_NOWAIT); /* it comes */
+	ev_run(f->loop,
+	       EVRUN_NOWAIT); /* it is taken, and its end is found, before the loop waits */
+	assert_true(hear(f, IPC_HELD, &message));
+	assert_int_equal(message.tail_count, 1);
+	row = message.tail;
+	assert_int_equal(row->ended, 1);
+}
+
 /* What supervisors of the same version do not send. */
 static void a_gap_in_the_numbers_ends_the_worker(void **state)
 {
@@ -574,6 +595,7 @@ int main(void)
 		TEST(what_comes_for_nobody_is_refused),
 		TEST(a_drain_takes_what_came_before_and_refuses_what_comes_after),
 		TEST(the_number_of_connections_is_told_when_it_changes),
+		TEST(who_has_left_already_is_told_before_the_loop_sleeps),
 		TEST(a_gap_in_the_numbers_ends_the_worker),
 		TEST(who_has_a_socket_alone_does_not_queue_again),
 		TEST(a_socket_may_come_again_and_all_connections_count),
