@@ -72,8 +72,8 @@ struct net_server {
 	void (*accepted)(int fd);       /* NULL: nobody wants to know */
 	const struct server_gate *gate; /* NULL: it is always open */
 	void *gate_ctx;
-	bool parked;          /* nothing is watched, for the gate is shut */
-	uint8_t spared_reads; /* see read_early() */
+	bool parked;           /* nothing is watched, for the gate is shut */
+	uint16_t spared_reads; /* see read_early() */
 };
 
 /* --- for a worker ---------------------------------------------------------------------------- */

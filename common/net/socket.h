@@ -95,7 +95,7 @@ struct net_socket {
 	uint64_t accepted_us;         /* see context_now_us(); 0: not by a server */
 	uint64_t bytes_read;
 	uint64_t bytes_written;
-	struct defer read_call;  /* on_end, and the end of our side that follows it */
+	struct defer read_call;  /* early and unread data, on_end, our end that follows it */
 	struct defer write_call; /* on_drain or on_finish */
 	struct defer close_call;
 	struct sockaddr_in6 peer; /* or an IPv4 address in its place; family 0: none */

@@ -15,7 +15,7 @@
 /* Reads in one wake-up, so that one busy peer does not starve the others. */
 #define READS_MAX 32
 
-/* Connections of a server that are not read early after one that had brought nothing. */
+/* So many connections of a server are not read early for each that had brought nothing. */
 #define SPARED_READS 15
 
 static struct socket_pipe *pipe_of(const struct net_socket *s)
@@ -254,28 +254,47 @@ static void on_unread_turn(struct defer *call)
 		read_some(s);
 	if (s->destroyed)
 		return;
-	if (s->eof && !s->end_told && !has_unread(s) && s->read_state != READ_PAUSED)
+	/* Who resumed meanwhile has a turn of his own. */
+	if (s->eof && !s->end_told && !has_unread(s) && s->read_state != READ_PAUSED &&
+	    !defer_waits(call))
 		tell_end(s);
 	else
 		socket_update(s);
 }
 
-/* Most clients speak first, and what they say is often there with the connection: reading it at
- * once saves a wake-up. Where nothing was there the next few reads of this kind are spared. */
+/* A buffer of the user's is not asked for before there is something to put in it. */
+static bool may_read_early(const struct net_socket *s)
+{
+	return !s->destroyed && s->read_state == READ_FLOWING && read_wanted(s) &&
+	       !s->ops->on_buffer;
+}
+
+static void note_early(struct net_server *server, bool found)
+{
+	if (found)
+		server->spared_reads = 0;
+	else if (server->spared_reads <= UINT16_MAX - SPARED_READS)
+		server->spared_reads += SPARED_READS;
+}
+
 static void on_early_turn(struct defer *call)
 {
 	struct net_socket *s = CONTAINER_OF(call, struct net_socket, read_call);
-	bool reads = !s->destroyed && s->read_state == READ_FLOWING && read_wanted(s);
 
-	if (reads && read_once(s) == -EAGAIN && s->server)
-		s->server->spared_reads = SPARED_READS;
+	if (may_read_early(s)) {
+		bool found = read_once(s) != -EAGAIN;
+
+		if (s->server)
+			note_early(s->server, found);
+	}
 	on_unread_turn(call);
 }
 
+/* Most clients speak first, and what they say is often there with the connection: reading it at
+ * once saves a wake-up. For each read that finds nothing the next few are spared. */
 void read_early(struct net_socket *s)
 {
-	if (s->destroyed || s->read_state != READ_FLOWING || !read_wanted(s) ||
-	    defer_waits(&s->read_call))
+	if (!may_read_early(s) || defer_waits(&s->read_call))
 		return;
 	if (s->server->spared_reads > 0)
 		s->server->spared_reads--;

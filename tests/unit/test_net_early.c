@@ -87,6 +87,49 @@ static void after_a_silent_client_some_are_not_asked(void **state)
 	assert_string_equal(one_wake_up(stage), "H.connection G.data:2 ");
 }
 
+static char own_buffer[16];
+static int asked;
+
+static void *give_buffer(struct net_socket *socket, size_t *ret_size, void *ctx)
+{
+	asked++;
+	*ret_size = sizeof(own_buffer);
+	return own_buffer;
+}
+
+static bool take_buffer(struct net_socket *socket, void *data, size_t size, void *ctx)
+{
+	struct stage *stage = ctx;
+
+	story_tell(&stage->story, "read:%zu", size);
+	return true;
+}
+
+static void use_own_buffer(struct host *host)
+{
+	static const struct net_socket_ops ops = {.on_buffer = give_buffer, .on_read = take_buffer};
+
+	net_socket_set_ops(host->latest, &ops, host->other);
+}
+
+static void nobody_is_asked_for_a_buffer_in_vain(void **state)
+{
+	struct stage *stage = *state;
+
+	asked = 0;
+	stage_open(stage, NULL);
+	stage->host.on[ON_CONNECTION] = use_own_buffer;
+	stage->host.other = stage;
+	AUTO_CLOSE int fd = plain_connect(&stage->host);
+	assert_string_equal(one_wake_up(stage), "H.connection ");
+	story_run_ready(&stage->story);
+	assert_int_equal(asked, 0);
+	plain_send(fd, "hello");
+	story_run_until(&stage->story, "read:5");
+	assert_int_equal(asked, 1);
+	net_socket_set_ops(stage->host.latest, &actor_ops, &stage->guest);
+}
+
 static void pause_it(struct host *host)
 {
 	net_socket_pause(host->latest);
@@ -227,6 +270,7 @@ int main(void)
 		on_stage(an_end_is_told_after_the_data),
 		on_stage(what_on_connection_began_comes_first),
 		on_stage(after_a_silent_client_some_are_not_asked),
+		on_stage(nobody_is_asked_for_a_buffer_in_vain),
 		on_stage(who_pauses_at_once_gets_nothing),
 		on_stage(who_pauses_before_the_turn_gets_nothing),
 		on_stage(what_was_put_back_is_told_before),
