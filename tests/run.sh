@@ -17,6 +17,12 @@ set -u
 
 PROGRAM_SECONDS=${PROGRAM_SECONDS:-300}
 TEST_JOBS=${TEST_JOBS:-$((2 * $(nproc)))}
+case $TEST_JOBS in
+'' | 0 | *[!0-9]*)
+	echo "TEST_JOBS is no number of programs: $TEST_JOBS" >&2
+	exit 64
+	;;
+esac
 
 # Those that take longest start first, so that none is left over at the end.
 FIRST="test_max_connections test_stopped_worker test_distribute test_beside_node.sh test_resting"
@@ -39,7 +45,7 @@ here=$PWD/
 results=$USHER_BUILD/results${wrapper:+/valgrind}
 mkdir -p "$results"
 names=$*
-folder=$(mktemp -d)
+folder=$(mktemp -d) || exit 73
 lanes=
 
 # What the lanes run ends with them; a program that does not is killed by its timeout.
