@@ -26,15 +26,18 @@ static void on_end(struct ev_loop *loop, ev_timer *watcher, int events)
 	d->on_stopped(d->stopped_ctx);
 }
 
-/* Whether its takers have no room, all of them; one that nobody has joined waits for no room. */
+/* Whether its takers have no room, all of them; one that nobody has joined waits for no room. This
+ * is asked of each source at each wake-up, and most have somebody. */
 static bool lacks_room(const struct dispatcher *d, const struct source *s)
 {
 	const struct taker *t;
-	bool has_takers = false;
 
+	if (dispatch_has_able(d, s))
+		return false;
 	TAILQ_FOREACH (t, &d->takers, link)
-		has_takers |= t->ready && taker_has_joined(t, s->id);
-	return has_takers && !dispatch_has_able(d, s);
+		if (t->ready && taker_has_joined(t, s->id))
+			return true;
+	return false;
 }
 
 static bool wants_room(const struct dispatcher *d)
