@@ -25,7 +25,7 @@ int ask_ctl(const struct usher *u, char **ret_out, char **ret_err, ...)
 	return process_run(&(struct process_options){.argv = argv}, ret_out, ret_err);
 }
 
-static const char *string_of(const json_t *row, const char *key)
+const char *ask_text(const json_t *row, const char *key)
 {
 	const json_t *value = json_object_get(row, key);
 
@@ -34,12 +34,14 @@ static const char *string_of(const json_t *row, const char *key)
 	return json_string_value(value);
 }
 
-static json_t *ask(const struct usher *u, const char *verb)
+/* What follows the verb ends with the first NULL. */
+static json_t *ask(const struct usher *u, const char *verb, const char *option,
+		   const char *argument)
 {
 	AUTO_FREE char *out = NULL;
 	AUTO_FREE char *err = NULL;
 	json_error_t error;
-	int code = ask_ctl(u, &out, &err, "--json", verb, NULL);
+	int code = ask_ctl(u, &out, &err, "--json", verb, option, argument, NULL);
 
 	if (code)
 		fail_msg("usherctl --json %s ended with %d: %s", verb, code, err);
@@ -51,12 +53,17 @@ static json_t *ask(const struct usher *u, const char *verb)
 
 json_t *ask_status(const struct usher *u)
 {
-	return ask(u, "status");
+	return ask(u, "status", NULL, NULL);
 }
 
 json_t *ask_connections(const struct usher *u)
 {
-	return ask(u, "connections");
+	return ask(u, "connections", NULL, NULL);
+}
+
+json_t *ask_list(const struct usher *u, const char *listener)
+{
+	return ask(u, "connections", "--list", listener);
 }
 
 const char *ask_address(const struct usher *u, const char *listener)
@@ -68,8 +75,8 @@ const char *ask_address(const struct usher *u, const char *listener)
 
 	address[0] = '\0';
 	json_array_foreach (json_object_get(status, "listeners"), i, row)
-		if (strcmp(string_of(row, "name"), listener) == 0)
-			snprintf(address, sizeof(address), "%s", string_of(row, "address"));
+		if (strcmp(ask_text(row, "name"), listener) == 0)
+			snprintf(address, sizeof(address), "%s", ask_text(row, "address"));
 	json_decref(status);
 	if (!address[0])
 		fail_msg("status knows no address of listener %s", listener);
@@ -93,7 +100,7 @@ size_t ask_workers(const struct usher *u, const char *state, pid_t pids[USHER_WO
 	json_t *row;
 
 	json_array_foreach (json_object_get(status, "workers"), i, row) {
-		if (strcmp(string_of(row, "state"), state) != 0)
+		if (strcmp(ask_text(row, "state"), state) != 0)
 			continue;
 		assert_true(count < USHER_WORKERS_MAX);
 		pids[count++] = (pid_t)json_integer_value(json_object_get(row, "pid"));

@@ -20,6 +20,10 @@ int ask_ctl(const struct usher *u, char **ret_out, char **ret_err, ...) __attrib
 /* The answer of usherctl --json status and connections; for json_decref(). */
 json_t *ask_status(const struct usher *u);
 json_t *ask_connections(const struct usher *u);
+/* That of connections --list, of a listener or with NULL of all. */
+json_t *ask_list(const struct usher *u, const char *listener);
+/* A string that an answer or a row of it must have. */
+const char *ask_text(const json_t *row, const char *key);
 
 /* The port that status reports for a listener. */
 int ask_port(const struct usher *u, const char *listener);

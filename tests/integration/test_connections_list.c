@@ -39,26 +39,6 @@ static int start(struct usher *u, const char *mode)
 	return ask_port(u, "it");
 }
 
-/* The answer to connections --list of a listener, or with NULL of all. */
-static json_t *list(const struct usher *u, const char *listener)
-{
-	AUTO_FREE char *out = NULL;
-
-	assert_int_equal(ask_ctl(u, &out, NULL, "--json", "connections", "--list", listener, NULL),
-			 0);
-	json_t *answer = json_loads(out, 0, NULL);
-	assert_non_null(answer);
-	return answer;
-}
-
-static const char *text_of(const json_t *row, const char *key)
-{
-	const char *text = json_string_value(json_object_get(row, key));
-
-	assert_non_null(text);
-	return text;
-}
-
 static json_int_t number_of(const json_t *row, const char *key)
 {
 	assert_true(json_is_integer(json_object_get(row, key)));
@@ -85,7 +65,7 @@ static const json_t *find(const json_t *answer, int fd)
 
 	own_address(fd, own);
 	json_array_foreach (json_object_get(answer, "connections"), i, row) {
-		if (strcmp(text_of(row, "peer"), own) != 0)
+		if (strcmp(ask_text(row, "peer"), own) != 0)
 			continue;
 		assert_null(found);
 		found = row;
@@ -111,7 +91,7 @@ static void expect_worker(const json_t *status, const json_t *row)
 /* At rest what is listed of a port is what the kernel has. */
 static void expect_listed(struct usher *u, const char *listener, int port)
 {
-	json_t *answer = list(u, listener), *status = ask_status(u);
+	json_t *answer = ask_list(u, listener), *status = ask_status(u);
 	const json_t *row;
 	size_t i;
 
@@ -120,7 +100,7 @@ static void expect_listed(struct usher *u, const char *listener, int port)
 	assert_int_equal(json_array_size(json_object_get(answer, "missing")), 0);
 	assert_true(json_is_false(json_object_get(answer, "truncated")));
 	json_array_foreach (json_object_get(answer, "connections"), i, row) {
-		assert_string_equal(text_of(row, "listener"), listener);
+		assert_string_equal(ask_text(row, "listener"), listener);
 		expect_worker(status, row);
 	}
 	for (i = 0; i < u->clients.count; i++)
@@ -143,7 +123,7 @@ static void each_connection_is_named_once(struct usher *u, const char *mode)
 	ask_expect_connections(u, port, 30);
 	expect_listed(u, "it", port);
 
-	json_t *answer = list(u, "other");
+	json_t *answer = ask_list(u, "other");
 	assert_int_equal(json_array_size(json_object_get(answer, "connections")), 0);
 	json_decref(answer);
 }
@@ -181,7 +161,7 @@ static void bytes_and_ages_are_those_of_the_client(void **state)
 	client_send(u->clients.fds[1], "seven b");
 	client_expect(u->clients.fds[1], "seven b");
 
-	json_t *answer = list(u, "it");
+	json_t *answer = ask_list(u, "it");
 	const json_t *first = find(answer, u->clients.fds[0]);
 	const json_t *second = find(answer, u->clients.fds[1]);
 	double age_s = json_number_value(json_object_get(first, "age_s"));
@@ -196,7 +176,7 @@ static void bytes_and_ages_are_those_of_the_client(void **state)
 
 	/* It grows by the time that has passed in between. */
 	int64_t again = now_ms();
-	answer = list(u, "it");
+	answer = ask_list(u, "it");
 	double older_s = json_number_value(
 		json_object_get(find(answer, u->clients.fds[0]), "age_s"));
 	assert_true(older_s > age_s);
@@ -218,11 +198,11 @@ static void clients_of_a_unix_socket_are_processes(void **state)
 	AUTO_CLOSE int fd = connect_unix(usher_path(u, "it.sock"));
 	client_expect_echo(fd);
 
-	json_t *answer = list(u, NULL);
+	json_t *answer = ask_list(u, NULL);
 	json_t *rows = json_object_get(answer, "connections");
 	snprintf(expected, sizeof(expected), "pid %d, uid %u", (int)getpid(), geteuid());
 	assert_int_equal(json_array_size(rows), 1);
-	assert_string_equal(text_of(json_array_get(rows, 0), "peer"), expected);
+	assert_string_equal(ask_text(json_array_get(rows, 0), "peer"), expected);
 	json_decref(answer);
 }
 
@@ -240,7 +220,7 @@ static void expect_all_ports(const json_t *rows, const struct clients *clients)
 
 	assert_int_equal(json_array_size(rows), clients->count);
 	json_array_foreach (rows, i, row) {
-		listed[i] = atoi(strrchr(text_of(row, "peer"), ':') + 1);
+		listed[i] = atoi(strrchr(ask_text(row, "peer"), ':') + 1);
 	}
 	for (i = 0; i < clients->count; i++)
 		connected[i] = atoi(strchr(own_address(clients->fds[i], own), ':') + 1);
@@ -261,7 +241,7 @@ static void ten_thousand_connections_are_named(void **state)
 	clients_connect(&u->clients, port, MANY);
 	ask_expect_connections(u, port, MANY);
 
-	json_t *answer = list(u, "it");
+	json_t *answer = ask_list(u, "it");
 	expect_all_ports(json_object_get(answer, "connections"), &u->clients);
 	json_decref(answer);
 
@@ -291,7 +271,7 @@ static void a_worker_that_is_stopped_is_named_as_missing(void **state)
 	ask_ready(u, 3, pids);
 	kernel_stop(pids[1]);
 	int64_t asked = now_ms();
-	json_t *answer = list(u, NULL);
+	json_t *answer = ask_list(u, NULL);
 	assert_in_range(now_ms() - asked, 0, WAIT_MS / 2);
 	json_t *missing = json_object_get(answer, "missing");
 	assert_int_equal(json_array_size(missing), 1);

@@ -86,25 +86,6 @@ static void usherctl_shows_who_listens_and_counts_their_connections(void **state
 	json_decref(status);
 }
 
-/* What is listed of one listener, or with NULL of all; for json_decref(). */
-static json_t *listed(const struct usher *u, const char *name)
-{
-	AUTO_FREE char *out = NULL;
-
-	assert_int_equal(ask_ctl(u, &out, NULL, "--json", "connections", "--list", name, NULL), 0);
-	json_t *answer = json_loads(out, 0, NULL);
-	assert_non_null(answer);
-	return answer;
-}
-
-static const char *text_of(const json_t *row, const char *key)
-{
-	const char *text = json_string_value(json_object_get(row, key));
-
-	assert_non_null(text);
-	return text;
-}
-
 /* The client is listed once, as the listener's and with the worker that greeted it. */
 static void expect_in_list(const json_t *answer, const char *name, int fd, pid_t pid)
 {
@@ -114,9 +95,9 @@ static void expect_in_list(const json_t *answer, const char *name, int fd, pid_t
 
 	own_address(fd, peer);
 	json_array_foreach (json_object_get(answer, "connections"), i, row) {
-		if (strcmp(text_of(row, "peer"), peer) != 0)
+		if (strcmp(ask_text(row, "peer"), peer) != 0)
 			continue;
-		assert_string_equal(text_of(row, "listener"), name);
+		assert_string_equal(ask_text(row, "listener"), name);
 		assert_int_equal(json_integer_value(json_object_get(row, "pid")), pid);
 		found++;
 	}
@@ -125,7 +106,7 @@ static void expect_in_list(const json_t *answer, const char *name, int fd, pid_t
 
 static size_t list_size(const struct usher *u, const char *name)
 {
-	json_t *answer = listed(u, name);
+	json_t *answer = ask_list(u, name);
 	size_t size = json_array_size(json_object_get(answer, "connections"));
 
 	json_decref(answer);
@@ -157,7 +138,7 @@ static void usherctl_lists_their_connections(void **state)
 	AUTO_CLOSE int mine = connect_unix(usher_path(u, "mine"));
 	client_expect_echo(mine);
 
-	json_t *all = listed(u, NULL), *first = listed(u, names[0]);
+	json_t *all = ask_list(u, NULL), *first = ask_list(u, names[0]);
 	assert_int_equal(json_array_size(json_object_get(all, "connections")), 13);
 	assert_int_equal(json_array_size(json_object_get(first, "connections")), 6);
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
@@ -172,7 +153,7 @@ static void usherctl_lists_their_connections(void **state)
 	/* Connections stay in the list when the server is closed. */
 	crew_say(&crew, 0, "close b");
 	listen_expect_refused(ports[1]);
-	all = listed(u, NULL);
+	all = ask_list(u, NULL);
 	expect_in_list(all, names[1], fds[1], crew.mates[0].pid);
 	json_decref(all);
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
