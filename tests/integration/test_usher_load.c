@@ -144,6 +144,24 @@ static void idle_connections_are_open_and_their_memory_is_known(void **state)
 	json_decref(report);
 }
 
+/* The last of 20 is due after 19 hundredths of a second; nothing can be there earlier. */
+static void connections_are_opened_at_the_rate_that_is_asked_for(void **state)
+{
+	static const char *const modes[] = {"echo", "stream", "idle"};
+	struct bare_server *s = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+		json_t *report;
+
+		assert_int_equal(load_run(&report, "-c", "20", "--open-rate", "100", "-d", "0.05",
+					  "--warmup", "0", modes[i], s->target, NULL),
+				 0);
+		assert_int_equal(load_figure(report, "total", "connections"), 20);
+		assert_true(json_real_value(json_object_get(report, "open_seconds")) >= 0.19);
+		json_decref(report);
+	}
+}
+
 /* The master of this one hands its connections to two workers by turns and keeps none. */
 static void connections_of_each_server_process_are_counted(void **state)
 {
@@ -423,6 +441,9 @@ static void wrong_command_lines_are_usage_errors(void **state)
 	assert_int_equal(load_run(&report, "-d", "ten", "echo", "127.0.0.1:80", NULL), EX_USAGE);
 	assert_int_equal(load_run(&report, "-P", "2", "churn", "127.0.0.1:80", NULL), EX_USAGE);
 	assert_int_equal(load_run(&report, "--sources", "2", "echo", "/run/x", NULL), EX_USAGE);
+	assert_int_equal(load_run(&report, "-r", "9", "idle", "127.0.0.1:80", NULL), EX_USAGE);
+	assert_int_equal(load_run(&report, "--open-rate", "9", "churn", "127.0.0.1:80", NULL),
+			 EX_USAGE);
 }
 
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, start_any, stop)
@@ -437,6 +458,7 @@ int main(void)
 		WITH_SERVER(paced_load_keeps_its_rate),
 		WITH_SERVER(mixed_load_reports_both_kinds),
 		WITH_SERVER(idle_connections_are_open_and_their_memory_is_known),
+		WITH_SERVER(connections_are_opened_at_the_rate_that_is_asked_for),
 		cmocka_unit_test(connections_of_each_server_process_are_counted),
 		WITH_SERVER(command_midway_runs_once_and_in_time),
 		WITH_SERVER(upstream_is_no_server_and_must_be_there),

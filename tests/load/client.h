@@ -48,7 +48,8 @@ struct client {
 	enum lane_id lane;
 	uint64_t first; /* number of its first connection among those of all processes */
 	uint64_t connections;
-	double rate;
+	double open_rate; /* connections a second before the start; 0: no pace */
+	double rate;      /* operations a second */
 	bool paced;
 
 	struct ev_loop *loop;

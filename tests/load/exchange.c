@@ -6,11 +6,9 @@
 
 #include "tests/load/client.h"
 #include "tests/load/clock.h"
+#include "tests/load/opening.h"
 #include "tests/load/pace.h"
 #include "tests/load/pattern.h"
-
-/* Connects that are under way at a time: fewer than a listener's queue holds. */
-#define CONNECTING_MAX 64
 
 /* Paced messages under way on one connection. More wait, and their latency grows meanwhile. */
 #define PACED_WINDOW 64
@@ -28,8 +26,8 @@ struct exchange {
 };
 
 struct exchanges {
+	struct opening opening;
 	struct pace pace;
-	uint64_t allowed, begun, settled; /* connects */
 	bool stopped;
 	uint64_t *times;
 	struct exchange all[];
@@ -78,22 +76,15 @@ static void send_due(struct exchange *x)
 
 /* --- events --------------------------------------------------------------------------------- */
 
-static void open_more(struct client *c);
-
 /* The connect has succeeded (and the first exchange, if the mode is idle), or failed. */
 static void settle(struct exchange *x)
 {
-	struct client *c = x->client;
-	struct exchanges *e = c->state;
+	struct exchanges *e = x->client->state;
 
 	if (x->opened)
 		return;
 	x->opened = true;
-	e->settled++;
-	if (e->settled == c->connections)
-		client_ready(c);
-	else
-		open_more(c);
+	opening_settled(&e->opening);
 }
 
 static void fail(struct exchange *x, enum failure failure, const char *text)
@@ -183,37 +174,18 @@ static const struct net_socket_ops ops = {
 
 /* --- the work ------------------------------------------------------------------------------- */
 
-static void open_more(struct client *c)
+static int connect_one(struct client *c, uint64_t number)
 {
 	struct exchanges *e = c->state;
+	struct exchange *x = &e->all[number];
+	int r;
 
-	while (e->begun < e->allowed && e->begun - e->settled < CONNECTING_MAX) {
-		struct exchange *x = &e->all[e->begun];
-		int r;
-
-		x->client = c;
-		x->number = e->begun++;
-		x->times = e->times + x->number * c->options->pipeline;
-		r = client_connect(c, x->number, &ops, x, &x->socket);
-		if (r < 0) {
-			tally_failure(c->tally, FAILED_CONNECT, net_error_message(r));
-			x->opened = true;
-			e->settled++;
-		}
-	}
-	if (e->settled == c->connections)
-		client_ready(c);
-}
-
-static void on_open_due(uint64_t number, uint64_t due_ns, void *ctx)
-{
-	struct client *c = ctx;
-	struct exchanges *e = c->state;
-
-	e->allowed = number + 1;
-	if (e->allowed == c->connections)
-		pace_stop(&e->pace);
-	open_more(c);
+	x->client = c;
+	x->number = number;
+	x->times = e->times + number * c->options->pipeline;
+	r = client_connect(c, number, &ops, x, &x->socket);
+	x->opened = r < 0;
+	return r;
 }
 
 static int exchange_open(struct client *c)
@@ -228,11 +200,7 @@ static int exchange_open(struct client *c)
 		return -ENOMEM;
 	}
 	c->state = e;
-	if (c->options->mode == LOAD_IDLE && c->rate > 0)
-		return pace_start(&e->pace, c->loop, c->rate, on_open_due, c);
-	e->allowed = c->connections;
-	open_more(c);
-	return 0;
+	return opening_begin(&e->opening, c, connect_one);
 }
 
 static void on_due(uint64_t number, uint64_t due_ns, void *ctx)

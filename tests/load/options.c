@@ -38,7 +38,8 @@ static const char usage[] =
 	"  -c, --connections N     open at a time (1; churn and mixed: 64; stream: 4)\n"
 	"  -s, --size BYTES        of a message (64; stream: 65536)\n"
 	"  -P, --pipeline N        messages under way on each connection (1)\n"
-	"  -r, --rate N            messages a second (paced, mixed), connections (churn, idle)\n"
+	"  -r, --rate N            messages a second (paced, mixed), connections (churn)\n"
+	"      --open-rate N       connections a second that are opened before (no pace)\n"
 	"      --churn-rate N      mixed: connections a second beside them (1000)\n"
 	"  -d, --duration SECONDS  that are measured (10)\n"
 	"      --warmup SECONDS    before them (0.5)\n"
@@ -56,6 +57,7 @@ static const char usage[] =
 
 enum {
 	OPTION_CHURN_RATE = 256,
+	OPTION_OPEN_RATE,
 	OPTION_WARMUP,
 	OPTION_WAIT,
 	OPTION_SOURCES,
@@ -70,6 +72,7 @@ static const struct option long_options[] = {
 	{"pipeline", required_argument, NULL, 'P'},
 	{"rate", required_argument, NULL, 'r'},
 	{"churn-rate", required_argument, NULL, OPTION_CHURN_RATE},
+	{"open-rate", required_argument, NULL, OPTION_OPEN_RATE},
 	{"duration", required_argument, NULL, 'd'},
 	{"warmup", required_argument, NULL, OPTION_WARMUP},
 	{"wait", required_argument, NULL, OPTION_WAIT},
@@ -164,6 +167,9 @@ static void take_option(struct load_options *o, int option)
 		break;
 	case OPTION_CHURN_RATE:
 		o->churn_rate = number("--churn-rate", 1, RATE_MAX);
+		break;
+	case OPTION_OPEN_RATE:
+		o->open_rate = number("--open-rate", 1, RATE_MAX);
 		break;
 	case 'd':
 		o->duration = seconds("--duration", 0.01);
@@ -266,8 +272,10 @@ static void check_together(const struct load_options *o)
 
 	if (paced && o->rate == 0)
 		errx(EX_USAGE, "%s needs --rate", load_mode_names[o->mode]);
-	if (!paced && o->mode != LOAD_CHURN && o->mode != LOAD_IDLE && o->rate > 0)
+	if (!paced && o->mode != LOAD_CHURN && o->rate > 0)
 		errx(EX_USAGE, "%s has no --rate", load_mode_names[o->mode]);
+	if (o->mode == LOAD_CHURN && o->open_rate > 0)
+		errx(EX_USAGE, "churn has no --open-rate");
 	if (o->pipeline > 1 && o->mode != LOAD_ECHO)
 		errx(EX_USAGE, "only echo has --pipeline");
 	if (o->size * o->pipeline > OUTSTANDING_MAX)

@@ -40,6 +40,7 @@ struct load_options {
 	uint64_t size;
 	uint64_t pipeline;
 	uint64_t rate;       /* a second, of all processes; 0: no pace */
+	uint64_t open_rate;  /* connections a second before the start; 0: no pace */
 	uint64_t churn_rate; /* mixed: connections a second beside the paced messages */
 	uint64_t sources;    /* 127.0.0.1 to 127.0.0.N; 0: the kernel chooses */
 	bool verify;

@@ -97,12 +97,12 @@ static json_t *server_json(const struct run_result *r)
 
 static json_t *settings_json(const struct load_options *o)
 {
-	return json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:b}", "mode",
+	return json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "mode",
 			 load_mode_names[o->mode], "target", o->path ? o->path : o->host, "port",
 			 (int)o->port, "connections", (json_int_t)o->connections, "size",
 			 (json_int_t)o->size, "pipeline", (json_int_t)o->pipeline, "rate",
-			 (json_int_t)o->rate, "processes", (json_int_t)o->processes, "verify",
-			 (int)o->verify);
+			 (json_int_t)o->rate, "open_rate", (json_int_t)o->open_rate, "processes",
+			 (json_int_t)o->processes, "verify", (int)o->verify);
 }
 
 static json_t *result_json(const struct load_options *o, const struct run_result *r)

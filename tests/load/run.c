@@ -111,6 +111,11 @@ static const struct work *work_of(enum load_mode mode)
 	return mode == LOAD_STREAM ? &work_stream : &work_exchange;
 }
 
+static double share_of(double whole, uint64_t part, uint64_t all)
+{
+	return whole * (double)part / (double)all;
+}
+
 /* The share of process index: connections and rate are divided, the rest is the same. */
 static struct client client_of(const struct run *run, size_t index)
 {
@@ -125,9 +130,10 @@ static struct client client_of(const struct run *run, size_t index)
 	} else {
 		c.first = o->connections * index / o->processes;
 		c.connections = o->connections * (index + 1) / o->processes - c.first;
-		c.rate = (double)o->rate * (double)c.connections / (double)o->connections;
+		c.rate = share_of((double)o->rate, c.connections, o->connections);
+		c.open_rate = share_of((double)o->open_rate, c.connections, o->connections);
 	}
-	c.paced = c.rate > 0 && o->mode != LOAD_IDLE;
+	c.paced = c.rate > 0;
 	return c;
 }
 
@@ -242,8 +248,8 @@ static int hold(struct run *run, double seconds)
 static int wait_until_open(struct run *run)
 {
 	const struct load_options *o = run->options;
-	double seconds = o->mode == LOAD_IDLE && o->rate > 0
-				 ? OPEN_SECONDS + (double)o->connections / (double)o->rate
+	double seconds = o->open_rate > 0
+				 ? OPEN_SECONDS + (double)o->connections / (double)o->open_rate
 				 : OPEN_SECONDS;
 	uint64_t until = clock_ns() + (uint64_t)(seconds * (double)NS_OF_A_SECOND);
 	size_t ready = 0;

@@ -4,6 +4,7 @@
 
 #include "tests/load/client.h"
 #include "tests/load/clock.h"
+#include "tests/load/opening.h"
 #include "tests/load/pattern.h"
 
 /* Sent and not yet back, for each connection: more than the socket buffers of both ends and of a
@@ -21,7 +22,7 @@ struct stream {
 };
 
 struct streams {
-	uint64_t settled;
+	struct opening opening;
 	bool running;
 	struct stream all[];
 };
@@ -33,8 +34,7 @@ static void settle(struct stream *s)
 	if (s->opened)
 		return;
 	s->opened = true;
-	if (++all->settled == s->client->connections)
-		client_ready(s->client);
+	opening_settled(&all->opening);
 }
 
 static void fail(struct stream *s, enum failure failure, const char *text)
@@ -143,24 +143,27 @@ static const struct net_socket_ops ops = {
 
 /* --- the work ------------------------------------------------------------------------------- */
 
+static int connect_one(struct client *c, uint64_t number)
+{
+	struct streams *all = c->state;
+	struct stream *s = &all->all[number];
+	int r;
+
+	s->client = c;
+	s->number = number;
+	r = client_connect(c, number, &ops, s, &s->socket);
+	s->opened = r < 0;
+	return r;
+}
+
 static int stream_open(struct client *c)
 {
 	struct streams *all = calloc(1, sizeof(*all) + c->connections * sizeof(*all->all));
-	int r;
 
 	if (!all)
 		return -ENOMEM;
 	c->state = all;
-	for (uint64_t i = 0; i < c->connections; i++) {
-		struct stream *s = &all->all[i];
-
-		s->client = c;
-		s->number = i;
-		r = client_connect(c, i, &ops, s, &s->socket);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	return opening_begin(&all->opening, c, connect_one);
 }
 
 static int stream_start(struct client *c)
