@@ -12,12 +12,12 @@ here=tests/load
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-# sample CELL CPUS SERVER WAKEUP-US PER-SECOND CPU-US FAULT
+# sample CELL CPUS SERVER DISTANCE-NS PER-SECOND CPU-US FAULT
 sample() {
-	jq -nc --arg cell "$1" --arg cpus "$2" --arg server "$3" --argjson wakeup "$4" \
+	jq -nc --arg cell "$1" --arg cpus "$2" --arg server "$3" --argjson distance "$4" \
 		--argjson rate "$5" --argjson cpu "$6" --argjson fault "$7" '
 		{cell: $cell, cpus: $cpus, workers: 2, kind: "echo", server: $server, round: 1,
-		 fault: $fault, wakeup_us: $wakeup, sample: {
+		 fault: $fault, distance_ns: $distance, sample: {
 			settings: {mode: "echo"}, open_seconds: 0.5, total: {connections: 64},
 			result: {operations: 10, per_second: $rate, mib_per_second: 1,
 				latency_us: {p50: 10, p99: 20, p999: 30}},
@@ -35,9 +35,14 @@ sample() {
 	done
 	sample steady one usher-shared 4 1000000 1 '"others took 80 % of a processor"'
 	sample steady one node-none 4 95 8 null
-	for wakeup in 4 5 10; do
-		sample two two limit-shared $wakeup $((wakeup * 100)) 2 null
+	for distance in 4 8 11; do
+		sample two two limit-shared $distance $((distance * 100)) 2 null
 	done
+	# Most are near, but the peer was there only while it was far.
+	for distance in 4 5 6 7 30; do
+		sample far apart limit-shared $distance $((distance * 100)) 2 null
+	done
+	sample far apart usher-shared 32 2850 2 null
 	for rate in 100 101 102; do
 		sample even one limit-shared 4 $rate 2 null
 		sample even one usher-shared 4 $rate 2 null
@@ -74,7 +79,7 @@ is() {
 	fi
 }
 
-is cells_keep_their_order '["steady","two","even","broken"]' '[.cells[].cell]'
+is cells_keep_their_order '["steady","two","far","even","broken"]' '[.cells[].cell]'
 is rates_are_medians_with_their_range '[190,90,280]' \
 	'.cells[0].servers["usher-shared"].per_second | [.median, .min, .max]'
 is ratios_are_to_the_limit_of_the_same_accept_mode '["limit-shared",0.95,1.5]' \
@@ -84,12 +89,15 @@ is rates_per_processor_second_leave_out_what_others_took '[250000,200000,0.8]' \
 		.["usher-shared"].per_cpu_ratio]'
 is rejected_samples_count_nowhere_and_are_named '[3,["usher-shared","nothing"]]' \
 	'[.cells[0].servers["usher-shared"].n, [.rejected[].server]]'
-is two_cpus_are_compared_in_one_state '["near",2,450,1]' \
+is two_cpus_are_compared_in_one_state '["near",2,600,1]' \
 	'.cells[1] | [.state, .servers["limit-shared"].n, .servers["limit-shared"].per_second.median,
 		.other_state]'
+is state_is_one_that_all_servers_were_measured_in '["far",1,3000,0.95,4]' \
+	'.cells[2] | [.state, .fewest, .servers["limit-shared"].per_second.median,
+		.servers["usher-shared"].rate_ratio, .other_state]'
 is spread_is_that_of_the_workers_alone '[33,31]' \
 	'.cells[0].servers["usher-shared"].connections_of_workers'
-is cell_without_a_good_sample_is_empty '{}' '.cells[3].servers'
+is cell_without_a_good_sample_is_empty '{}' '.cells[4].servers'
 is targets_are_met_missed_or_not_known \
 	'[["steady",false],["broken",null],["steady",true],["even",true],["even",true],["even",false],["even",null]]' \
 	'[.targets[] | [.cell, .met]]'

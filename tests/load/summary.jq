@@ -1,8 +1,8 @@
 # From all samples (an array), $machine and $targets (the text of targets.conf) to results.json:
 # medians, ratios, which targets were met, what was rejected.
 #
-# Memory and spread do not depend on the machine's state. The machine is far when a wake-up takes over 1.5 times the shortest of the run. Cells of two
-# processors are compared in one state only: the one that most of their samples were taken in.
+# Memory and spread do not depend on the machine's state. The machine is far when a cache line takes over 2.5 times the shortest of the run from one
+# processor to the other. Cells of two processors are compared in one state only: the one that most of their samples were taken in.
 
 # The server that each kind of server is held against: the bare one in the same accept mode.
 def limit_of($kind; $server):
@@ -104,10 +104,20 @@ def against_targets: . as $cells
 			met: ($servers | map(.met) | if any(. == false) then false
 				elif any(. == null) then null else true end)}];
 
-def most_common: group_by(.) | max_by(length) | .[0];
+# How many samples the server of these has that has fewest.
+def fewest($servers): . as $samples
+	| [$servers[] as $name | $samples | map(select(.server == $name)) | length] | min // 0;
 
-(map(.wakeup_us) | min) as $near
-| map(. + {state: (if .wakeup_us > 1.5 * $near then "far" else "near" end)})
+# In which state the samples of a cell can be compared best.
+def best_state: . as $samples | (map(.server) | unique) as $servers
+	| ["near", "far"] | map(. as $state | $samples | map(select(.state == $state))
+		| {state: $state, rank: [fewest($servers), length]})
+	| max_by(.rank).state;
+
+def needs_one_state: .cpus != "one" and .sample.settings.mode != "idle";
+
+(map(.distance_ns) | min) as $near
+| map(. + {state: (if .distance_ns > 2.5 * $near then "far" else "near" end)})
 | (map(.cell) | reduce .[] as $c ([]; if index($c) then . else . + [$c] end)) as $order
 | . as $all
 | {
@@ -115,18 +125,18 @@ def most_common: group_by(.) | max_by(length) | .[0];
 	machine: $machine[0],
 	settings: {rounds: (env.BENCH_ROUNDS | tonumber), seconds: (env.BENCH_SECONDS | tonumber),
 		foreign: (env.BENCH_FOREIGN | tonumber)},
-	wakeup_us: (map(.wakeup_us) | spread),
+	states: (group_by(.state) | map({state: .[0].state, samples: length, distance_ns: (map(.distance_ns) | spread)})),
 	cells: [$order[] as $cell
 		| ($all | map(select(.cell == $cell))) as $samples
 		| ($samples | map(select(.fault == null))) as $good
-		| ($good | map(.state) | most_common) as $state
-		| ($good | map(select(.cpus == "one" or .sample.settings.mode == "idle" or .state == $state))) as $counted
+		| (if any($good[]; needs_one_state) then $good | best_state else null end) as $state
+		| ($good | map(select($state == null or .state == $state))) as $counted
 		| {cell: $cell, cpus: $samples[0].cpus, workers: $samples[0].workers, kind: $samples[0].kind,
 			mode: ($samples | map(.sample.settings.mode // empty) | .[0]),
 			settings: ($samples | map(.sample.settings // empty) | .[0]
 				| {connections, size, rate}),
-			state: (if $samples[0].cpus == "one" or $samples[0].sample.settings.mode == "idle"
-				then null else $state end),
+			state: $state,
+			fewest: ($counted | fewest($good | map(.server) | unique)),
 			other_state: (($good | length) - ($counted | length)),
 			servers: ($counted | group_by(.server)
 				| map({key: .[0].server, value: figures}) | from_entries)}

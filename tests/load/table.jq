@@ -22,11 +22,12 @@ def work_row($mode): .key as $name | .value
 		.per_cpu_ratio | times) | \(.cpu_us_per_operation.median
 		| rounded(2)) | \(.cpu_ratio | times) | \(latency) | \(.p99_ratio | times) | \(
 		.churn_p99_us | rounded(1)) | \(
-		.switches_per_operation | rounded(2)) | \(.failed) | \(.n)\(if .bottleneck then " b" else "" end) |";
+		.switches_per_operation | rounded(2)) | \(if $mode == "churn" then ""
+		else .connections_of_workers | map(tostring) | join(" ") end) | \(.failed) | \(.n)\(if .bottleneck then " b" else "" end) |";
 
 def work_table: .mode as $mode
-	| "| server | \(unit($mode)) | of the limit | per CPU second | CPU us/op | of the limit | p50 / p99 us | p99 of the limit | churn p99 us | switches/op | failed | n |",
-	"|---|---|---|---|---|---|---|---|---|---|---|---|",
+	| "| server | \(unit($mode)) | of the limit | per CPU second | CPU us/op | of the limit | p50 / p99 us | p99 of the limit | churn p99 us | switches/op | connections of the workers | failed | n |",
+	"|---|---|---|---|---|---|---|---|---|---|---|---|---|",
 	(.servers | to_entries[] | work_row($mode));
 
 def idle_table:
@@ -140,7 +141,7 @@ if $part == "summary" then
 "Made by `make bench`: \(.settings.rounds) rounds of \(.settings.seconds) s, servers by turns, two workers each if not said otherwise. The limit is a bare epoll program in the same accept mode.",
 "",
 "- Machine: \(.machine.cpu), \(.machine.cpus) CPUs, \(.machine.system), \(.machine.kernel), \(.machine.date)",
-"- Wake-up between two CPUs, there and back: \(.wakeup_us.median | rounded(1)) us [\(.wakeup_us.min | rounded(1))-\(.wakeup_us.max | rounded(1))]",
+"- A cache line from one CPU to the other and back: \(.states | map("\(.distance_ns.median | rounded(0)) ns (\(.state), \(.samples) samples)") | join(", "))",
 "- Versions: \(.machine.versions | to_entries | map(.key as $key | if .value | ascii_downcase | contains($key)
 	then .value else "\(.key) \(.value)" end) | join("; "))",
 "- Samples: \(.samples), of which \(.rejected | length) were rejected; they are named at the end",
