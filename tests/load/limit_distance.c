@@ -30,8 +30,9 @@
 /* Between two looks at the clock, which takes as long as a near line. */
 #define TRIPS_OF_A_LOOK 64
 
-/* A second and more: the other process is not there. */
-#define SPINS_MAX (1U << 30)
+/* On a processor that others keep busy the other process has its turn late. */
+#define PATIENCE_NS     5000000000
+#define SPINS_OF_A_LOOK (1U << 20)
 
 /* In memory of both, odd while it is the other one's turn. */
 static _Atomic uint32_t *line;
@@ -57,11 +58,15 @@ static void pin(uint64_t cpu)
 
 static void wait_for(uint32_t value)
 {
-	uint32_t spins = 0;
+	uint64_t deadline = 0;
 
-	while (atomic_load(line) != value) {
-		if (++spins == SPINS_MAX)
-			errx(EX_SOFTWARE, "the other process is gone");
+	for (uint32_t spins = 1; atomic_load(line) != value; spins++) {
+		if (spins % SPINS_OF_A_LOOK)
+			continue;
+		if (deadline == 0)
+			deadline = clock_ns() + PATIENCE_NS;
+		else if (clock_ns() > deadline)
+			errx(EX_SOFTWARE, "the other process does not answer");
 	}
 }
 
