@@ -19,9 +19,11 @@
 #include "tests/load/clock.h"
 #include "tests/load/procfs.h"
 #include "tests/load/progress.h"
+#include "tests/load/residence.h"
 
-#define OPEN_SECONDS 60.0
-#define END_SECONDS  10.0
+#define BEGIN_SECONDS 10.0
+#define OPEN_SECONDS  60.0
+#define END_SECONDS   10.0
 
 /* Between two looks at a target that does not listen yet. */
 #define PROBE_NS 10000000
@@ -140,7 +142,7 @@ static struct client client_of(const struct run *run, size_t index)
 __attribute__((noreturn)) static void be_client(struct run *run, size_t index, int fd, pid_t parent)
 {
 	struct client c = client_of(run, index);
-	char byte;
+	char byte = CLIENT_READY;
 	int r;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -149,7 +151,9 @@ __attribute__((noreturn)) static void be_client(struct run *run, size_t index, i
 	for (size_t i = 0; i < index; i++)
 		close(run->processes[i].fd);
 	signal(SIGPIPE, SIG_IGN);
-	if (recv(fd, &byte, 1, 0) != 1 || byte != CLIENT_OPEN)
+	residence_take();
+	if (send(fd, &byte, 1, MSG_NOSIGNAL) != 1 || recv(fd, &byte, 1, 0) != 1 ||
+	    byte != CLIENT_OPEN)
 		_exit(1);
 	r = client_run(&c, fd);
 	if (r < 0)
@@ -245,12 +249,9 @@ static int hold(struct run *run, double seconds)
 	return r;
 }
 
-static int wait_until_open(struct run *run)
+/* Until each process has said once that it is ready. */
+static int wait_until_ready(struct run *run, double seconds)
 {
-	const struct load_options *o = run->options;
-	double seconds = o->open_rate > 0
-				 ? OPEN_SECONDS + (double)o->connections / (double)o->open_rate
-				 : OPEN_SECONDS;
 	uint64_t until = clock_ns() + (uint64_t)(seconds * (double)NS_OF_A_SECOND);
 	size_t ready = 0;
 	int r = 1;
@@ -260,6 +261,16 @@ static int wait_until_open(struct run *run)
 	if (r < 0 || ready == run->count)
 		return r < 0 ? r : 0;
 	return -ETIMEDOUT;
+}
+
+static int wait_until_open(struct run *run)
+{
+	const struct load_options *o = run->options;
+	double seconds = o->open_rate > 0
+				 ? OPEN_SECONDS + (double)o->connections / (double)o->open_rate
+				 : OPEN_SECONDS;
+
+	return wait_until_ready(run, seconds);
 }
 
 /* Those that do not end by themselves in time are killed. Their tallies stay. */
@@ -421,8 +432,10 @@ static int measure(struct run *run, struct run_result *ret)
 {
 	const struct load_options *o = run->options;
 	uint64_t began = clock_ns();
-	int r = wait_until_open(run);
+	int r = command(run, CLIENT_OPEN);
 
+	if (r == 0)
+		r = wait_until_open(run);
 	if (r == 0 && all_failed(run))
 		r = -ENOTCONN;
 	if (r < 0)
@@ -458,12 +471,13 @@ static int run_all(struct run *run, struct run_result *ret)
 		return r;
 	ret->server_processes = run->servers.count;
 	count_sockets(run);
+	residence_take();
 	r = start_processes(run);
 	ret->clients = run->count;
+	if (r == 0)
+		r = wait_until_ready(run, BEGIN_SECONDS);
 	/* With our processes there: they share libraries with the server, which lowers its PSS. */
 	ret->pss_before = procfs_pss(&run->servers);
-	if (r == 0)
-		r = command(run, CLIENT_OPEN);
 	if (r == 0)
 		r = measure(run, ret);
 

@@ -1,10 +1,10 @@
 /* One run of the load: processes are forked, told when to begin and end, and watched meanwhile.
  *
  * Owns:   the processes, which end before run_load() returns, and the memory they count in.
- * Errors: 0 or -errno: -ESRCH for a server pid that is not there, -ETIMEDOUT when the connections
- *         were not open in time, -ENOTCONN when all of them failed, -ECHILD when a process of ours
- * died. Trouble with connections is in ret->tally. Order:  the machine is looked at when the
- * measured time begins and ends. */
+ * Errors: 0 or -errno: -ESRCH for a server pid that is not there, -ETIMEDOUT when the processes
+ *         were not ready or the connections not open in time, -ENOTCONN when all of them failed,
+ *         -ECHILD when a process of ours died. Trouble with connections is in ret->tally.
+ * Order:  the machine is looked at when the measured time begins and ends. */
 #ifndef USHER_TESTS_LOAD_RUN_H
 #define USHER_TESTS_LOAD_RUN_H
 
