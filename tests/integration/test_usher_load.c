@@ -6,11 +6,13 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -206,6 +208,64 @@ static void command_midway_runs_once_and_in_time(void **state)
 			 0);
 	assert_int_equal(load_figure(report, "midway", "status"), 128 + SIGKILL);
 	json_decref(report);
+}
+
+/* A server of which usher-load only sees the processor time: a child, which is to be killed, and
+ * then another one. */
+static pid_t start_family(bool first_burns, bool second_burns, pid_t *ret_first)
+{
+	int pipe_fds[2];
+	pid_t pid;
+
+	assert_int_equal(pipe(pipe_fds), 0);
+	pid = fork();
+	for (int i = 0; pid == 0; i++) {
+		pid_t child = fork();
+
+		alarm(WAIT_MS / 1000);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (child == 0 && (i == 0 ? first_burns : second_burns))
+			;
+		if (child == 0 || i > 0)
+			pause();
+		if (write(pipe_fds[1], &child, sizeof(child)) != sizeof(child) ||
+		    waitpid(child, NULL, 0) != child)
+			_exit(1);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(read(pipe_fds[0], ret_first, sizeof(*ret_first)), sizeof(*ret_first));
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+	return pid;
+}
+
+static double cpu_seconds_of_family(const char *target, bool first_burns, bool second_burns)
+{
+	char pid[16], command[32];
+	pid_t first, root = start_family(first_burns, second_burns, &first);
+	double seconds;
+	json_t *report;
+
+	snprintf(pid, sizeof(pid), "%d", (int)root);
+	snprintf(command, sizeof(command), "kill -9 %d", (int)first);
+	assert_int_equal(load_run(&report, "-d", "1.5", "--midway", command, "-S", pid, "-r", "100",
+				  "paced", target, NULL),
+			 0);
+	assert_int_equal(load_figure(report, "midway", "status"), 0);
+	seconds = json_number_value(
+		json_object_get(json_object_get(report, "server"), "cpu_seconds"));
+	json_decref(report);
+	kill(root, SIGKILL);
+	assert_int_equal(waitpid(root, NULL, 0), root);
+	return seconds;
+}
+
+static void processes_that_end_or_begin_midway_count(void **state)
+{
+	struct bare_server *s = *state;
+
+	assert_true(cpu_seconds_of_family(s->target, true, false) > 0.01);
+	assert_true(cpu_seconds_of_family(s->target, false, true) > 0.01);
 }
 
 static void upstream_is_no_server_and_must_be_there(void **state)
@@ -461,6 +521,7 @@ int main(void)
 		WITH_SERVER(connections_are_opened_at_the_rate_that_is_asked_for),
 		cmocka_unit_test(connections_of_each_server_process_are_counted),
 		WITH_SERVER(command_midway_runs_once_and_in_time),
+		WITH_SERVER(processes_that_end_or_begin_midway_count),
 		WITH_SERVER(upstream_is_no_server_and_must_be_there),
 		WITH_SERVER(connects_are_those_that_strace_counts),
 		cmocka_unit_test(ipv6_is_loaded_too),

@@ -78,20 +78,26 @@ static int add_children(struct pid_set *set)
 	return added;
 }
 
+int procfs_add_descendants(struct pid_set *set)
+{
+	int r = set->count > 0;
+
+	/* Children may come before their parents in the folder. */
+	while (r > 0)
+		r = add_children(set);
+	return r;
+}
+
 int procfs_add_tree(struct pid_set *set, pid_t root)
 {
 	uint64_t ticks;
-	int parent, r;
+	int parent;
 
 	if (!read_stat(root, &parent, &ticks))
 		return -ESRCH;
 	if (!has(set, root) && set->count < PROCFS_PIDS_MAX)
 		set->pids[set->count++] = root;
-	/* Children may come before their parents in the folder. */
-	do
-		r = add_children(set);
-	while (r > 0);
-	return r;
+	return procfs_add_descendants(set);
 }
 
 void procfs_add_cpus(const struct pid_set *set, cpu_set_t *cpus)

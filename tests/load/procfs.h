@@ -28,6 +28,9 @@ struct pid_set {
 /* Adds a process and all that descend from it. */
 int procfs_add_tree(struct pid_set *set, pid_t root);
 
+/* Adds those that descend from the processes of the set and have appeared since. */
+int procfs_add_descendants(struct pid_set *set);
+
 /* The processors that any of them may run on are added to *cpus. */
 void procfs_add_cpus(const struct pid_set *set, cpu_set_t *cpus);
 

@@ -50,9 +50,10 @@ struct run {
 
 	struct pid_set servers, upstreams, ours;
 	cpu_set_t cpus;
+	/* In the measured time so far, and when it began. */
 	struct proc_usage server_used, upstream_used, own_used;
 	struct machine_usage machine;
-	uint64_t sampled_ns;
+	uint64_t began_ns;
 	uint64_t sockets[RUN_SPREAD_MAX]; /* of each server process, before the load */
 };
 
@@ -297,13 +298,44 @@ static int end_processes(struct run *run)
 
 /* --- looks at the machine ------------------------------------------------------------------- */
 
-/* What was used since the last look. */
-static int sample(struct run *run)
+/* Children of the server that have appeared since the last look are the server, too. */
+static int find_new(struct run *run)
 {
-	run->sampled_ns = clock_ns();
-	run->server_used = procfs_used(&run->servers);
-	run->upstream_used = procfs_used(&run->upstreams);
-	run->own_used = procfs_used(&run->ours);
+	int r = procfs_add_descendants(&run->servers);
+
+	return r < 0 ? r : procfs_add_descendants(&run->upstreams);
+}
+
+static void add_used(struct pid_set *set, struct proc_usage *used)
+{
+	struct proc_usage more = procfs_used(set);
+
+	used->cpu_ns += more.cpu_ns;
+	used->switches += more.switches;
+}
+
+/* Adds what was used since the last look. */
+static int look(struct run *run)
+{
+	int r = find_new(run);
+
+	if (r < 0)
+		return r;
+	add_used(&run->servers, &run->server_used);
+	add_used(&run->upstreams, &run->upstream_used);
+	add_used(&run->ours, &run->own_used);
+	return 0;
+}
+
+static int begin_measuring(struct run *run)
+{
+	const struct proc_usage none = {0};
+	int r = look(run);
+
+	if (r < 0)
+		return r;
+	run->server_used = run->upstream_used = run->own_used = none;
+	run->began_ns = clock_ns();
 	return procfs_machine(&run->cpus, &run->machine);
 }
 
@@ -329,7 +361,7 @@ static void find_spread(struct run *run, struct run_result *ret)
 {
 	size_t i;
 
-	for (i = 0; i < run->servers.count && i < RUN_SPREAD_MAX; i++)
+	for (i = 0; i < ret->server_processes && i < RUN_SPREAD_MAX; i++)
 		ret->spread[i] = above(procfs_sockets(run->servers.pids[i]), run->sockets[i]);
 	ret->spread_count = i;
 	qsort(ret->spread, i, sizeof(*ret->spread), most_first);
@@ -342,22 +374,24 @@ static double share(uint64_t part_ns, uint64_t whole_ns)
 
 static int compare(struct run *run, struct run_result *ret)
 {
-	const struct machine_usage machine = run->machine;
-	uint64_t began = run->sampled_ns, wall, server_ns, own_ns;
-	int r = sample(run);
+	struct machine_usage machine;
+	uint64_t wall, server_ns, own_ns;
+	int r = look(run);
 
+	if (r == 0)
+		r = procfs_machine(&run->cpus, &machine);
 	if (r < 0)
 		return r;
-	wall = run->sampled_ns - began;
+	wall = clock_ns() - run->began_ns;
 	server_ns = run->server_used.cpu_ns;
 	own_ns = run->own_used.cpu_ns;
 	ret->server_cpu_seconds = (double)server_ns / (double)NS_OF_A_SECOND;
 	ret->own_cpu_seconds = (double)own_ns / (double)NS_OF_A_SECOND;
 	ret->server_switches = run->server_used.switches;
-	ret->foreign_share = share(above(run->machine.busy_ns - machine.busy_ns,
+	ret->foreign_share = share(above(machine.busy_ns - run->machine.busy_ns,
 					 server_ns + run->upstream_used.cpu_ns + own_ns),
 				   wall);
-	ret->steal_share = share(run->machine.steal_ns - machine.steal_ns, wall);
+	ret->steal_share = share(machine.steal_ns - run->machine.steal_ns, wall);
 	return 0;
 }
 
@@ -406,6 +440,9 @@ static int hold_measured_time(struct run *run, struct run_result *ret)
 	pid_t midway = 0;
 	int r = hold(run, o->duration / 2);
 
+	/* What it kills has been seen until then. */
+	if (r == 0 && o->midway)
+		r = look(run);
 	if (r == 0)
 		r = start_midway(o->midway, &midway);
 	if (r == 0)
@@ -448,7 +485,7 @@ static int measure(struct run *run, struct run_result *ret)
 	if (r == 0)
 		r = hold(run, o->warmup);
 	if (r == 0)
-		r = sample(run);
+		r = begin_measuring(run);
 	if (r == 0)
 		r = hold_measured_time(run, ret);
 	if (r == 0)

@@ -29,7 +29,8 @@ struct run_result {
 	double server_cpu_seconds;
 	uint64_t server_switches;
 	uint64_t pss_before, pss_open;
-	/* Connections that each process holds when the measured time ends, most first. */
+	/* Connections that each process of before the load holds when the measured time ends, most
+	 * first. */
 	uint64_t spread[RUN_SPREAD_MAX];
 	size_t spread_count;
 

@@ -109,6 +109,76 @@ static void processor_time_is_that_of_the_process(void **state)
 	assert_in_range(counted, used - 30000000, used + 30000000);
 }
 
+/* One that uses 0.05 s of processor, says so, and lives until ends[1] is closed. */
+static pid_t start_late_child(int ends[2])
+{
+	int said[2], until[2];
+	char byte = 0;
+	pid_t pid;
+
+	assert_int_equal(pipe(said), 0);
+	assert_int_equal(pipe(until), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(until[1]);
+		alarm(WAIT_MS / 1000);
+		while (own_cpu_ns() < 50000000)
+			;
+		_exit(write(said[1], &byte, 1) == 1 && read(until[0], &byte, 1) == 0 ? 0 : 1);
+	}
+	assert_true(pid > 0);
+	close(said[1]);
+	close(until[0]);
+	ends[0] = said[0];
+	ends[1] = until[1];
+	return pid;
+}
+
+static void processes_that_appear_later_count_from_their_birth(void **state)
+{
+	int ends[2], status;
+	uint64_t counted, own;
+	char byte;
+	pid_t child;
+
+	procfs_used(&set);
+	own = own_cpu_ns();
+	child = start_late_child(ends);
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+
+	assert_int_equal(procfs_add_descendants(&set), 0);
+	assert_int_equal(set.count, 2);
+	assert_int_equal(set.pids[1], child);
+	counted = procfs_used(&set).cpu_ns;
+	assert_true(counted >= 50000000);
+
+	/* And once only: what is left is what this process has used itself. */
+	assert_int_equal(procfs_add_descendants(&set), 0);
+	assert_int_equal(set.count, 2);
+	assert_true(procfs_used(&set).cpu_ns < 40000000 + own_cpu_ns() - own);
+
+	close(ends[0]);
+	close(ends[1]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static void tree_whose_root_is_gone_grows_no_more(void **state)
+{
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	set.pids[0] = child;
+	assert_int_equal(procfs_add_descendants(&set), 0);
+	assert_int_equal(set.count, 1);
+
+	set.count = 0;
+	assert_int_equal(procfs_add_descendants(&set), 0);
+	assert_int_equal(set.count, 0);
+}
+
 static void touched_memory_is_in_the_pss(void **state)
 {
 	const size_t size = 8 << 20;
@@ -160,6 +230,9 @@ int main(void)
 		cmocka_unit_test_setup(descendants_belong_to_the_tree, only_this_process),
 		cmocka_unit_test_setup(processes_that_are_gone_count_nothing, only_this_process),
 		cmocka_unit_test_setup(processor_time_is_that_of_the_process, only_this_process),
+		cmocka_unit_test_setup(processes_that_appear_later_count_from_their_birth,
+				       only_this_process),
+		cmocka_unit_test_setup(tree_whose_root_is_gone_grows_no_more, only_this_process),
 		cmocka_unit_test_setup(touched_memory_is_in_the_pss, only_this_process),
 		cmocka_unit_test_setup(sockets_are_counted_and_files_are_not, only_this_process),
 		cmocka_unit_test_setup(machine_is_at_least_as_busy_as_we_are, only_this_process),
