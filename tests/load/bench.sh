@@ -27,6 +27,14 @@ limit=$build/tests/load
 PATH=$PATH:/usr/sbin
 export PATH BENCH_ROUNDS BENCH_SECONDS BENCH_FOREIGN
 
+# shellcheck source=tests/load/settings.sh
+. "$here/settings.sh"
+# With more seconds, programs that are started for a sample alone would reach the end of their time.
+need_whole BENCH_ROUNDS 1 1000
+need_number BENCH_SECONDS 0.01 30
+need_number BENCH_WARMUP 0 10
+need_number BENCH_FOREIGN 0 1000
+
 # shellcheck source=tests/load/stage.sh
 . "$here/stage.sh"
 
@@ -344,15 +352,12 @@ results() {
 		-f "$here/summary.jq" "$out/samples.jsonl"
 }
 
-mkdir -p "$out"
-: >"$out/samples.jsonl"
 wanted_cells >"$folder/cells"
 cp "$folder/cells" "$folder/wanted"
 [ -s "$folder/cells" ] || {
 	echo "bench: no cell is called $BENCH_CELLS" >&2
 	exit 64
 }
-describe_machine >"$out/machine.json"
 present=$(find_servers | tr '\n' ' ')
 
 # With half a second for starts and ends.
@@ -361,6 +366,13 @@ samples=$(while read -r cell on workers kind options; do
 		case " $present " in *" $kind:$name "*) echo "$name" ;; esac
 	done
 done <"$folder/cells" | wc -l)
+[ "$samples" -gt 0 ] || {
+	echo "bench: no server of those cells is called $BENCH_SERVERS" >&2
+	exit 64
+}
+mkdir -p "$out"
+: >"$out/samples.jsonl"
+describe_machine >"$out/machine.json"
 awk -v samples="$samples" -v rounds="$BENCH_ROUNDS" -v seconds="$BENCH_SECONDS" \
 	-v warmup="$BENCH_WARMUP" 'BEGIN { printf "%d samples in each of %d rounds: about %d minutes\n",
 		samples, rounds, 1 + samples * rounds * (seconds + warmup + 0.5) / 60 }' >&2

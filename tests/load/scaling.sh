@@ -26,8 +26,22 @@ load=$build/usher-load
 PATH=$PATH:/usr/sbin
 export PATH
 
+# shellcheck source=tests/load/settings.sh
+. "$here/settings.sh"
+# Of many more, usherd or usher-load say themselves that they cannot.
+need_number SCALING_SECONDS 0.01 10
+need_words SCALING_MODES shared reuse-port round-robin least-connections source-hash
+need_wholes SCALING_CONNECTIONS 1 1000000
+need_wholes SCALING_WORKERS 1 1024
+need_wholes SCALING_LISTENERS 1 1024
+
 # shellcheck source=tests/load/stage.sh
 . "$here/stage.sh"
+
+fail() {
+	echo "scaling: $1" >&2
+	exit "$2"
+}
 
 # --- the server -------------------------------------------------------------------------------
 
@@ -57,10 +71,8 @@ start_usher() {
 	before=$(now_ms)
 	start server "$build/usherd" -c "$folder/usher.yaml"
 	timeout 60 tail -n +1 -s 0.01 -f --pid="$server" "$folder/server.log" |
-		grep -q 'info: ready: ' || {
-		echo "scaling: usherd does not start: $(tail -n 1 "$folder/server.log")" >&2
-		exit 69
-	}
+		grep -q 'info: ready: ' ||
+		fail "usherd does not start: $(tail -n 1 "$folder/server.log")" 69
 	start_ms=$(($(now_ms) - before))
 }
 
@@ -95,27 +107,28 @@ sample() {
 	shift
 	us=$(supervisor_us)
 	timeout 60 taskset -c "$cpus" "$load" --json --quiet -S "$server" -d "$SCALING_SECONDS" \
-		--warmup 0.2 "$@" "127.0.0.1:$port" >"$folder/load" 2>"$folder/load.log" || {
-		echo "scaling: $name failed: $(cat "$folder/load.log")" >&2
-		exit 70
-	}
+		--warmup 0.2 "$@" "127.0.0.1:$port" >"$folder/load" 2>"$folder/load.log" ||
+		fail "$name failed: $(cat "$folder/load.log")" 70
 	jq --argjson us "$(($(supervisor_us) - us))" '{
 		server_us: .server.cpu_us_per_operation,
 		supervisor_us: ($us / ([.total.operations, 1] | max)),
-		disturbed: .machine.disturbed}' "$folder/load" >"$folder/$name"
+		disturbed: .machine.disturbed}' "$folder/load" >"$folder/$name" ||
+		fail "$name has left no figures" 70
 }
 
 # record AXIS N: the figures of one point as a line of JSON.
 record() {
+	count_ms=$(count_ms) || fail "$mode, $2 $1: the connections could not be counted" 70
 	jq -nc --arg axis "$1" --arg mode "$mode" --argjson n "$2" --argjson start_ms "$start_ms" \
 		--argjson before_kib "$before_kib" --argjson supervisor_before "$supervisor_before" \
 		--argjson supervisor_kib "$(supervisor_kib)" --argjson workers_kib "$(workers_kib)" \
-		--argjson count_ms "$(count_ms)" --slurpfile message "$folder/message" \
+		--argjson count_ms "$count_ms" --slurpfile message "$folder/message" \
 		--slurpfile connection "$folder/connection" '
 		{axis: $axis, mode: $mode, n: $n, start_ms: $start_ms, count_ms: $count_ms,
 		 supervisor_kib: $supervisor_kib, supervisor_grew_kib: ($supervisor_kib - $supervisor_before),
 		 workers_kib: $workers_kib, workers_grew_kib: ($workers_kib - $before_kib),
-		 message: $message[0], connection: $connection[0]}' >>"$out/points.jsonl"
+		 message: $message[0], connection: $connection[0]}' >>"$out/points.jsonl" ||
+		fail "$mode, $2 $1: a figure is missing" 70
 }
 
 note_memory() {
@@ -138,12 +151,11 @@ hold_connections() {
 	held=$folder/held
 	rm -f "$held"
 	mkfifo "$held"
-	start holder "$load" --quiet --json --warmup 0 -d $((2 * (4 + 3 * ${SCALING_SECONDS%.*}))) -c "$1" \
+	seconds=$(awk -v sample="$SCALING_SECONDS" 'BEGIN { print 2 * (4 + 3 * sample) }')
+	start holder "$load" --quiet --json --warmup 0 -d "$seconds" -c "$1" \
 		--midway "echo >$held" idle "127.0.0.1:$port"
-	timeout 60 cat "$held" >/dev/null || {
-		echo "scaling: $1 connections could not be held: $(cat "$folder/holder.log")" >&2
-		exit 70
-	}
+	timeout 60 cat "$held" >/dev/null ||
+		fail "$1 connections could not be held: $(cat "$folder/holder.log")" 70
 }
 
 grow_connections() {
