@@ -106,29 +106,6 @@ is targets_say_who_reached_what '[["usher-shared",1,3,true],["usher-reuse-port",
 is target_beside_one_sample_says_so '[["usher-shared",2,1]]' \
 	'.targets[2].servers | map([.server, .value, .n])'
 
-# Those of the bench itself: each names a cell, and servers that are measured there.
-if found=$(grep -v '^#' $here/targets.conf | while read -r cells servers figure of bound; do
-	[ -n "$cells" ] || continue
-	for cell in $(echo "$cells" | tr ',' ' '); do
-		grep -q "^$cell " $here/cells.conf || echo "no cell $cell"
-	done
-	for server in $(echo "$servers" | tr ',' ' '); do
-		grep -q "usher-${server}[ ;]" $here/bench.sh || echo "no server usher-$server"
-	done
-	case $of in
-	- | limit) ;;
-	*) grep -q " ${of}[ ;]" $here/bench.sh || echo "no server $of" ;;
-	esac
-	case "$figure $bound" in
-	"rate >="* | [cbs]*" <="* | "p99 <="*) ;;
-	*) echo "$cells: $figure $bound" ;;
-	esac
-done) && [ -z "$found" ]; then
-	echo "ok targets_name_what_is_measured"
-else
-	echo "not ok targets_name_what_is_measured: $found"
-fi
-
 # jq's programs write the summary, then the details.
 both() {
 	jq -r --arg part summary -f "$1" "$2" && jq -r --arg part details -f "$1" "$2"

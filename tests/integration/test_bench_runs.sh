@@ -57,6 +57,32 @@ done
 run bench.sh "$USHER_BUILD" BENCH_SERVERS=none
 expect servers_that_do_not_exist_are_refused 64 'no server of those cells is called none'
 
+# --- cells and targets ------------------------------------------------------------------------
+
+# Those of the bench itself are right: what is wrong here comes after them.
+run bench.sh "$USHER_BUILD" BENCH_CELLS=none BENCH_SECONDS=.5
+expect cells_and_targets_name_what_is_measured 64 'no cell is called none'
+
+# wrong NAME FILE LINE TEXT: with one LINE more.
+wrong() {
+	cp "$folder/load/$2" "$folder/right"
+	echo "$3" >>"$folder/load/$2"
+	run bench.sh "$USHER_BUILD" BENCH_CELLS=none
+	expect "$1" 78 "$2:$(wc -l <"$folder/load/$2"): $4"
+	cp "$folder/right" "$folder/load/$2"
+}
+
+wrong unknown_cell targets.conf 'churn,chrun shared rate limit >=1' 'no cell of cells.conf: chrun'
+wrong unknown_usher targets.conf 'churn shard rate limit >=1' \
+	'no server that cell churn measures: usher-shard'
+wrong unknown_peer targets.conf 'churn shared rate nginx >=1' \
+	'no server that cell churn measures: nginx'
+wrong unknown_figure targets.conf 'churn shared speed limit <=1' 'no figure: speed'
+wrong bound_the_wrong_way targets.conf 'churn shared cpu limit >=1' 'no bound for cpu: >=1'
+wrong too_few_words targets.conf 'churn shared rate >=1' 'not five words: '
+wrong unknown_servers cells.conf 'new one 2 ehco echo -c 1' 'no SERVERS: ehco'
+wrong cell_twice cells.conf 'churn one 2 echo churn' 'a cell twice: churn'
+
 # --- scaling ----------------------------------------------------------------------------------
 
 programs deaf usherctl <<'END'

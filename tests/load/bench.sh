@@ -133,6 +133,8 @@ available() {
 	esac
 }
 
+kinds='echo cluster kill unix proxy stream-proxy'
+
 servers_of() {
 	case $1 in
 	echo | cluster | kill)
@@ -272,6 +274,13 @@ measure() {
 	done
 }
 
+# Names that are wrong would drop out of the results without a word.
+check_files() {
+	for kind in $kinds; do
+		echo "$kind $(servers_of "$kind")"
+	done | awk -f "$here/check.awk" - "$here/cells.conf" "$here/targets.conf"
+}
+
 # Lines "CELL CPUS WORKERS KIND OPTIONS..." of cells.conf that are wanted.
 wanted_cells() {
 	sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$here/cells.conf" | while read -r name rest; do
@@ -334,7 +343,7 @@ describe_machine() {
 find_servers() {
 	to=
 	workers=2
-	for kind in echo cluster kill unix proxy stream-proxy; do
+	for kind in $kinds; do
 		set_addresses "$kind"
 		for name in $(servers_of "$kind"); do
 			matches "$name" "$BENCH_SERVERS" || continue
@@ -352,6 +361,7 @@ results() {
 		-f "$here/summary.jq" "$out/samples.jsonl"
 }
 
+check_files || exit 78
 wanted_cells >"$folder/cells"
 cp "$folder/cells" "$folder/wanted"
 [ -s "$folder/cells" ] || {
