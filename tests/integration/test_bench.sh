@@ -17,6 +17,7 @@ sample() {
 	jq -nc --arg cell "$1" --arg cpus "$2" --arg server "$3" --argjson distance "$4" \
 		--argjson rate "$5" --argjson cpu "$6" --argjson fault "$7" '
 		{cell: $cell, cpus: $cpus, workers: 2, kind: "echo", server: $server, round: 1,
+		 status: (if $fault // "" | startswith("failed") then 69 else 0 end),
 		 fault: $fault, distance_ns: $distance, sample: {
 			settings: {mode: "echo"}, open_seconds: 0.5, total: {connections: 64},
 			result: {operations: 10, per_second: $rate, mib_per_second: 1,
@@ -49,12 +50,18 @@ sample() {
 		sample even one usher-reuse-port 4 $rate 2 null
 	done
 	sample broken one nothing 4 0 0 '"failed with status 69"'
+	sample broken one usher-shared 4 0 0 '"failed with status 69"'
+	sample broken one usher-shared 4 0 0 '"failed with status 76"'
+	sample broken one usher-reuse-port 4 0 0 '"failed with status 69"'
+	sample broken one usher-reuse-port 4 0 0 '"others took 80 % of a processor"'
 } >"$folder/samples"
 echo '{"cpu": "a CPU", "versions": {"usher": "0"}}' >"$folder/machine"
 cat >"$folder/targets" <<'END'
 # A comment, and a line without anything.
 
-steady,broken  shared             rate    limit         >=0.96
+steady         shared             rate    limit         >=0.96
+broken         reuse-port,proxy   rate    limit         >=0.96
+broken         shared             cpu     limit         <=1
 steady         shared             rate    node-none     >=2  # just so
 even           shared,reuse-port  cpu     limit-shared  <=1
 even           shared             bytes   -             <=5
@@ -87,7 +94,7 @@ is ratios_are_to_the_limit_of_the_same_accept_mode '["limit-shared",0.95,1.5]' \
 is rates_per_processor_second_leave_out_what_others_took '[250000,200000,0.8]' \
 	'.cells[0].servers | [.["limit-shared"].per_cpu_second, .["usher-shared"].per_cpu_second,
 		.["usher-shared"].per_cpu_ratio]'
-is rejected_samples_count_nowhere_and_are_named '[3,["usher-shared","nothing"]]' \
+is rejected_samples_count_nowhere_and_are_named '[3,["usher-shared","nothing","usher-shared","usher-shared","usher-reuse-port","usher-reuse-port"]]' \
 	'[.cells[0].servers["usher-shared"].n, [.rejected[].server]]'
 is two_cpus_are_compared_in_one_state '["near",2,600,1]' \
 	'.cells[1] | [.state, .servers["limit-shared"].n, .servers["limit-shared"].per_second.median,
@@ -99,12 +106,12 @@ is spread_is_that_of_the_workers_alone '[33,31]' \
 	'.cells[0].servers["usher-shared"].connections_of_workers'
 is cell_without_a_good_sample_is_empty '{}' '.cells[4].servers'
 is targets_are_met_missed_or_not_known \
-	'[["steady",false],["broken",null],["steady",true],["even",true],["even",true],["even",false],["even",null]]' \
+	'[["steady",false],["broken",null],["broken",false],["steady",true],["even",true],["even",true],["even",false],["even",null]]' \
 	'[.targets[] | [.cell, .met]]'
 is targets_say_who_reached_what '[["usher-shared",1,3,true],["usher-reuse-port",1,3,true]]' \
-	'.targets[3].servers | map([.server, .value, .n, .met])'
+	'.targets[4].servers | map([.server, .value, .n, .met])'
 is target_beside_one_sample_says_so '[["usher-shared",2,1]]' \
-	'.targets[2].servers | map([.server, .value, .n])'
+	'.targets[3].servers | map([.server, .value, .n])'
 
 # jq's programs write the summary, then the details.
 both() {
@@ -115,8 +122,10 @@ if both $here/table.jq "$folder/results" >"$folder/table" 2>"$folder/said" &&
 	grep -qx 'usher-shared: 2 times node-none' "$folder/table" &&
 	grep -q '^| usher-shared | 190 \[90-280\] | x0.95 | x0.8 | 3 | x1.5 |' "$folder/table" &&
 	grep -qx 'No sample counted.' "$folder/table" &&
-	grep -qx '## Targets: 3 of 7 met, 2 missed, 2 not known' "$folder/table" &&
+	grep -qx '## Targets: 3 of 8 met, 3 missed, 2 not known' "$folder/table" &&
 	grep -qx '| steady | rate / the limit.s | at least 0.96 | \*\*shared 0.95\*\* | \*\*missed\*\* |' "$folder/table" &&
+	grep -q '^| broken | rate .*| reuse-port not measured, proxy not measured | not known |$' "$folder/table" &&
+	grep -q '^| broken | CPU .*| \*\*shared all samples failed\*\* | \*\*missed\*\* |$' "$folder/table" &&
 	grep -qx '| even | connections, most to least | at most 1.05 | \*\*shared 1.065\*\* | .*' "$folder/table" &&
 	grep -q '^- steady, usher-shared, round 1: others took 80 %' "$folder/table"; then
 	echo "ok table_says_what_the_results_say"

@@ -252,8 +252,10 @@ fault_of_sample() {
 record() {
 	[ -s "$folder/sample" ] || echo null >"$folder/sample"
 	jq -c --arg cell "$cell" --arg server "$1" --arg round "$round" --arg cpus "$on" \
+		--argjson status "$status" \
 		--arg kind "$kind" --arg workers "$workers" --arg fault "$2" --arg before "$before" '
 		{cell: $cell, cpus: $cpus, workers: ($workers | tonumber), kind: $kind, server: $server, round: ($round | tonumber),
+		 status: $status,
 		 fault: (if $fault == "" then null else $fault end), distance_ns: ($before | tonumber),
 		 sample: .}' "$folder/sample" >>"$out/samples.jsonl"
 }

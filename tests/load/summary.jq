@@ -83,14 +83,17 @@ def figure($name): if $name == "rate" then .per_second.median
 	elif $name == "spread" then .most_to_least
 	else error("targets.conf: no such figure: \($name)") end;
 
-# What one server of a cell has reached. A spread without a number has a worker without connections.
+# What one server of a cell has reached. A spread without a number has a worker without connections; one
+# that has failed in all its samples misses any target.
 def reached($target; $name): .servers as $all | $all[$name] as $own
 	| (if $target.of == "limit" then limit_of(.kind; $name) else $target.of end) as $of
 	| ($own | figure($target.figure)) as $figure
 	| (if $of then ratio($figure; $all[$of] | figure($target.figure)) else $figure end) as $value
+	| (.failed | index($name) != null) as $failed
 	| {server: $name, value: $value, n: ([$own.n, if $of then $all[$of].n else empty end] | min),
+		failed: $failed,
 		met: (if $value == null then
-				(if $target.figure == "spread" and $own then false else null end)
+				(if $failed or ($target.figure == "spread" and $own) then false else null end)
 			elif $target.at_least then $value >= $target.bound
 			else $value <= $target.bound end)};
 
@@ -137,6 +140,7 @@ def needs_one_state: .cpus != "one" and .sample.settings.mode != "idle";
 				| {connections, size, rate}),
 			state: $state,
 			fewest: ($counted | fewest($good | map(.server) | unique)),
+			failed: [$samples | group_by(.server)[] | select(all(.status != 0)) | .[0].server],
 			other_state: (($good | length) - ($counted | length)),
 			servers: ($counted | group_by(.server)
 				| map({key: .[0].server, value: figures}) | from_entries)}

@@ -86,6 +86,7 @@ def figure_names: {rate: "rate", cpu: "CPU time of an operation", p99: "p99 of l
 # Few samples are said, since they may be chance.
 def reached: "\(.server | ltrimstr("usher-")) \(
 		if .value != null then .value | rounded(if . < 10 then 3 else 0 end)
+		elif .failed then "all samples failed"
 		elif .met == false then "one has none" else "not measured" end)\(
 		if .n != null and .n < 3 then " (n \(.n))" else "" end)";
 
