@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the scripts of `make bench` and `make bench-scaling` refuse. They run in a copy of their folder.
+# What the scripts of `make bench` and `make bench-scaling` refuse, and which runs they keep. They run in a copy of their folder; where it does not matter what is measured,
+# in place of usher-load something answers at once.
 set -u
 
 for each in jq taskset setpriv; do
@@ -82,6 +83,47 @@ wrong bound_the_wrong_way targets.conf 'churn shared cpu limit >=1' 'no bound fo
 wrong too_few_words targets.conf 'churn shared rate >=1' 'not five words: '
 wrong unknown_servers cells.conf 'new one 2 ehco echo -c 1' 'no SERVERS: ehco'
 wrong cell_twice cells.conf 'churn one 2 echo churn' 'a cell twice: churn'
+
+# --- a whole run ------------------------------------------------------------------------------
+
+# The round-robin of usher fails.
+programs quick usher-load <<'END'
+#!/bin/sh
+while [ "$1" != -S ]; do shift; done
+config=$(tr '\0' '\n' <"/proc/$2/cmdline" | grep 'usher.yaml$')
+if [ -n "$config" ] && grep -q round-robin "$config"; then
+	echo "usher-load: nobody is there" >&2
+	exit 69
+fi
+echo '{"settings": {"mode": "echo"}, "open_seconds": 0.5, "total": {"connections": 64},
+	"result": {"operations": 10, "per_second": 100, "mib_per_second": 1,
+		"latency_us": {"p50": 10, "p99": 20, "p999": 30}},
+	"client": {"cpu_share": 0.5, "bottleneck": false, "cpu_us_per_operation": 2},
+	"machine": {"foreign_share": 0, "steal_share": 0},
+	"server": {"cpu_us_per_operation": 2, "switches_per_operation": 1, "pss_before": 1000,
+		"pss_per_connection": 5, "spread": [32, 32, 0]}}'
+END
+echo 'here one 2 unix echo' >"$folder/load/cells.conf"
+echo 'here shared,round-robin rate limit >=0.9' >"$folder/load/targets.conf"
+
+run bench.sh "$folder/quick"
+expect whole_run_is_kept 0 "kept in $folder/load/RESULTS.md"
+if grep -q '^| here .*| shared 1, \*\*round-robin all samples failed\*\* | \*\*missed\*\* |' \
+	"$folder/load/RESULTS.md"; then
+	echo "ok server_that_always_fails_misses_its_target"
+else
+	echo "not ok server_that_always_fails_misses_its_target: $(cat "$folder/load/RESULTS.md")"
+fi
+
+rm "$folder/load/RESULTS.md"
+run bench.sh "$folder/quick" BENCH_ROUNDS=2 BENCH_SECONDS=.5 BENCH_SERVERS='usher*'
+expect partial_run_says_why_it_is_not_kept 0 "not kept in $folder/load/RESULTS.md: BENCH_ROUNDS is 2, \
+less than 5; BENCH_SECONDS is .5, less than 1; BENCH_SERVERS is 'usher*'"
+if [ ! -e "$folder/load/RESULTS.md" ]; then
+	echo "ok partial_run_leaves_the_results_alone"
+else
+	echo "not ok partial_run_leaves_the_results_alone"
+fi
 
 # --- scaling ----------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@
 # Cells whose samples fell in two states of the machine are measured for up to half as many rounds
 # more, until each server has half of its samples in one state.
 # BENCH_FOREIGN (0.25): of a processor, what others may take before a sample is measured again.
+# A run of 5 rounds or more, 1 s or more, with all cells and servers is kept as RESULTS.md.
 set -u
 
 BENCH_ROUNDS=${BENCH_ROUNDS:-5}
@@ -411,8 +412,11 @@ for panel in one two proxy; do
 done
 gnuplot -e "folder='$out'" "$here/plot.gp" ||
 	echo "bench: no plot: gnuplot failed" >&2
-# A whole run is worth keeping beside the sources.
-if [ "$BENCH_ROUNDS" -ge 5 ] && [ "$BENCH_CELLS$BENCH_SERVERS" = '**' ]; then
-	keep_results "$out" "$build" "$here/RESULTS.md"
-fi
+missing=$(
+	below BENCH_ROUNDS 5
+	below BENCH_SECONDS 1
+	other BENCH_CELLS '*'
+	other BENCH_SERVERS '*'
+)
+keep_results "$out" "$build" "$here/RESULTS.md" "$missing"
 echo "in $out: RESULTS.md, results.json, samples.jsonl, results.svg" >&2

@@ -9,15 +9,17 @@
 # SCALING_LISTENERS: lists of what to measure.
 set -u
 
-# A run with other lists is not kept beside the sources.
-whole=yes
-[ -z "${SCALING_MODES:-}${SCALING_CONNECTIONS:-}${SCALING_WORKERS:-}${SCALING_LISTENERS:-}" ] || whole=no
+# A whole run has these.
+modes='shared reuse-port round-robin'
+connections='10 100 1000 5000 15000'
+workers='1 2 4 8 16 32 64'
+listeners='1 10 100 500'
 
 SCALING_SECONDS=${SCALING_SECONDS:-1}
-SCALING_MODES=${SCALING_MODES:-shared reuse-port round-robin}
-SCALING_CONNECTIONS=${SCALING_CONNECTIONS:-10 100 1000 5000 15000}
-SCALING_WORKERS=${SCALING_WORKERS:-1 2 4 8 16 32 64}
-SCALING_LISTENERS=${SCALING_LISTENERS:-1 10 100 500}
+SCALING_MODES=${SCALING_MODES:-$modes}
+SCALING_CONNECTIONS=${SCALING_CONNECTIONS:-$connections}
+SCALING_WORKERS=${SCALING_WORKERS:-$workers}
+SCALING_LISTENERS=${SCALING_LISTENERS:-$listeners}
 
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd) || exit 66
@@ -205,7 +207,12 @@ for part in summary details; do
 done
 cat "$out/summary.md" "$out/details.md" >"$out/SCALING.md"
 cat "$out/SCALING.md"
-if [ "$whole" = yes ]; then
-	keep_results "$out" "$build" "$here/RESULTS.md"
-fi
+missing=$(
+	below SCALING_SECONDS 1
+	other SCALING_MODES "$modes"
+	other SCALING_CONNECTIONS "$connections"
+	other SCALING_WORKERS "$workers"
+	other SCALING_LISTENERS "$listeners"
+)
+keep_results "$out" "$build" "$here/RESULTS.md" "$missing"
 echo "in $out: SCALING.md, points.json" >&2

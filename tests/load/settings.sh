@@ -67,3 +67,15 @@ need_words() {
 		esac
 	done
 }
+
+# below NAME LEAST: says so if the variable's number is less than a whole run has.
+below() {
+	eval "value=\$$1"
+	is_number "$value" "$2" 1000000 || echo "$1 is $value, less than $2"
+}
+
+# other NAME VALUE: says so if the variable has another value than a whole run has.
+other() {
+	eval "value=\$$1"
+	[ "$value" = "$2" ] || echo "$1 is '$value'"
+}

@@ -72,9 +72,13 @@ stop_servers() {
 	upstream=
 }
 
-# keep_results FOLDER BUILD FILE: the parts that a whole run left in FOLDER. What the last whole run
-# of each script said makes one FILE, with all summaries first.
+# keep_results FOLDER BUILD FILE MISSING: the parts that a run left in FOLDER, if nothing is MISSING for
+# a whole one. What the last whole run of each script said makes one FILE, with all summaries first.
 keep_results() {
+	if [ -n "$4" ]; then
+		echo "not kept in $3: $(echo "$4" | paste -sd ';' | sed 's/;/; /g')" >&2
+		return
+	fi
 	mkdir -p "$1/whole"
 	cp "$1/summary.md" "$1/details.md" "$1/whole"
 	for part in summary details; do
@@ -82,6 +86,7 @@ keep_results() {
 			[ ! -e "$2/$each/whole/$part.md" ] || cat "$2/$each/whole/$part.md"
 		done
 	done >"$3"
+	echo "kept in $3" >&2
 }
 
 # A new one for each server: the last one may still be about to close its own.
