@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the scripts of `make bench` and `make bench-scaling` refuse, and which runs they keep. They run in a copy of their folder; where it does not matter what is measured,
+# What the scripts of `make bench` and `make bench-scaling` refuse, in which order they measure, and
+# which runs they keep. They run in a copy of their folder; where it does not matter what is measured,
 # in place of usher-load something answers at once.
 set -u
 
@@ -106,6 +107,11 @@ END
 echo 'here one 2 unix echo' >"$folder/load/cells.conf"
 echo 'here shared,round-robin rate limit >=0.9' >"$folder/load/targets.conf"
 
+# The servers of each round, in their order.
+order() {
+	jq -r '"\(.round) \(.server)"' "$folder/quick/bench/samples.jsonl"
+}
+
 run bench.sh "$folder/quick"
 expect whole_run_is_kept 0 "kept in $folder/load/RESULTS.md"
 if grep -q '^| here .*| shared 1, \*\*round-robin all samples failed\*\* | \*\*missed\*\* |' \
@@ -114,15 +120,29 @@ if grep -q '^| here .*| shared 1, \*\*round-robin all samples failed\*\* | \*\*m
 else
 	echo "not ok server_that_always_fails_misses_its_target: $(cat "$folder/load/RESULTS.md")"
 fi
+order >"$folder/whole"
+
+# Nobody is always behind the same one, and nobody is left out.
+sorts=$(awk '{ rounds[$1] = rounds[$1] " " $2 } END { for (i in rounds) print rounds[i] }' \
+	"$folder/whole" | sort -u | wc -l)
+followed=$(awk '$1 == round { print before, $2 } { round = $1; before = $2 }' "$folder/whole" |
+	grep 'usher-shared$' | sort -u | wc -l)
+missing=$(awk '{ print $2 }' "$folder/whole" | sort | uniq -c | awk '$1 != 5')
+if [ "$sorts" = 5 ] && [ "$followed" -ge 2 ] && [ -z "$missing" ]; then
+	echo "ok servers_meet_in_varying_order"
+else
+	echo "not ok servers_meet_in_varying_order: $sorts, $followed, $missing: $(cat "$folder/whole")"
+fi
 
 rm "$folder/load/RESULTS.md"
 run bench.sh "$folder/quick" BENCH_ROUNDS=2 BENCH_SECONDS=.5 BENCH_SERVERS='usher*'
 expect partial_run_says_why_it_is_not_kept 0 "not kept in $folder/load/RESULTS.md: BENCH_ROUNDS is 2, \
 less than 5; BENCH_SECONDS is .5, less than 1; BENCH_SERVERS is 'usher*'"
-if [ ! -e "$folder/load/RESULTS.md" ]; then
-	echo "ok partial_run_leaves_the_results_alone"
+if [ ! -e "$folder/load/RESULTS.md" ] &&
+	[ "$(order)" = "$(grep '^[12] usher' "$folder/whole")" ]; then
+	echo "ok order_is_the_same_in_the_next_run"
 else
-	echo "not ok partial_run_leaves_the_results_alone"
+	echo "not ok order_is_the_same_in_the_next_run: $(order; cat "$folder/whole")"
 fi
 
 # --- scaling ----------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures usher beside its peers and the limit: the same load on each in turn, round after round
-# (A B C A B C), so that what the machine does meanwhile meets all of them. See cells.conf for the
+# (A B C B C A), so that what the machine does meanwhile meets all of them. See cells.conf for the
 # load, summary.jq for what is made of the samples, targets.conf for what they are held to.
 #
 #   tests/load/bench.sh BUILD
@@ -291,15 +291,12 @@ wanted_cells() {
 	done
 }
 
-# Each round begins with the next one: who comes first in a cell meets another machine than who
-# comes last.
+# In another order for each cell and round, and in the same one when it is run again: who follows whom
+# meets another machine than who comes first.
 in_turn() {
-	turns=$(((round - 1) % $#))
-	while [ $((turns -= 1)) -ge 0 ]; do
-		set -- "$@" "$1"
-		shift
-	done
-	echo "$@"
+	for name; do
+		echo "$(echo "$cell $round $name" | md5sum) $name"
+	done | sort | sed 's/.* //'
 }
 
 run_round() {
