@@ -83,7 +83,7 @@ wrong unknown_figure targets.conf 'churn shared speed limit <=1' 'no figure: spe
 wrong bound_the_wrong_way targets.conf 'churn shared cpu limit >=1' 'no bound for cpu: >=1'
 wrong too_few_words targets.conf 'churn shared rate >=1' 'not five words: '
 wrong unknown_servers cells.conf 'new one 2 ehco echo -c 1' 'no SERVERS: ehco'
-wrong cell_twice cells.conf 'churn one 2 echo churn' 'a cell twice: churn'
+wrong cell_of_two_kinds cells.conf 'churn one 2 echo churn' 'two kinds of load in one cell: churn'
 
 # --- a whole run ------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures usher beside its peers and the limit: the same load on each in turn, round after round
-# (A B C B C A), so that what the machine does meanwhile meets all of them. See cells.conf for the
+# (A B C, B A C), so that what the machine does meanwhile meets all of them. See cells.conf for the
 # load, summary.jq for what is made of the samples, targets.conf for what they are held to.
 #
 #   tests/load/bench.sh BUILD
