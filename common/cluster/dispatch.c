@@ -26,8 +26,7 @@ static void on_end(struct ev_loop *loop, ev_timer *watcher, int events)
 	d->on_stopped(d->stopped_ctx);
 }
 
-/* Whether its takers have no room, all of them; one that nobody has joined waits for no room. This
- * is asked of each source at each wake-up, and most have somebody. */
+/* Whether its takers have no room, all of them; one that nobody has joined waits for no room. */
 static bool lacks_room(const struct dispatcher *d, const struct source *s)
 {
 	const struct taker *t;
@@ -46,7 +45,7 @@ static bool wants_room(const struct dispatcher *d)
 
 	if (!TAILQ_EMPTY(&d->parked))
 		return true;
-	TAILQ_FOREACH (s, &d->sources, link)
+	TAILQ_FOREACH (s, &d->waiting, link)
 		if (lacks_room(d, s))
 			return true;
 	return false;
@@ -142,7 +141,8 @@ void dispatch_init(struct dispatcher *d, struct ev_loop *loop, const struct disp
 		.complained_at = -DISPATCH_COMPLAINT_S,
 	};
 	TAILQ_INIT(&d->takers);
-	TAILQ_INIT(&d->sources);
+	TAILQ_INIT(&d->watched);
+	TAILQ_INIT(&d->waiting);
 	TAILQ_INIT(&d->parked);
 	ev_init(&d->pause, on_pause_over);
 	ev_init(&d->look, on_look);
@@ -158,7 +158,7 @@ void dispatch_add_source(struct dispatcher *d, struct source *s)
 	s->last_rank = 0;
 	if (s->id >= d->end_of_ids)
 		d->end_of_ids = s->id + 1;
-	TAILQ_INSERT_TAIL(&d->sources, s, link);
+	TAILQ_INSERT_TAIL(&d->waiting, s, link);
 	dispatch_update(d);
 }
 
@@ -166,8 +166,8 @@ void dispatch_remove_source(struct dispatcher *d, struct source *s)
 {
 	struct taker *t;
 
-	ev_io_stop(d->loop, &s->acceptor);
-	TAILQ_REMOVE(&d->sources, s, link);
+	dispatch_unwatch(d, s);
+	TAILQ_REMOVE(&d->waiting, s, link);
 	dispatch_drop_parked(d, s);
 	TAILQ_FOREACH (t, &d->takers, link) {
 		handoff_forget(&t->handoff, s);
@@ -225,6 +225,7 @@ void dispatch_each_waiting(const struct dispatcher *d, dispatch_waiting_fn *fn, 
 bool dispatch_stop(struct dispatcher *d, dispatch_stopped_fn *on_stopped, void *ctx)
 {
 	d->emptying = true;
+	dispatch_unwatch_all(d);
 	dispatch_watch(d);
 	if (dispatch_empty(d)) {
 		d->emptying = false;
@@ -242,7 +243,7 @@ bool dispatch_stop(struct dispatcher *d, dispatch_stopped_fn *on_stopped, void *
 void dispatch_done(struct dispatcher *d)
 {
 	d->stopped = true;
-	dispatch_watch(d);
+	dispatch_unwatch_all(d);
 	ev_timer_stop(d->loop, &d->look);
 	ev_timer_stop(d->loop, &d->pause);
 	ev_timer_stop(d->loop, &d->end);

@@ -14,10 +14,28 @@ static bool is_open(const struct source *s)
 	return !s->meter || s->meter->is_open(s);
 }
 
+void dispatch_unwatch(struct dispatcher *d, struct source *s)
+{
+	if (!ev_is_active(&s->acceptor))
+		return;
+	ev_io_stop(d->loop, &s->acceptor);
+	TAILQ_REMOVE(&d->watched, s, link);
+	TAILQ_INSERT_TAIL(&d->waiting, s, link);
+}
+
+void dispatch_unwatch_all(struct dispatcher *d)
+{
+	struct source *s;
+
+	while ((s = TAILQ_FIRST(&d->watched)))
+		dispatch_unwatch(d, s);
+}
+
 static void stop_short(struct dispatcher *d, int error)
 {
 	dispatch_complain(d, NULL, "accept", -error);
 	d->short_of = true;
+	dispatch_unwatch_all(d);
 	dispatch_pause(d);
 }
 
@@ -57,6 +75,12 @@ static bool somebody_waits(const struct source *s)
 	return poll(&entry, 1, 0) != 0;
 }
 
+/* With a parked connection of its own a source has no taker that is able. */
+static bool shall_accept(const struct dispatcher *d, const struct source *s)
+{
+	return !d->stopped && !d->emptying && !d->short_of && is_open(s) && dispatch_has_able(d, s);
+}
+
 bool dispatch_accept(struct dispatcher *d, struct source *s, size_t limit)
 {
 	bool empty = false;
@@ -64,24 +88,22 @@ bool dispatch_accept(struct dispatcher *d, struct source *s, size_t limit)
 	for (size_t i = 0; !empty && i < limit && is_open(s) && dispatch_has_able(d, s); i++)
 		empty = !accept_one(d, s);
 	dispatch_send(d);
+	if (!shall_accept(d, s))
+		dispatch_unwatch(d, s);
 	return empty || (!is_open(s) && !somebody_waits(s));
-}
-
-/* With a parked connection of its own a source has no taker that is able. */
-static bool shall_accept(const struct dispatcher *d, const struct source *s)
-{
-	return !d->stopped && !d->emptying && !d->short_of && is_open(s) && dispatch_has_able(d, s);
 }
 
 void dispatch_watch(struct dispatcher *d)
 {
-	struct source *s;
+	struct source *s, *next;
 
-	TAILQ_FOREACH (s, &d->sources, link) {
-		if (shall_accept(d, s))
+	for (s = TAILQ_FIRST(&d->waiting); s; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (shall_accept(d, s)) {
+			TAILQ_REMOVE(&d->waiting, s, link);
+			TAILQ_INSERT_TAIL(&d->watched, s, link);
 			ev_io_start(d->loop, &s->acceptor);
-		else
-			ev_io_stop(d->loop, &s->acceptor);
+		}
 		if (s->meter)
 			s->meter->reckoned(s);
 	}
@@ -92,7 +114,7 @@ bool dispatch_empty(struct dispatcher *d)
 	struct source *s;
 	bool empty = true;
 
-	TAILQ_FOREACH (s, &d->sources, link)
+	TAILQ_FOREACH (s, &d->waiting, link)
 		if (!dispatch_accept(d, s, SIZE_MAX))
 			empty = false;
 	return empty && !d->short_of && TAILQ_EMPTY(&d->parked);

@@ -12,10 +12,16 @@
  * found empty, or cannot be emptied for now. */
 bool dispatch_accept(struct dispatcher *dispatcher, struct source *source, size_t limit);
 
-/* All there are. Returns whether nothing waits any more, in the kernel or here. */
+/* All there are, when no source is watched. Returns whether nothing waits any more, in the kernel
+ * or here. */
 bool dispatch_empty(struct dispatcher *dispatcher);
 
-/* Watches the sources of which connections can be taken, and no others. */
+/* Watches those that wait of which connections can be taken. One that is watched stays so until
+ * somebody comes: whether he can be taken is seen then, and it waits if not. */
 void dispatch_watch(struct dispatcher *dispatcher);
+
+/* Has it wait, until the next dispatch_watch() at least. */
+void dispatch_unwatch(struct dispatcher *dispatcher, struct source *source);
+void dispatch_unwatch_all(struct dispatcher *dispatcher);
 
 #endif

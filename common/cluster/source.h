@@ -25,7 +25,8 @@ struct source_meter {
 	/* One was accepted; one that no taker has was closed. */
 	void (*accepted)(struct source *source);
 	void (*closed)(struct source *source);
-	/* It was reckoned whether to accept: who else watches the source may do so, too. */
+	/* It was reckoned whether to accept: who else watches the source may do so, too. For
+	 * one that we watch that is when somebody comes who cannot be accepted. */
 	void (*reckoned)(struct source *source);
 	/* A taker has one now; one went elsewhere, though this taker may have it as well. */
 	void (*taken)(struct source *source, struct handoff *handoff);

@@ -386,13 +386,15 @@ static void a_look_comes_before_each_choice(void **state)
 	assert_int_equal(handoff_unanswered(&w->taker.handoff), 1);
 }
 
-/* Makes it wait for room: its queue holds, and the workers are to ring. */
-static void fill(struct fixture *f, struct worker *w)
+/* A client of source 0 waits in the kernel's queue, for its takers have no room. */
+static void fill(struct fixture *f)
 {
-	w->taker.handoff.full = EMFILE;
-	dispatch_update(&f->dispatcher);
-	assert_true(claims_wants_bell(&w->claims));
-	w->taker.handoff.full = 0;
+	f->workers[0].taker.handoff.full = EMFILE;
+	connect_to(f, 0);
+	RUN_UNTIL(f, claims_wants_bell(&f->workers[0].claims));
+	run_ready(f);
+	assert_int_equal(f->workers[0].handed, 1);
+	assert_false(ev_is_active(&f->sources[0].acceptor));
 }
 
 static void who_waits_for_room_is_rung_for(void **state)
@@ -400,17 +402,24 @@ static void who_waits_for_room_is_rung_for(void **state)
 	struct fixture *f = *state;
 	struct worker *w = &f->workers[0];
 
-	join(f, 0, 0);
 	join(f, 0, 1);
-	connect_to(f, 0);
-	RUN_UNTIL(f, w->handed == 1);
-	fill(f, w);
-	connect_to(f, 0);
-	run_ready(f);
-	assert_int_equal(w->handed, 1);
+	hand_first(f);
+	fill(f);
+	handoff_retry(&w->taker.handoff);
 	claims_take(&w->claims, 1);
 	say_progress(w, f->sources[0].id);
 	RUN_UNTIL(f, w->handed == 2);
+	assert_false(claims_wants_bell(&w->claims));
+}
+
+static void nobody_is_rung_for_before_a_client_comes(void **state)
+{
+	struct fixture *f = *state;
+	struct worker *w = &f->workers[0];
+
+	hand_first(f);
+	w->taker.handoff.full = EMFILE;
+	dispatch_update(&f->dispatcher);
 	assert_false(claims_wants_bell(&w->claims));
 }
 
@@ -418,12 +427,97 @@ static void who_waits_for_room_is_rung_for(void **state)
 static void what_was_taken_before_the_bell_was_wanted_is_seen(void **state)
 {
 	struct fixture *f = *state;
+	struct worker *w = &f->workers[1];
+
+	hand_first(f);
+	join(f, 1, 1);
+	connect_to(f, 1);
+	RUN_UNTIL(f, w->handed == 1);
+	claims_take(&w->claims, 1);
+	dispatch_bury(&f->dispatcher, &f->workers[0].taker);
+	assert_true(claims_wants_bell(&w->claims));
+	assert_int_equal(handoff_unanswered(&w->taker.handoff), 0);
+}
+
+/* Nobody says so when a taker is able no more: the next client shows it. */
+static void who_comes_when_no_taker_is_able_waits_and_keeps_nobody_busy(void **state)
+{
+	struct fixture *f = *state;
 	struct worker *w = &f->workers[0];
 
 	hand_first(f);
-	claims_take(&w->claims, 1);
-	fill(f, w);
-	assert_int_equal(handoff_unanswered(&w->taker.handoff), 0);
+	w->taker.ready = false;
+	assert_true(ev_is_active(&f->sources[0].acceptor));
+	connect_to(f, 0);
+	RUN_UNTIL(f, !ev_is_active(&f->sources[0].acceptor));
+	assert_int_equal(w->handed, 1);
+
+	w->taker.ready = true;
+	dispatch_update(&f->dispatcher);
+	RUN_UNTIL(f, w->handed == 2);
+}
+
+/* --- what a connection costs ----------------------------------------------------------------- */
+
+static size_t asked; /* how often something was asked of the meter */
+
+static bool is_open(const struct source *source)
+{
+	asked++;
+	return true;
+}
+
+static bool has_room(const struct source *source, const struct taker *taker)
+{
+	asked++;
+	return true;
+}
+
+static void on_source(struct source *source)
+{
+	asked++;
+}
+
+static void on_handoff(struct source *source, struct handoff *handoff)
+{
+	asked++;
+}
+
+static const struct source_meter meter = {
+	.is_open = is_open,
+	.has_room = has_room,
+	.accepted = on_source,
+	.closed = on_source,
+	.reckoned = on_source,
+	.taken = on_handoff,
+	.late = on_handoff,
+};
+
+/* Gives one to worker 0, which takes it; and that is seen. */
+static void serve_one(struct fixture *f, size_t source)
+{
+	struct worker *w = &f->workers[0];
+	size_t handed = w->handed;
+
+	connect_to(f, source);
+	RUN_UNTIL(f, w->handed == handed + 1);
+	claims_take(&w->claims, w->last);
+	RUN_UNTIL(f, !claims_is_held(&w->claims, w->last));
+}
+
+static void a_connection_costs_the_same_however_many_other_sources_there_are(void **state)
+{
+	struct fixture *f = *state;
+
+	join(f, 0, 0);
+	join(f, 0, 1);
+	f->sources[1].meter = &meter;
+	asked = 0;
+	for (int i = 0; i < 5; i++)
+		serve_one(f, 0);
+	assert_int_equal(asked, 0);
+	serve_one(f, 1);
+	assert_int_not_equal(asked, 0);
 }
 
 static void what_is_refused_goes_to_another(void **state)
@@ -482,7 +576,10 @@ int main(void)
 		TEST(what_is_taken_is_let_go_soon),
 		TEST(a_look_comes_before_each_choice),
 		TEST(who_waits_for_room_is_rung_for),
+		TEST(nobody_is_rung_for_before_a_client_comes),
 		TEST(what_was_taken_before_the_bell_was_wanted_is_seen),
+		TEST(who_comes_when_no_taker_is_able_waits_and_keeps_nobody_busy),
+		TEST(a_connection_costs_the_same_however_many_other_sources_there_are),
 		TEST(what_is_refused_goes_to_another),
 		TEST(a_taker_that_lies_is_ended_and_the_others_serve),
 #undef TEST
