@@ -23,7 +23,7 @@ static struct taker *round_robin(struct source *s, const struct taker_list *take
 	struct taker *t, *best = NULL;
 
 	TAILQ_FOREACH (t, takers, link)
-		if (policy_is_able(s, t) && (!best || distance(s, t) < distance(s, best)))
+		if ((!best || distance(s, t) < distance(s, best)) && policy_is_able(s, t))
 			best = t;
 	if (best)
 		s->last_rank = best->rank;
@@ -35,14 +35,17 @@ static struct taker *least_connections(struct source *s, const struct taker_list
 				       const struct addr *peer)
 {
 	struct taker *t, *best = NULL;
+	uint32_t load, least = 0;
 
 	TAILQ_FOREACH (t, takers, link) {
+		load = taker_load(t, s->id);
+		if (best &&
+		    (load > least || (load == least && distance(s, t) >= distance(s, best))))
+			continue;
 		if (!policy_is_able(s, t))
 			continue;
-		if (!best || taker_load(t, s->id) < taker_load(best, s->id) ||
-		    (taker_load(t, s->id) == taker_load(best, s->id) &&
-		     distance(s, t) < distance(s, best)))
-			best = t;
+		best = t;
+		least = load;
 	}
 	if (best)
 		s->last_rank = best->rank;
@@ -102,10 +105,8 @@ static struct taker *source_hash(struct source *s, const struct taker_list *take
 	struct taker *t, *best = NULL;
 
 	TAILQ_FOREACH (t, takers, link) {
-		if (!policy_is_able(s, t))
-			continue;
 		lot = mix(client ^ mix(t->rank));
-		if (!best || lot > highest) {
+		if ((!best || lot > highest) && policy_is_able(s, t)) {
 			best = t;
 			highest = lot;
 		}

@@ -273,6 +273,34 @@ static void source_hash_sees_a_mapped_address_as_ipv4(void **state)
 	assert_true(others > 50);
 }
 
+static size_t asked; /* how many takers, whether they are able */
+
+static bool has_room(const struct source *source, const struct taker *taker)
+{
+	asked++;
+	return true;
+}
+
+/* With many workers that would be most of what choosing costs. */
+static void only_who_is_preferred_is_asked_whether_it_is_able(void **state)
+{
+	static const struct source_meter meter = {.has_room = has_room};
+	const size_t clients = 100;
+	struct fixture *f = *state;
+
+	TAILQ_INIT(&f->list);
+	for (size_t i = 0; i < WORKERS; i++)
+		TAILQ_INSERT_TAIL(&f->list, &f->takers[i], link);
+	f->source.meter = &meter;
+	for (int policy = POLICY_NONE + 1; policy < POLICY_END; policy++) {
+		f->source.policy = policy;
+		asked = 0;
+		for (uint32_t i = 0; i < clients; i++)
+			assert_int_not_equal(choose(f, i, 1), 0);
+		assert_in_range(asked, clients, 3 * clients);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -288,6 +316,7 @@ int main(void)
 		TEST(source_hash_moves_only_the_clients_of_a_worker_that_goes),
 		TEST(source_hash_of_the_port_spreads_one_client),
 		TEST(source_hash_sees_a_mapped_address_as_ipv4),
+		TEST(only_who_is_preferred_is_asked_whether_it_is_able),
 #undef TEST
 	};
 
