@@ -82,12 +82,14 @@ static void look_at(struct dispatcher *d, struct taker *t)
 	dispatch_tell_change(d, t, was_late, was_full);
 }
 
+/* Who takes though there is nothing to take is found out when it is given something. */
 void dispatch_look(struct dispatcher *d)
 {
 	struct taker *t;
 
 	TAILQ_FOREACH (t, &d->takers, link)
-		look_at(d, t);
+		if (handoff_unanswered(&t->handoff) > 0)
+			look_at(d, t);
 }
 
 void dispatch_want_bells(struct dispatcher *d, bool wanted)
@@ -183,20 +185,25 @@ static bool give_some_parked(struct dispatcher *d)
 	return given;
 }
 
+static void send_to(struct dispatcher *d, struct taker *t)
+{
+	struct transit_list back = TAILQ_HEAD_INITIALIZER(back);
+	int error = handoff_send(&t->handoff, t->channel, clock_ms(), &back);
+
+	dispatch_park(d, t, &back);
+	if (error < 0) {
+		dispatch_complain(d, NULL, "connections cannot be handed off", error);
+		dispatch_pause(d);
+	}
+}
+
 void dispatch_send(struct dispatcher *d)
 {
 	struct taker *t;
 
-	TAILQ_FOREACH (t, &d->takers, link) {
-		struct transit_list back = TAILQ_HEAD_INITIALIZER(back);
-		int error = handoff_send(&t->handoff, t->channel, clock_ms(), &back);
-
-		dispatch_park(d, t, &back);
-		if (error < 0) {
-			dispatch_complain(d, NULL, "connections cannot be handed off", error);
-			dispatch_pause(d);
-		}
-	}
+	TAILQ_FOREACH (t, &d->takers, link)
+		if (handoff_has_unsent(&t->handoff))
+			send_to(d, t);
 	look_soon(d);
 }
 

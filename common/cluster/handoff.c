@@ -55,6 +55,11 @@ bool handoff_has_room(const struct handoff *h)
 	return can_look(h) && !h->late && h->full == 0 && handoff_unanswered(h) < IPC_IN_FLIGHT_MAX;
 }
 
+bool handoff_has_unsent(const struct handoff *h)
+{
+	return h->last != h->sent;
+}
+
 void handoff_add(struct handoff *h, struct transit *t)
 {
 	t->number = ++h->last;

@@ -72,6 +72,9 @@ bool handoff_has_room(const struct handoff *handoff);
 /* How many it has not taken; those that went elsewhere since are among them. */
 uint32_t handoff_unanswered(const struct handoff *handoff);
 
+/* Whether any was noted that is not sent. */
+bool handoff_has_unsent(const struct handoff *handoff);
+
 /* Notes a connection for the next handoff_send(). */
 void handoff_add(struct handoff *handoff, struct transit *transit);
 
