@@ -106,10 +106,13 @@ void ledger_pass(struct ledger *l, struct account *from, struct account *to)
 	to->limbo += count;
 }
 
-void ledger_free_ghosts(struct ledger *l, struct account *a)
+bool ledger_free_ghosts(struct ledger *l, struct account *a)
 {
+	bool freed = a->limbo > 0;
+
 	l->held -= a->limbo;
 	a->limbo = a->ghosts = 0;
+	return freed;
 }
 
 void ledger_bury(struct ledger *l, struct account *a)

@@ -72,9 +72,10 @@ int ledger_tell_ended(struct ledger *ledger, struct account *account, uint32_t e
 
 /* A ghost is a connection that waits in front of a worker that does not take it, and that went to
  * another one in the end. If that one dies it lives on, so that its permit is not free yet: it
- * passes from the dead one to limbo, until the ghosts are gone. */
+ * passes from the dead one to limbo, until the ghosts are gone: then it is
+ * told whether any has become free. */
 void ledger_pass(struct ledger *ledger, struct account *from, struct account *to);
-void ledger_free_ghosts(struct ledger *ledger, struct account *account);
+bool ledger_free_ghosts(struct ledger *ledger, struct account *account);
 
 /* The process is dead, and with it its descriptors. */
 void ledger_bury(struct ledger *ledger, struct account *account);

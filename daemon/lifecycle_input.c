@@ -64,7 +64,8 @@ static void on_listed(struct supervisor *s, struct child *c, struct ipc_message 
 static void on_progress(struct supervisor *s, struct child *c, struct ipc_message *message)
 {
 	if (dispatch_progress(&s->dispatcher, &c->taker, message) == 0) {
-		limits_answered(s, c);
+		if (limits_answered(s, c))
+			dispatch_update(&s->dispatcher);
 		return;
 	}
 	log_error("%s answered for a connection that it was never handed; killing it",

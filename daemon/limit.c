@@ -192,12 +192,12 @@ int limit_tell(struct limit *m, struct child *c, const struct ipc_held_row *told
 	return error;
 }
 
-void limit_answered(struct limit *m, const struct child *c)
+bool limit_answered(struct limit *m, const struct child *c)
 {
 	struct limit_row *row = limit_row_of(m, c);
 
-	if (row && !handoff_has_ghosts(&c->taker.handoff))
-		ledger_free_ghosts(&m->ledger, &row->account);
+	return row && !handoff_has_ghosts(&c->taker.handoff) &&
+	       ledger_free_ghosts(&m->ledger, &row->account);
 }
 
 uint32_t limit_in_use(const struct limit *m)

@@ -70,8 +70,9 @@ void limit_bury(struct limit *limit, const struct child *child);
 /* Takes a row of the worker's HELD message. */
 int limit_tell(struct limit *limit, struct child *child, const struct ipc_held_row *row);
 
-/* The worker has answered for connections that were handed to it. */
-void limit_answered(struct limit *limit, const struct child *child);
+/* The worker has answered for connections that were handed to it. Returns whether permits have
+ * become free with that. */
+bool limit_answered(struct limit *limit, const struct child *child);
 
 /* Gives and recalls permits, as it must be after anything of the above, or when a worker has become
  * able to accept, or is so no longer. */

@@ -64,11 +64,14 @@ int limits_tell(struct supervisor *s, struct child *c, const struct ipc_held_row
 	return 0;
 }
 
-void limits_answered(struct supervisor *s, const struct child *c)
+bool limits_answered(struct supervisor *s, const struct child *c)
 {
+	bool freed = false;
+
 	for (size_t i = 0; i < s->n_listeners; i++)
-		if (s->listeners[i].limit)
-			limit_answered(s->listeners[i].limit, c);
+		if (s->listeners[i].limit && limit_answered(s->listeners[i].limit, c))
+			freed = true;
+	return freed;
 }
 
 void limits_update(struct supervisor *s)

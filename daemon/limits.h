@@ -5,6 +5,7 @@
 #ifndef USHER_DAEMON_LIMITS_H
 #define USHER_DAEMON_LIMITS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct child;
@@ -25,8 +26,9 @@ void limits_bury(struct supervisor *supervisor, const struct child *child);
 int limits_tell(struct supervisor *supervisor, struct child *child, const struct ipc_held_row *rows,
 		size_t n_rows);
 
-/* The worker has answered for connections that were handed to it. */
-void limits_answered(struct supervisor *supervisor, const struct child *child);
+/* The worker has answered for connections that were handed to it. Returns whether permits have
+ * become free with that. */
+bool limits_answered(struct supervisor *supervisor, const struct child *child);
 
 /* After any change of a worker, or of who accepts on what. */
 void limits_update(struct supervisor *supervisor);

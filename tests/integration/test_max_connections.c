@@ -432,6 +432,29 @@ static void who_gives_up_while_waiting_holds_up_nobody(void **state)
 	end(&s);
 }
 
+/* The dead one's connection lives on in the queue of the stopped one, and counts until it is gone.
+ */
+static void what_a_dead_worker_had_is_free_when_the_stopped_one_goes_on(void **state)
+{
+	pid_t pids[USHER_WORKERS_MAX];
+	struct scene s;
+	int first, second;
+
+	begin(&s, state, 2, 1, "max_connections: 1");
+	ask_ready(s.usher, 2, pids);
+	kernel_stop(pids[0]);
+	first = connect_tcp("127.0.0.1", s.port);
+	client_expect_echo(first);
+	kernel_kill(pids[1]);
+	assert_true(ask_until_replaced(s.usher, pids[1], 2));
+	second = connect_tcp("127.0.0.1", s.port);
+	kernel_resume(pids[0]);
+	client_expect_echo(second);
+	close(first);
+	close(second);
+	end(&s);
+}
+
 static bool has_something(int fd)
 {
 	struct pollfd question = {.fd = fd, .events = POLLIN};
@@ -474,6 +497,8 @@ static void the_clients_of_a_path_wait_too(void **state)
 int main(void)
 {
 	const struct CMUnitTest of_paths[] = {USHER_TEST(the_clients_of_a_path_wait_too)};
+	const struct CMUnitTest of_one_after_the_other[] = {
+		USHER_TEST(what_a_dead_worker_had_is_free_when_the_stopped_one_goes_on)};
 	const struct CMUnitTest tests[] = {
 		USHER_TEST(clients_come_and_go_and_the_limit_holds),
 		USHER_TEST(a_full_listener_keeps_nobody_busy),
@@ -498,6 +523,9 @@ int main(void)
 		failed += cmocka_run_group_tests_name(mode, tests, NULL, NULL);
 		if (strcmp(mode, "reuse-port") != 0 && strcmp(mode, "source-hash") != 0)
 			failed += cmocka_run_group_tests_name(mode, of_paths, NULL, NULL);
+		if (strcmp(mode, "round-robin") == 0)
+			failed += cmocka_run_group_tests_name(mode, of_one_after_the_other, NULL,
+							      NULL);
 	}
 	return failed;
 }

@@ -236,8 +236,9 @@ static void ghosts_of_the_dead_count_until_they_are_gone(void **state)
 	ledger_pass(&l, &dead, &stopped);
 	ledger_bury(&l, &dead);
 	assert_int_equal(ledger_free(&l), 2);
-	ledger_free_ghosts(&l, &stopped);
+	assert_true(ledger_free_ghosts(&l, &stopped));
 	assert_int_equal(ledger_free(&l), 4);
+	assert_false(ledger_free_ghosts(&l, &stopped));
 }
 
 static void a_dead_workers_are_free_with_its_ghosts(void **state)
