@@ -1,5 +1,6 @@
 /* Which connections of a port at 127.0.0.1 are accepted, as the kernel lists them: those that a
- * process has. What waits in the queue of a listening socket is not among them.
+ * process has. What waits in the queue of a listening socket is not among them, nor what both
+ * sides have ended.
  *
  * A list is not of one moment: a connection may end while the next one is listed. What stands in
  * two lists was there all the time between them, so what both have was there at once.
@@ -25,12 +26,15 @@ struct accepted_list {
 	size_t room;
 };
 
+/* No state that is looked at has a higher number. */
+#define ACCEPTED_STATES (TCP_CLOSE_WAIT + 1)
+
 struct accepted {
 	int netlink;
 	int port;
 	struct accepted_list now;
 	struct accepted_list before;
-	size_t in_state[TCP_CLOSING + 1]; /* of those that were there at once */
+	size_t in_state[ACCEPTED_STATES]; /* of those that were there at once */
 };
 
 void accepted_init(struct accepted *accepted, int port);
@@ -39,7 +43,7 @@ void accepted_done(struct accepted *accepted);
 /* Asks twice, and returns how many stand in both lists. */
 size_t accepted_at_once(struct accepted *accepted);
 
-/* In which states those were: "99 ESTABLISHED, 1 LAST_ACK". */
+/* In which states those were: "99 ESTABLISHED, 1 CLOSE_WAIT". */
 void accepted_states(const struct accepted *accepted, char *text, size_t size);
 
 #endif
