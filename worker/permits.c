@@ -104,7 +104,6 @@ void permits_take(struct permits *p, const struct ipc_permit *message)
 	p->held += message->granted - p->last.granted;
 	p->keep = message->keep;
 	p->last = *message;
-	p->told_out = false;
 }
 
 /* --- accepting ------------------------------------------------------------------------------- */

@@ -33,7 +33,7 @@ struct permits {
 	uint32_t keep;
 	struct ipc_permit last; /* PERMIT */
 	uint32_t answered;      /* its serial */
-	bool told_out;          /* since then */
+	bool told_out;          /* that none is free, when anything was told last */
 	uint32_t told_used;
 	uint32_t taken; /* connections that came accepted, in all */
 	uint32_t told_ended;
