@@ -122,6 +122,7 @@ static enum child_state drain(struct supervisor *s, struct child *c)
 static enum child_state stopped_accepting(struct supervisor *s, struct child *c)
 {
 	assign_release(s, c);
+	nudge_others(&s->nudge);
 	return CHILD_DRAINING;
 }
 
@@ -149,6 +150,7 @@ static enum child_state has_let_go(struct supervisor *s, struct child *c)
 	child_set_deadline(c, 0);
 	c->let_go = true;
 	assign_release(s, c);
+	nudge_others(&s->nudge);
 	return CHILD_RESTING;
 }
 
@@ -203,6 +205,7 @@ static void forget_process(struct supervisor *s, struct child *c)
 	shares_end(&c->holder);
 	dispatch_bury(&s->dispatcher, &c->taker);
 	limits_bury(s, c);
+	nudge_others(&s->nudge);
 }
 
 static enum child_state leave_slot(struct supervisor *s, struct child *c)

@@ -94,6 +94,11 @@ static void on_serving(struct supervisor *s, struct child *c, struct ipc_message
 
 static void on_unlisten(struct supervisor *s, struct child *c, struct ipc_message *message)
 {
+	const struct ipc_unlisten *body = message->body;
+	const struct share_hold *hold = share_hold_find(&c->holder, body->request);
+
+	if (hold && hold->state == SHARE_HELD)
+		nudge_others_of(&s->nudge, hold->share);
 	check_listen(s, c, shares_unlisten(&c->holder, message));
 }
 

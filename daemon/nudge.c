@@ -18,46 +18,45 @@ static bool has_work(const struct nudge *n)
 	return n->count > 0 || !LIST_EMPTY(&n->shares->list);
 }
 
-static void look_at(const struct nudge *n, struct share *share)
+/* A queue that is not empty for a moment is nothing; one that was so the last time as well may be
+ * the same connection. */
+static void note(const struct nudge *n, uint32_t listener, bool waits, bool at_once, bool *waited)
 {
-	struct pollfd entry = {.fd = share->bound.fd, .events = POLLIN};
-	bool waits = poll(&entry, 1, 0) == 1 && (entry.revents & POLLIN);
-
-	if (waits && share->waited)
-		tell_workers(n, share->id);
-	share->waited = waits;
+	if (waits && (at_once || *waited))
+		tell_workers(n, listener);
+	*waited = waits;
 }
 
-static void look_at_shares(const struct nudge *n)
+static void look_at_share(const struct nudge *n, struct share *share, bool at_once)
+{
+	struct pollfd entry = {.fd = share->bound.fd, .events = POLLIN};
+
+	if (share->source.policy == POLICY_NONE)
+		note(n, share->id, poll(&entry, 1, 0) == 1 && (entry.revents & POLLIN), at_once,
+		     &share->waited);
+}
+
+static void look(const struct nudge *n, bool at_once)
 {
 	struct share *share;
 
 	LIST_FOREACH (share, &n->shares->list, link)
-		if (share->source.policy == POLICY_NONE)
-			look_at(n, share);
-}
-
-/* A queue that is not empty for a moment is nothing; one that was so the last time as well may be
- * the same connection. */
-static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
-{
-	struct nudge *n = CONTAINER_OF(watcher, struct nudge, timer);
-
-	look_at_shares(n);
-	if (!has_work(n))
-		ev_timer_stop(loop, watcher);
+		look_at_share(n, share, at_once);
 	/* What cannot be polled now is polled the next time. */
 	if (poll(n->entries, n->count, 0) == -1)
 		return;
+	for (size_t i = 0; i < n->count; i++)
+		note(n, n->queues[i].listener, n->entries[i].revents & POLLIN, at_once,
+		     &n->queues[i].waited);
+}
 
-	for (size_t i = 0; i < n->count; i++) {
-		struct nudge_queue *queue = &n->queues[i];
-		bool waits = n->entries[i].revents & POLLIN;
+static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	const struct nudge *n = CONTAINER_OF(watcher, struct nudge, timer);
 
-		if (waits && queue->waited)
-			tell_workers(n, queue->listener);
-		queue->waited = waits;
-	}
+	look(n, false);
+	if (!has_work(n))
+		ev_timer_stop(loop, watcher);
 }
 
 int nudge_start(struct nudge *n, struct ev_loop *loop, const struct child_list *children,
@@ -95,6 +94,18 @@ void nudge_share(struct nudge *n)
 	ev_now_update(n->loop);
 	ev_timer_set(&n->timer, NUDGE_INTERVAL_S, NUDGE_INTERVAL_S);
 	ev_timer_start(n->loop, &n->timer);
+}
+
+void nudge_others(const struct nudge *n)
+{
+	if (n->loop)
+		look(n, true);
+}
+
+void nudge_others_of(const struct nudge *n, struct share *share)
+{
+	if (n->loop)
+		look_at_share(n, share, true);
 }
 
 void nudge_stop(struct nudge *n)

@@ -1,8 +1,12 @@
 /* Sees to it that no connection waits for a worker that was woken for it and never came.
  *
- * For a connection on a shared socket the kernel wakes one worker alone. If that one is stopped or
- * dies before it accepts, the others sleep on until the next connection. So the supervisor looks
- * from time to time whether a queue stays full, and has the workers look, too.
+ * For a connection on a shared socket the kernel wakes one worker alone. If that one accepts no
+ * more before it comes to it, the others sleep on until the next connection. It tells the
+ * supervisor, who has the others look at once. One that is stopped or busy tells nothing: so the
+ * supervisor also looks from time to time whether a queue stays full.
+ *
+ * A socket that one worker has alone is looked at by whoever gets it next when he begins to watch
+ * it.
  *
  * Owns:   a timer. Listeners, shares and children are borrowed.
  * Errors: nudge_start() returns 0 or -ENOMEM. A worker that cannot be told is left out.
@@ -16,7 +20,7 @@
 #include "daemon/child.h"
 #include "daemon/listener.h"
 
-/* A connection waits at most for twice this. */
+/* Behind a worker that tells nothing a connection waits at most for twice this. */
 #define NUDGE_INTERVAL_S 0.5
 
 /* A shared listener. */
@@ -41,6 +45,11 @@ int nudge_start(struct nudge *nudge, struct ev_loop *loop, const struct child_li
 
 /* A share is there to be looked at; before nudge_start() and after nudge_stop() that is nothing. */
 void nudge_share(struct nudge *nudge);
+
+/* A worker accepts no more, on any socket or on that of a share: what it was woken for is for the
+ * others. Before nudge_start() and after nudge_stop() that is nothing. */
+void nudge_others(const struct nudge *nudge);
+void nudge_others_of(const struct nudge *nudge, struct share *share);
 
 /* Before the listeners are closed. Stopping twice, or what was never started but zeroed, is fine.
  */

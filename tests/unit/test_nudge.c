@@ -194,6 +194,50 @@ static void what_programs_listen_on_is_looked_at(void **state)
 	assert_false(ev_is_active(&f->nudge.timer));
 }
 
+/* Nobody waits for the next look. */
+static void when_a_worker_leaves_the_others_look_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	nudge_others(&f->nudge);
+	start(f);
+	nudge_others(&f->nudge);
+	assert_false(was_told(f));
+	connect_client(f);
+	nudge_others(&f->nudge);
+	assert_true(was_told(f));
+	assert_false(was_told(f));
+
+	nudge_stop(&f->nudge);
+	nudge_others(&f->nudge);
+	assert_false(was_told(f));
+}
+
+static void when_a_program_leaves_the_others_look_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct share share = {.id = 7, .source.policy = POLICY_NONE, .bound = f->handle.bound};
+
+	f->config.exclusive = true;
+	connect_client(f);
+	nudge_others_of(&f->nudge, &share);
+	start(f);
+	LIST_INSERT_HEAD(&f->shares.list, &share, link);
+	nudge_others_of(&f->nudge, &share);
+	assert_true(was_told(f));
+	nudge_others(&f->nudge);
+	assert_true(was_told(f));
+
+	/* What we accept ourselves is not theirs to look at. */
+	share.source.policy = POLICY_ROUND_ROBIN;
+	nudge_others_of(&f->nudge, &share);
+	assert_false(was_told(f));
+	nudge_stop(&f->nudge);
+	share.source.policy = POLICY_NONE;
+	nudge_others_of(&f->nudge, &share);
+	assert_false(was_told(f));
+}
+
 static void stopping_twice_is_fine(void **state)
 {
 	struct fixture *f = *state;
@@ -214,6 +258,8 @@ int main(void)
 		TEST(only_workers_that_are_ready_are_told),
 		TEST(only_shared_listeners_are_looked_at),
 		TEST(what_programs_listen_on_is_looked_at),
+		TEST(when_a_worker_leaves_the_others_look_at_once),
+		TEST(when_a_program_leaves_the_others_look_at_once),
 		TEST(stopping_twice_is_fine),
 	};
 
