@@ -28,6 +28,7 @@ static struct net_context *make(struct ev_loop *loop)
 		return NULL;
 
 	context->loop = loop;
+	context->set = -1;
 	context->refs = 0;
 	context->last_us = 0;
 	context->text = NULL;

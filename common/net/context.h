@@ -49,6 +49,7 @@ struct copy_keeper {
 struct net_context {
 	SLIST_ENTRY(net_context) link;
 	struct ev_loop *loop;
+	int set; /* unwatch()'s: which it was when that last asked; -1: it has not */
 	unsigned refs;
 	struct defer_queue calls;
 	const struct listen_provider *provider;

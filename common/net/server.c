@@ -171,7 +171,7 @@ static void stop_listening(struct net_server *server, bool silent)
 	listen_cancel(server, silent);
 	accept_stop(server);
 	if (server->bound.fd >= 0)
-		unwatch(server->context->loop, server->bound.fd);
+		unwatch(server->context, server->bound.fd);
 	bound_close(&server->bound);
 	server->open = false;
 	server->listens = false;

@@ -363,7 +363,7 @@ int socket_take_fd(struct net_socket *s)
 	timeout_stop(s);
 	watch_stop(s);
 	context_closing(s->context, fd, false);
-	unwatch(s->context->loop, fd);
+	unwatch(s->context, fd);
 	ev_io_set(&s->io, -1, 0);
 	if (s->server)
 		server_connection_ended(s->server);
@@ -380,7 +380,7 @@ static void close_descriptor(struct net_socket *s)
 	if (context_lingers(s->context, s->io.fd))
 		shutdown(s->io.fd, SHUT_RDWR);
 	if (context_closing(s->context, s->io.fd, s->eof && s->shut) || s->shared)
-		unwatch(s->context->loop, s->io.fd);
+		unwatch(s->context, s->io.fd);
 	close(s->io.fd);
 	ev_io_set(&s->io, -1, 0);
 }

@@ -1,9 +1,12 @@
 #include "common/net/unwatch.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 
-/* Asked each time: after a fork the loop has another one. */
+#include "common/net/context.h"
+
+/* To ask costs a system call, in which libev looks at what the kernel can do. */
 static int set_of(struct ev_loop *loop)
 {
 	ev_embed embed;
@@ -14,8 +17,16 @@ static int set_of(struct ev_loop *loop)
 	return embed.io.fd;
 }
 
-void unwatch(struct ev_loop *loop, int fd)
+static bool leave(const struct net_context *context, int fd)
 {
-	if (ev_backend(loop) == EVBACKEND_EPOLL)
-		epoll_ctl(set_of(loop), EPOLL_CTL_DEL, fd, NULL);
+	return epoll_ctl(context->set, EPOLL_CTL_DEL, fd, NULL) == 0;
+}
+
+/* After a fork the loop has another set, in which fd is, and not in what has the old number now. */
+void unwatch(struct net_context *context, int fd)
+{
+	if (ev_backend(context->loop) != EVBACKEND_EPOLL || leave(context, fd))
+		return;
+	context->set = set_of(context->loop);
+	leave(context, fd);
 }

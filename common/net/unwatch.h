@@ -10,9 +10,9 @@
 #ifndef USHER_COMMON_NET_UNWATCH_H
 #define USHER_COMMON_NET_UNWATCH_H
 
-#include <ev.h>
+struct net_context;
 
 /* For an fd that is still open and whose watchers are stopped. */
-void unwatch(struct ev_loop *loop, int fd);
+void unwatch(struct net_context *context, int fd);
 
 #endif
