@@ -262,6 +262,23 @@ int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *size, int flags)
 	return -1;
 }
 
+static void all_who_wait_are_accepted_in_one_wake_up_and_none_in_vain(void **state)
+{
+	struct stage *stage = *state;
+	int fds[3];
+
+	stage->host.guest_count = 0;
+	stage_open(stage, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		fds[i] = plain_connect(&stage->host);
+	accepts = 0;
+	ev_run(stage->story.loop, EVRUN_ONCE);
+	assert_int_equal(net_server_connections(stage->host.server), ARRAY_LEN(fds));
+	assert_int_equal(accepts, ARRAY_LEN(fds));
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+}
+
 /* AC-7: clients wait in the queue; nothing is lost, nobody is told, and the loop sleeps. */
 static void without_descriptors_accepting_waits_and_does_not_spin(void **state)
 {
@@ -693,6 +710,7 @@ int main(void)
 		on_stage(blocked_peers_are_dropped),
 		on_stage(paused_on_connect_nothing_is_read),
 		on_stage(without_a_reader_nothing_is_taken_from_the_kernel),
+		on_stage(all_who_wait_are_accepted_in_one_wake_up_and_none_in_vain),
 		on_stage(without_descriptors_accepting_waits_and_does_not_spin),
 		on_stage(errors_of_one_connection_are_passed_over),
 		on_stage(other_errors_of_accept_are_told_and_do_not_spin),
