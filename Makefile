@@ -270,6 +270,8 @@ $(BUILD)/usherd: $(BUILD)/daemon/main.o $(BUILD)/daemon.a $(BUILD)/common.a
 $(BUILD)/usherctl: $(BUILD)/daemon/usherctl.o $(BUILD)/daemon.a $(BUILD)/common.a
 $(BUILD)/usher-worker: $(BUILD)/worker/main.o $(BUILD)/worker.a $(BUILD)/common.a
 $(BUILD)/usher-load: $(BUILD)/tests/load/usher_load.o $(BUILD)/load.a $(BUILD)/common.a
+# Only libev calls it, which comes too late to have it taken out of the archive.
+$(BUILD)/usher-worker: private OUR_LDFLAGS += -Wl,--undefined=epoll_wait
 $(PROGRAMS):
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(LINK) -pie -o $@ $^ $(LIBS)
