@@ -210,6 +210,23 @@ static void command_midway_runs_once_and_in_time(void **state)
 	json_decref(report);
 }
 
+__attribute__((noreturn)) static void be_family(bool first_burns, bool second_burns, int fd)
+{
+	for (int i = 0;; i++) {
+		pid_t child = fork();
+
+		alarm(WAIT_MS / 1000);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (child == 0 && (i == 0 ? first_burns : second_burns))
+			;
+		if (child == 0 || i > 0)
+			pause();
+		if (write(fd, &child, sizeof(child)) != sizeof(child) ||
+		    waitpid(child, NULL, 0) != child)
+			_exit(1);
+	}
+}
+
 /* A server of which usher-load only sees the processor time: a child, which is to be killed, and
  * then another one. */
 static pid_t start_family(bool first_burns, bool second_burns, pid_t *ret_first)
@@ -219,19 +236,8 @@ static pid_t start_family(bool first_burns, bool second_burns, pid_t *ret_first)
 
 	assert_int_equal(pipe(pipe_fds), 0);
 	pid = fork();
-	for (int i = 0; pid == 0; i++) {
-		pid_t child = fork();
-
-		alarm(WAIT_MS / 1000);
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		while (child == 0 && (i == 0 ? first_burns : second_burns))
-			;
-		if (child == 0 || i > 0)
-			pause();
-		if (write(pipe_fds[1], &child, sizeof(child)) != sizeof(child) ||
-		    waitpid(child, NULL, 0) != child)
-			_exit(1);
-	}
+	if (pid == 0)
+		be_family(first_burns, second_burns, pipe_fds[1]);
 	assert_true(pid > 0);
 	assert_int_equal(read(pipe_fds[0], ret_first, sizeof(*ret_first)), sizeof(*ret_first));
 	close(pipe_fds[0]);
