@@ -63,12 +63,24 @@ void dispatch_update(struct dispatcher *d)
 		end_soon(d);
 }
 
+/* Who is parked comes first. */
+static void accept_some(struct dispatcher *d, struct source *s)
+{
+	dispatch_look(d);
+	dispatch_give_parked(d);
+	dispatch_accept(d, s, ACCEPTS_MAX);
+}
+
+/* With EV_ERROR the kernel has no room for one more watched descriptor, and libev has stopped the
+ * watcher. */
 static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct dispatcher *d = watcher->data;
 
-	dispatch_look(d);
-	dispatch_accept(d, CONTAINER_OF(watcher, struct source, acceptor), ACCEPTS_MAX);
+	if (events & EV_ERROR)
+		dispatch_stop_short(d, "watch a listener", ENOSPC);
+	else
+		accept_some(d, CONTAINER_OF(watcher, struct source, acceptor));
 	dispatch_update(d);
 }
 
@@ -156,6 +168,7 @@ void dispatch_add_source(struct dispatcher *d, struct source *s)
 	ev_io_init(&s->acceptor, on_acceptable, s->fd, EV_READ);
 	s->acceptor.data = d;
 	s->last_rank = 0;
+	s->watched = false;
 	if (s->id >= d->end_of_ids)
 		d->end_of_ids = s->id + 1;
 	TAILQ_INSERT_TAIL(&d->waiting, s, link);

@@ -49,7 +49,7 @@ struct dispatcher {
 	const struct dispatch_ops *ops;
 	void *ctx;
 	struct taker_list takers;
-	struct source_list watched; /* their watchers are active: nothing else is done for them */
+	struct source_list watched; /* nothing is done for them until somebody comes */
 	struct source_list waiting; /* the others: each wake-up may make it possible to accept */
 	uint32_t end_of_ids;        /* no source had this one or a higher one */
 	struct transit_list parked;

@@ -16,8 +16,9 @@ static bool is_open(const struct source *s)
 
 void dispatch_unwatch(struct dispatcher *d, struct source *s)
 {
-	if (!ev_is_active(&s->acceptor))
+	if (!s->watched)
 		return;
+	s->watched = false;
 	ev_io_stop(d->loop, &s->acceptor);
 	TAILQ_REMOVE(&d->watched, s, link);
 	TAILQ_INSERT_TAIL(&d->waiting, s, link);
@@ -31,9 +32,9 @@ void dispatch_unwatch_all(struct dispatcher *d)
 		dispatch_unwatch(d, s);
 }
 
-static void stop_short(struct dispatcher *d, int error)
+void dispatch_stop_short(struct dispatcher *d, const char *what, int error)
 {
-	dispatch_complain(d, NULL, "accept", -error);
+	dispatch_complain(d, NULL, what, -error);
 	d->short_of = true;
 	dispatch_unwatch_all(d);
 	dispatch_pause(d);
@@ -45,7 +46,7 @@ static bool accept_one(struct dispatcher *d, struct source *s)
 	struct transit *t = malloc(sizeof(*t));
 
 	if (!t) {
-		stop_short(d, ENOMEM);
+		dispatch_stop_short(d, "accept", ENOMEM);
 		return false;
 	}
 	*t = (struct transit){
@@ -64,7 +65,7 @@ static bool accept_one(struct dispatcher *d, struct source *s)
 	if (error_is_of_one_connection(errno))
 		return true;
 	if (errno != EAGAIN)
-		stop_short(d, errno);
+		dispatch_stop_short(d, "accept", errno);
 	return false;
 }
 
@@ -104,6 +105,7 @@ void dispatch_watch(struct dispatcher *d)
 		if (shall_accept(d, s)) {
 			TAILQ_REMOVE(&d->waiting, s, link);
 			TAILQ_INSERT_TAIL(&d->watched, s, link);
+			s->watched = true;
 			ev_io_start(d->loop, &s->acceptor);
 		}
 		if (s->meter)

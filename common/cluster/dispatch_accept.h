@@ -20,6 +20,9 @@ bool dispatch_empty(struct dispatcher *dispatcher);
  * somebody comes: whether he can be taken is seen then, and it waits if not. */
 void dispatch_watch(struct dispatcher *dispatcher);
 
+/* Something is short, as the errno says: nothing is accepted for a while. */
+void dispatch_stop_short(struct dispatcher *dispatcher, const char *what, int error);
+
 /* Has it wait, until the next dispatch_watch() at least. */
 void dispatch_unwatch(struct dispatcher *dispatcher, struct source *source);
 void dispatch_unwatch_all(struct dispatcher *dispatcher);

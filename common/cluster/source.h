@@ -43,6 +43,7 @@ struct source {
 	/* dispatch's and policy's */
 	TAILQ_ENTRY(source) link;
 	ev_io acceptor;
+	bool watched;           /* libev may have stopped the acceptor though */
 	unsigned int last_rank; /* whose turn it was */
 };
 

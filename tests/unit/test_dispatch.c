@@ -20,8 +20,9 @@ struct worker {
 	struct channel ours;
 	struct channel theirs;
 	struct claims claims;
-	size_t handed; /* connections that have come */
-	uint32_t last; /* number of the last one */
+	size_t handed;     /* connections that have come */
+	struct addr first; /* the client of the first one */
+	uint32_t last;     /* number of the last one */
 };
 
 struct fixture {
@@ -50,6 +51,10 @@ static void on_handed(struct channel *channel, struct ipc_message *message, void
 
 	if (message->type != IPC_HANDOFF)
 		return;
+	if (w->handed == 0) {
+		w->first.len = sizeof(w->first.un);
+		assert_int_equal(getpeername(message->fds[0], &w->first.sa, &w->first.len), 0);
+	}
 	w->handed += message->n_fds;
 	w->last = ((const struct ipc_handoff *)message->body)->first + (uint32_t)message->n_fds - 1;
 }
@@ -457,6 +462,40 @@ static void who_comes_when_no_taker_is_able_waits_and_keeps_nobody_busy(void **s
 	RUN_UNTIL(f, w->handed == 2);
 }
 
+static void who_is_parked_comes_before_who_comes_later(void **state)
+{
+	struct fixture *f = *state;
+	struct worker *w = &f->workers[1];
+	struct addr parked = {.len = sizeof(parked.un)};
+	int client;
+
+	w->taker.ready = false;
+	join(f, 1, 0);
+	client = hand_first(f);
+	dispatch_bury(&f->dispatcher, &f->workers[0].taker);
+	assert_true(ev_is_active(&f->sources[0].acceptor));
+
+	w->taker.ready = true;
+	connect_to(f, 0);
+	RUN_UNTIL(f, w->handed == 2);
+	assert_int_equal(getsockname(client, &parked.sa, &parked.len), 0);
+	assert_memory_equal(&w->first.in, &parked.in, sizeof(parked.in));
+}
+
+/* As libev does when the kernel refuses to watch one descriptor more. */
+static void a_source_that_cannot_be_watched_is_watched_again_soon(void **state)
+{
+	struct fixture *f = *state;
+
+	join(f, 0, 0);
+	ev_io_stop(f->loop, &f->sources[0].acceptor);
+	ev_feed_event(f->loop, &f->sources[0].acceptor, EV_ERROR | EV_READ | EV_WRITE);
+	connect_to(f, 0);
+	ev_run(f->loop, EVRUN_NOWAIT);
+	assert_true(f->dispatcher.short_of);
+	RUN_UNTIL(f, f->workers[0].handed == 1);
+}
+
 /* --- what a connection costs ----------------------------------------------------------------- */
 
 static size_t asked; /* how often something was asked of the meter */
@@ -579,6 +618,8 @@ int main(void)
 		TEST(nobody_is_rung_for_before_a_client_comes),
 		TEST(what_was_taken_before_the_bell_was_wanted_is_seen),
 		TEST(who_comes_when_no_taker_is_able_waits_and_keeps_nobody_busy),
+		TEST(who_is_parked_comes_before_who_comes_later),
+		TEST(a_source_that_cannot_be_watched_is_watched_again_soon),
 		TEST(a_connection_costs_the_same_however_many_other_sources_there_are),
 		TEST(what_is_refused_goes_to_another),
 		TEST(a_taker_that_lies_is_ended_and_the_others_serve),
