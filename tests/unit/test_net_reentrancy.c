@@ -202,8 +202,11 @@ static void begin_scene(enum event event)
 		net_socket_destroy(client->socket, -EPROTO);
 }
 
+/* Who connected again may be accepted only now, and nobody else would end that. */
 static bool is_over(void *ctx)
 {
+	if (stage->guest.story && stage->guest.socket)
+		net_socket_destroy(stage->guest.socket, 0);
 	return !stage->client.socket && (!stage->guest.story || !stage->guest.socket);
 }
 
