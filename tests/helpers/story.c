@@ -243,7 +243,9 @@ static void on_close(struct net_socket *socket, bool had_error, void *ctx)
 
 	story_tell(actor->story, "%s.close%s", actor->name, had_error ? ":error" : "");
 	act(actor, socket, ON_CLOSE);
-	actor->socket = NULL;
+	/* Who connects again inside its close has a life, and a close, before it. */
+	if (!net_socket_connecting(socket))
+		actor->socket = NULL;
 }
 
 const struct net_socket_ops actor_ops = {.on_lookup = on_lookup,
