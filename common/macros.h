@@ -1,6 +1,7 @@
 /* Small macros and helpers that every module may use. None of them returns for its caller.
  *
- * Source: the cleanup attribute is described in the GCC manual, "Common Variable Attributes". */
+ * Source: the cleanup attribute is described in the GCC manual, "Common Variable Attributes", the others
+ *         in "Common Function Attributes". */
 #ifndef USHER_COMMON_MACROS_H
 #define USHER_COMMON_MACROS_H
 
@@ -16,6 +17,9 @@
 	((type *)((char *)(1 ? (pointer) : &((type *)0)->member) - offsetof(type, member)))
 
 #define PRINTF_LIKE(string, first) __attribute__((format(printf, string, first)))
+
+/* What seldom runs and would make the way of what often does a longer one. */
+#define OUT_OF_LINE __attribute__((noinline))
 
 /* Closes fd unless it is -1; keeps errno, since it runs on the way out of failures. */
 static inline void close_fd(int fd)

@@ -82,26 +82,16 @@ struct socket_extra {
 	uint8_t type_of_service;
 };
 
+/* What every message touches comes first, close together. */
 struct net_socket {
 	ev_io io; /* fd is -1 without a descriptor */
 	struct net_context *context;
 	const struct net_socket_ops *ops; /* never NULL */
 	void *ctx;
-	struct net_server *server;
-	LIST_ENTRY(net_socket) link; /* in its server's list until on_close */
 	struct socket_extra *extra;
 	struct queue queue;
-	struct request_list requests; /* answered when our side has ended, or at the close */
-	uint64_t accepted_us;         /* see context_now_us(); 0: not by a server */
 	uint64_t bytes_read;
 	uint64_t bytes_written;
-	struct defer read_call;  /* early and unread data, on_end, our end that follows it */
-	struct defer write_call; /* on_drain or on_finish */
-	struct defer close_call;
-	struct sockaddr_in6 peer; /* or an IPv4 address in its place; family 0: none */
-	int error;
-	uint32_t high_water_mark;
-	uint32_t refs;
 	uint16_t corked;
 	uint8_t failed_call; /* enum socket_call */
 	uint8_t read_state;  /* enum read_state */
@@ -130,6 +120,18 @@ struct net_socket {
 	bool destroyed : 1;
 	bool closed : 1; /* on_close has run, or it went to another process */
 	bool shared : 1; /* another process may have the descriptor as well, and let it block */
+
+	struct net_server *server;
+	LIST_ENTRY(net_socket) link;  /* in its server's list until on_close */
+	struct request_list requests; /* answered when our side has ended, or at the close */
+	uint64_t accepted_us;         /* see context_now_us(); 0: not by a server */
+	struct defer read_call;       /* early and unread data, on_end, our end that follows it */
+	struct defer write_call;      /* on_drain or on_finish */
+	struct defer close_call;
+	struct sockaddr_in6 peer; /* or an IPv4 address in its place; family 0: none */
+	int error;
+	uint32_t high_water_mark;
+	uint32_t refs;
 };
 
 /* --- socket ---------------------------------------------------------------------------------- */

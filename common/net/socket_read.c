@@ -125,7 +125,7 @@ static void end_reading(struct net_socket *s)
 /* --- reads ----------------------------------------------------------------------------------- */
 
 /* Undecided: looks whether there is data or an end, and takes neither. */
-static void look(struct net_socket *s)
+static OUT_OF_LINE void look(struct net_socket *s)
 {
 	char byte;
 	ssize_t n = recv(s->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -150,18 +150,23 @@ static void *get_buffer(struct net_socket *s, size_t *ret_size)
 	return s->ops->on_buffer(s, ret_size, s->ctx);
 }
 
-/* What was unshifted comes before what the kernel has. As recv(2), with a negative error. */
+/* What the kernel has, as recv(2), with a negative error. */
+static inline ssize_t receive(struct net_socket *s, void *buffer, size_t size)
+{
+	ssize_t n = recv(s->io.fd, buffer, size, MSG_DONTWAIT);
+
+	/* Less than asked for: the kernel has no more, and need not be asked again. */
+	s->read_short = n >= 0 && (size_t)n < size;
+	return n < 0 ? -errno : n;
+}
+
+/* What was unshifted comes before what the kernel has. */
 static ssize_t take(struct net_socket *s, void *buffer, size_t size)
 {
 	struct unread *unread = has_unread(s) ? &s->extra->unread : NULL;
-	ssize_t n;
 
-	if (!unread) {
-		n = recv(s->io.fd, buffer, size, MSG_DONTWAIT);
-		/* Less than asked for: the kernel has no more, and need not be asked again. */
-		s->read_short = n >= 0 && (size_t)n < size;
-		return n < 0 ? -errno : n;
-	}
+	if (!unread)
+		return receive(s, buffer, size);
 
 	if (size > unread->size)
 		size = unread->size;
@@ -204,11 +209,42 @@ static ssize_t read_to_memory(struct net_socket *s)
 	return n;
 }
 
+static OUT_OF_LINE ssize_t read_somehow(struct net_socket *s)
+{
+	bool splices = pipe_splices(pipe_of(s)) && !has_unread(s);
+
+	return splices ? pipe_splice(pipe_of(s)) : read_to_memory(s);
+}
+
+/* Whether nothing stands between the kernel and on_data. */
+static bool reads_plainly(const struct net_socket *s)
+{
+	const struct socket_extra *extra = s->extra;
+
+	if (extra && (extra->pipe_out || extra->unread.size > 0 ||
+		      extra->decoder.encoding != NET_ENCODING_NONE))
+		return false;
+	return s->ops->on_data && !s->ops->on_read && s->read_state == READ_FLOWING &&
+	       !s->destroyed;
+}
+
+/* The most frequent read of all. */
+static ssize_t read_plainly(struct net_socket *s)
+{
+	ssize_t n = receive(s, s->context->buffer, sizeof(s->context->buffer));
+
+	if (n <= 0)
+		return n;
+	s->bytes_read += (size_t)n;
+	timeout_touch(s);
+	s->ops->on_data(s, s->context->buffer, (size_t)n, s->ctx);
+	return n;
+}
+
 /* One read, whose end or failure is told. Returns as recv(2), with a negative error. */
 static ssize_t read_once(struct net_socket *s)
 {
-	bool splices = pipe_splices(pipe_of(s)) && !has_unread(s);
-	ssize_t n = splices ? pipe_splice(pipe_of(s)) : read_to_memory(s);
+	ssize_t n = reads_plainly(s) ? read_plainly(s) : read_somehow(s);
 
 	if (n == 0)
 		end_reading(s);

@@ -12,6 +12,8 @@
 /* Chunks sent in one wake-up. */
 #define FLUSH_MAX 32
 
+#define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT)
+
 /* --- told later ------------------------------------------------------------------------------ */
 
 static void on_write_turn(struct defer *call)
@@ -132,8 +134,8 @@ static ssize_t send_parts(struct net_socket *s, struct iovec *parts, size_t coun
 	const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
 
 	if (count == 1)
-		return send(s->io.fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
-	return sendmsg(s->io.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+		return send(s->io.fd, parts->iov_base, parts->iov_len, SEND_FLAGS);
+	return sendmsg(s->io.fd, &message, SEND_FLAGS);
 }
 
 static void flush(struct net_socket *s)
@@ -238,19 +240,23 @@ static int check_parts(const struct iovec *parts, int count, size_t *ret_total)
 	return 0;
 }
 
+/* How much the kernel took, or a negative error, of what send(2) returned. */
+static ssize_t taken(ssize_t n)
+{
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	return n;
+}
+
 /* Offers data to the kernel if nothing waits before it. Returns how much it took. */
 static ssize_t send_now(struct net_socket *s, const struct iovec *parts, int count, size_t total)
 {
-	ssize_t n;
-
 	if (total == 0 || must_wait(s))
 		return 0;
 
 	timeout_touch(s);
-	n = send_parts(s, (struct iovec *)parts, count < IOV_MAX ? (size_t)count : IOV_MAX);
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	return n;
+	return taken(
+		send_parts(s, (struct iovec *)parts, count < IOV_MAX ? (size_t)count : IOV_MAX));
 }
 
 /* Queues all but the first sent bytes. Returns 1, or 0 if that is a lot. */
@@ -279,25 +285,11 @@ static int keep_rest(struct net_socket *s, const struct iovec *parts, int count,
 	return 0;
 }
 
-int net_socket_writev(struct net_socket *s, const struct iovec *parts, int count,
-		      net_socket_fn *written, void *ctx)
+/* What is left of a write of which the kernel has taken sent bytes. Returns as net_socket_write().
+ */
+static int finish_write(struct net_socket *s, const struct iovec *parts, int count, ssize_t sent,
+			size_t total, struct request *request)
 {
-	struct request *request;
-	size_t total;
-	ssize_t sent;
-	int r;
-
-	r = check_parts(parts, count, &total);
-	if (r < 0)
-		return r;
-	r = request_new(s, written, ctx, &request);
-	if (r < 0)
-		return r;
-
-	r = refusal(s);
-	if (r < 0)
-		return refuse(s, request, r, r == -EPIPE ? CALL_WRITE : CALL_NONE);
-	sent = send_now(s, parts, count, total);
 	if (sent < 0)
 		return refuse(s, request, (int)sent, CALL_WRITE);
 
@@ -310,12 +302,60 @@ int net_socket_writev(struct net_socket *s, const struct iovec *parts, int count
 	return 1;
 }
 
+int net_socket_writev(struct net_socket *s, const struct iovec *parts, int count,
+		      net_socket_fn *written, void *ctx)
+{
+	struct request *request;
+	size_t total;
+	int r;
+
+	r = check_parts(parts, count, &total);
+	if (r < 0)
+		return r;
+	r = request_new(s, written, ctx, &request);
+	if (r < 0)
+		return r;
+
+	r = refusal(s);
+	if (r < 0)
+		return refuse(s, request, r, r == -EPIPE ? CALL_WRITE : CALL_NONE);
+	return finish_write(s, parts, count, send_now(s, parts, count, total), total, request);
+}
+
+/* Whether nothing stands between a write and the kernel. */
+static bool writes_plainly(const struct net_socket *s)
+{
+	return s->connected && !s->ending && !s->destroyed && s->corked == 0 &&
+	       queue_is_empty(&s->queue) && !(s->extra && s->extra->pipe_in);
+}
+
+/* The two ways on from there, apart: the way of most writes needs no list of parts in memory. */
+static OUT_OF_LINE int write_part(struct net_socket *s, struct iovec part, net_socket_fn *written,
+				  void *ctx)
+{
+	return net_socket_writev(s, &part, 1, written, ctx);
+}
+
+static OUT_OF_LINE int finish_part(struct net_socket *s, struct iovec part, ssize_t sent)
+{
+	return finish_write(s, &part, 1, sent, part.iov_len, NULL);
+}
+
 int net_socket_write(struct net_socket *s, const void *data, size_t size, net_socket_fn *written,
 		     void *ctx)
 {
 	const struct iovec part = {.iov_base = (void *)data, .iov_len = size};
+	ssize_t n;
 
-	return net_socket_writev(s, &part, 1, written, ctx);
+	if (written || !data || size - 1 >= SSIZE_MAX || !writes_plainly(s))
+		return write_part(s, part, written, ctx);
+
+	timeout_touch(s);
+	n = send(s->io.fd, data, size, SEND_FLAGS);
+	if (n != (ssize_t)size)
+		return finish_part(s, part, taken(n));
+	s->bytes_written += size;
+	return 1;
 }
 
 void net_socket_cork(struct net_socket *s)

@@ -36,6 +36,7 @@ static void a_write_tries_the_kernel_first(void **state)
 	connect_to_a_paused_guest(stage, NULL);
 	assert_int_equal(net_socket_write(stage->client.socket, "now", 3, NULL, NULL), 1);
 	assert_int_equal(net_socket_buffer_size(stage->client.socket), 0);
+	assert_int_equal(net_socket_bytes_written(stage->client.socket), 3);
 	assert_false(ev_is_active(&stage->client.socket->io) &&
 		     stage->client.socket->io.events & EV_WRITE);
 }
