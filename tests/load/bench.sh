@@ -5,10 +5,11 @@
 #
 #   tests/load/bench.sh BUILD
 #
-# BENCH_ROUNDS (5), BENCH_SECONDS (1) for each sample, BENCH_WARMUP (0.5), BENCH_CELLS and BENCH_SERVERS (patterns of the shell such as 'churn|*echo*'; all),
+# BENCH_ROUNDS (5), BENCH_SECONDS (1) for each sample, BENCH_WARMUP (0.5), BENCH_CELLS and
+# BENCH_SERVERS (patterns of the shell such as 'churn|*echo*'; all), BENCH_FOREIGN (0.25): of a
+# processor, what others may take before a sample is measured again.
 # Cells whose samples fell in two states of the machine are measured for up to half as many rounds
 # more, until each server has half of its samples in one state.
-# BENCH_FOREIGN (0.25): of a processor, what others may take before a sample is measured again.
 # A run of 5 rounds or more, 1 s or more, with all cells and servers is kept as RESULTS.md.
 set -u
 
