@@ -19,7 +19,8 @@ sample() {
 		{cell: $cell, cpus: $cpus, workers: 2, kind: "echo", server: $server, round: 1,
 		 status: (if $fault // "" | startswith("failed") then 69 else 0 end),
 		 fault: $fault, distance_ns: $distance, sample: {
-			settings: {mode: "echo"}, open_seconds: 0.5, total: {connections: 64},
+			settings: {mode: "echo", connections: 64, processes: (if $cell == "even" then 2 else 1 end)},
+			open_seconds: 0.5, total: {connections: 64},
 			result: {operations: 10, per_second: $rate, mib_per_second: 1,
 				latency_us: {p50: 10, p99: 20, p999: 30}},
 			client: {cpu_share: 0.5, bottleneck: false, cpu_us_per_operation: 2},
@@ -122,6 +123,8 @@ if both $here/table.jq "$folder/results" >"$folder/table" 2>"$folder/said" &&
 	grep -qx 'usher-shared: 2 times node-none' "$folder/table" &&
 	grep -q '^| usher-shared | 190 \[90-280\] | x0.95 | x0.8 | 3 | x1.5 |' "$folder/table" &&
 	grep -qx 'No sample counted.' "$folder/table" &&
+	grep -qx '### steady: echo, 64 connections, one CPU' "$folder/table" &&
+	grep -qx '### even: echo, 64 connections, load of 2 processes, one CPU' "$folder/table" &&
 	grep -qx '## Targets: 3 of 8 met, 3 missed, 2 not known' "$folder/table" &&
 	grep -qx '| steady | rate / the limit.s | at least 0.96 | \*\*shared 0.95\*\* | \*\*missed\*\* |' "$folder/table" &&
 	grep -q '^| broken | rate .*| reuse-port not measured, proxy not measured | not known |$' "$folder/table" &&

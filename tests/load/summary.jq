@@ -137,7 +137,7 @@ def needs_one_state: .cpus != "one" and .sample.settings.mode != "idle";
 		| {cell: $cell, cpus: $samples[0].cpus, workers: $samples[0].workers, kind: $samples[0].kind,
 			mode: ($samples | map(.sample.settings.mode // empty) | .[0]),
 			settings: ($samples | map(.sample.settings // empty) | .[0]
-				| {connections, size, rate}),
+				| {connections, size, rate, processes}),
 			state: $state,
 			fewest: ($counted | fewest($good | map(.server) | unique)),
 			failed: [$samples | group_by(.server)[] | select(all(.status != 0)) | .[0].server],

@@ -66,7 +66,8 @@ def work: [.mode // "nothing measured",
 	(.settings | (if .size then "\(.size) bytes" else empty end),
 		(if .connections then "\(.connections) connection\(if .connections > 1 then "s" else "" end)"
 			else empty end),
-		(if .rate and .rate > 0 then "\(.rate) a second" else empty end)),
+		(if .rate and .rate > 0 then "\(.rate) a second" else empty end),
+		(if .processes and .processes > 1 then "load of \(.processes) processes" else empty end)),
 	(if .workers == 2 then empty else "\(.workers) worker\(if .workers > 1 then "s" else "" end)" end),
 	cpus] | join(", ");
 
