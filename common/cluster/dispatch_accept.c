@@ -1,13 +1,13 @@
 #include "common/cluster/dispatch_accept.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
 #include "common/clock.h"
 #include "common/cluster/dispatch_give.h"
 #include "common/net/error.h"
+#include "common/net/waiting.h"
 
 static bool is_open(const struct source *s)
 {
@@ -69,13 +69,6 @@ static bool accept_one(struct dispatcher *d, struct source *s)
 	return false;
 }
 
-static bool somebody_waits(const struct source *s)
-{
-	struct pollfd entry = {.fd = s->fd, .events = POLLIN};
-
-	return poll(&entry, 1, 0) != 0;
-}
-
 /* With a parked connection of its own a source has no taker that is able. */
 static bool shall_accept(const struct dispatcher *d, const struct source *s)
 {
@@ -86,14 +79,13 @@ bool dispatch_accept(struct dispatcher *d, struct source *s, size_t limit)
 {
 	bool empty = false;
 
-	/* Most come alone, and in vain accept4() costs ten times as much as poll(2): it makes a
-	 * socket and a file before it looks into the queue. */
+	/* Most come alone. */
 	for (size_t i = 0; !empty && i < limit && is_open(s) && dispatch_has_able(d, s); i++)
-		empty = (i == 1 && !somebody_waits(s)) || !accept_one(d, s);
+		empty = (i == 1 && !somebody_waits(s->fd)) || !accept_one(d, s);
 	dispatch_send(d);
 	if (!shall_accept(d, s))
 		dispatch_unwatch(d, s);
-	return empty || (!is_open(s) && !somebody_waits(s));
+	return empty || (!is_open(s) && !somebody_waits(s->fd));
 }
 
 void dispatch_watch(struct dispatcher *d)

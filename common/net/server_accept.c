@@ -1,12 +1,12 @@
 /* From the kernel's queue to sockets. */
 #include <errno.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/macros.h"
 #include "common/net/block_list.h"
 #include "common/net/server.h"
+#include "common/net/waiting.h"
 
 /* Connections taken in one wake-up. */
 #define ACCEPTS_MAX 64
@@ -222,15 +222,6 @@ static int accept_one(struct net_server *server)
 	return 0;
 }
 
-/* To be asked before accept4() when the answer may well be no: that one makes a socket and a file
- * before it looks into the queue, and to ask it in vain costs as much as a connection. */
-static bool somebody_waits(const struct net_server *server)
-{
-	struct pollfd queue = {.fd = server->bound.fd, .events = POLLIN};
-
-	return poll(&queue, 1, 0) != 0;
-}
-
 /* Takes at most limit connections. */
 static void accept_some(struct net_server *server, int limit)
 {
@@ -240,7 +231,8 @@ static void accept_some(struct net_server *server, int limit)
 	server_hold(server);
 	while (count < limit && gate_is_open(server) && accept_one(server) == 0) {
 		count++;
-		if (server->period != period || server->bound.fd < 0 || !somebody_waits(server))
+		if (server->period != period || server->bound.fd < 0 ||
+		    !somebody_waits(server->bound.fd))
 			break;
 	}
 	if (server->period == period && ev_is_active(&server->io) && !gate_is_open(server))
