@@ -127,59 +127,53 @@ static void expect_taken(struct scene *s)
 
 /* --- who leaves ------------------------------------------------------------------------------ */
 
-static void rests(struct scene *s)
+/* made: of a server that both have made, as begin() has it. */
+static void see_one_that_rests(void **state, bool made)
 {
 	char program[PATH_MAX], worker[16];
-	const char *argv[] = {
-		built("usherctl", program), "-s", s->u->control, "worker", worker, "drain", NULL};
 	struct process ctl;
+	struct scene s;
 
-	snprintf(worker, sizeof(worker), "%ld", s->worker);
+	begin(&s, state, made);
+	snprintf(worker, sizeof(worker), "%ld", s.worker);
+	const char *argv[] = {
+		built("usherctl", program), "-s", s.u->control, "worker", worker, "drain", NULL};
 	process_start(&ctl, &(struct process_options){.argv = argv});
-	assert_true(ask_until_workers(s->u, "resting", 1));
-	starve_end(&s->starve);
+	assert_true(ask_until_workers(s.u, "resting", 1));
+	starve_end(&s.starve);
 	assert_int_equal(process_wait(&ctl, WAIT_MS), 0);
 	process_done(&ctl);
-	expect_taken(s);
+	expect_taken(&s);
 }
 
-static void is_scaled_away(struct scene *s)
+static void see_one_that_is_scaled_away(void **state, bool made)
 {
-	assert_int_equal(ask_ctl(s->u, NULL, NULL, "scale", "1", NULL), 0);
-	starve_end(&s->starve);
-	expect_taken(s);
+	struct scene s;
+
+	begin(&s, state, made);
+	assert_int_equal(ask_ctl(s.u, NULL, NULL, "scale", "1", NULL), 0);
+	starve_end(&s.starve);
+	expect_taken(&s);
 }
 
 static void a_resting_workers_wake_up_is_passed_on(void **state)
 {
-	struct scene s;
-
-	begin(&s, state, false);
-	rests(&s);
+	see_one_that_rests(state, false);
 }
 
 static void a_resting_workers_wake_up_for_a_program_is_passed_on(void **state)
 {
-	struct scene s;
-
-	begin(&s, state, true);
-	rests(&s);
+	see_one_that_rests(state, true);
 }
 
 static void the_wake_up_of_one_that_is_scaled_away_is_passed_on(void **state)
 {
-	struct scene s;
-
-	begin(&s, state, false);
-	is_scaled_away(&s);
+	see_one_that_is_scaled_away(state, false);
 }
 
 static void a_programs_wake_up_is_passed_on_when_it_is_scaled_away(void **state)
 {
-	struct scene s;
-
-	begin(&s, state, true);
-	is_scaled_away(&s);
+	see_one_that_is_scaled_away(state, true);
 }
 
 static void the_wake_up_of_a_server_that_is_closed_is_passed_on(void **state)
