@@ -87,6 +87,7 @@ static void run_ready(struct fixture *f)
 		ev_run(f->loop, EVRUN_NOWAIT);
 }
 
+/* One socket of the listener is served. */
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -97,6 +98,7 @@ static int setup(void **state)
 	permits_init(&f->book, f->loop);
 	f->permits = permits_get(&f->book, LISTENER, true);
 	assert_non_null(f->permits);
+	serve(f);
 	*state = f;
 	return 0;
 }
@@ -176,7 +178,6 @@ static void without_a_permit_nobody_is_accepted(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	AUTO_CLOSE int waits = client(f);
 	expect_silence(f);
 	expect_waits(f, waits);
@@ -186,7 +187,6 @@ static void as_many_are_accepted_as_there_are_permits(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	AUTO_CLOSE int one = client(f);
 	AUTO_CLOSE int two = client(f);
 	AUTO_CLOSE int three = client(f);
@@ -206,7 +206,6 @@ static void what_may_be_kept_is_for_those_who_come(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	grant(f, 3, 3);
 	expect_told(f, 3, 0);
 	AUTO_CLOSE int one = client(f);
@@ -231,7 +230,6 @@ static void two_sockets_share_the_permits_of_their_listener(void **state)
 	struct fixture *f = *state;
 
 	serve(f);
-	serve(f);
 	AUTO_CLOSE int one = client_of(f, 0);
 	AUTO_CLOSE int other = client_of(f, 1);
 	grant(f, 1, 1);
@@ -249,7 +247,6 @@ static void what_is_not_needed_and_may_not_be_kept_goes_back(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	AUTO_CLOSE int one = client(f);
 	grant(f, 5, 0);
 	expect_told(f, 1, 1);
@@ -268,7 +265,6 @@ static void a_recall_leaves_what_is_in_use(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	grant(f, 4, 4);
 	AUTO_CLOSE int one = client(f);
 	expect_told(f, 4, 1);
@@ -284,7 +280,6 @@ static void each_message_is_answered_once_even_if_it_changes_nothing(void **stat
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	grant(f, 0, 0);
 	expect_told(f, 0, 0);
 	expect_silence(f);
@@ -298,7 +293,6 @@ static void the_last_message_is_the_one_that_counts(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	AUTO_CLOSE int one = client(f);
 	grant(f, 3, 3);
 	grant(f, 2, 0);
@@ -311,7 +305,6 @@ static void amounts_may_be_huge_and_wrap_around(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	grant(f, UINT32_MAX, UINT32_MAX);
 	AUTO_CLOSE int one = client(f);
 	expect_told(f, UINT32_MAX, 1);
@@ -337,7 +330,6 @@ static void running_out_is_told_once(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	grant(f, 2, 2);
 	expect_told(f, 2, 0);
 	AUTO_CLOSE int one = client(f);
@@ -363,7 +355,6 @@ static void a_number_that_has_changed_is_told_in_the_end(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	grant(f, 9, 9);
 	expect_told(f, 9, 0);
 	AUTO_CLOSE int one = client(f);
@@ -398,7 +389,6 @@ static void without_descriptors_the_answer_waits(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	AUTO_CLOSE int one = client(f);
 	grant(f, 1, 0);
 	no_descriptors = true;
@@ -418,7 +408,6 @@ static void what_comes_for_a_service_that_has_stopped_goes_back(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	AUTO_CLOSE int one = client(f);
 	grant(f, 3, 3);
 	service_stop(f->services[0], false);
@@ -430,7 +419,6 @@ static void a_service_that_has_stopped_keeps_what_it_uses(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	AUTO_CLOSE int one = client(f);
 	AUTO_CLOSE int two = client(f);
 	grant(f, 5, 5);
@@ -455,7 +443,6 @@ static void the_connections_of_a_former_service_count(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	AUTO_CLOSE int former = client(f);
 	grant(f, 2, 2);
 	expect_told(f, 2, 1);
@@ -477,7 +464,6 @@ static void an_emptied_queue_respects_the_permits(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	AUTO_CLOSE int one = client(f);
 	AUTO_CLOSE int two = client(f);
 	grant(f, 1, 1);
@@ -504,6 +490,7 @@ static int adopt(struct net_server *server)
 static void those_that_came_accepted_are_told_when_they_have_ended(void **state)
 {
 	struct fixture *f = *state;
+	struct service **accepted = &f->services[f->n_services++];
 	const uint32_t listener = LISTENER + 1;
 	const struct service_options options = {
 		.listener = listener,
@@ -512,11 +499,10 @@ static void those_that_came_accepted_are_told_when_they_have_ended(void **state)
 		.text = {"", 0},
 	};
 
-	assert_int_equal(
-		service_new(f->loop, &options, -1, on_idle, f, &f->services[f->n_services++]), 0);
+	assert_int_equal(service_new(f->loop, &options, -1, on_idle, f, accepted), 0);
 	permits_note_taken(&f->book, listener + 1);
-	AUTO_CLOSE int one = adopt(f->services[0]->server);
-	AUTO_CLOSE int two = adopt(f->services[0]->server);
+	AUTO_CLOSE int one = adopt((*accepted)->server);
+	AUTO_CLOSE int two = adopt((*accepted)->server);
 	permits_note_taken(&f->book, listener);
 	permits_note_taken(&f->book, listener);
 	expect_silence(f);
@@ -531,13 +517,13 @@ static void those_that_came_accepted_are_told_when_they_have_ended(void **state)
 
 	/* One that was lost on its way has ended, too; and the others, wherever their server is. */
 	permits_note_taken(&f->book, listener);
-	service_stop(f->services[0], false);
+	service_stop(*accepted, false);
 	assert_true(turn(f));
 	assert_int_equal(f->row.ended, 2);
 	close_fd(take_fd(&two));
 	assert_true(turn(f));
 	assert_int_equal(f->row.ended, 3);
-	assert_null(f->services[0]);
+	assert_null(*accepted);
 	expect_silence(f);
 }
 
@@ -545,7 +531,6 @@ static void what_was_to_be_told_dies_with_the_book(void **state)
 {
 	struct fixture *f = *state;
 
-	serve(f);
 	grant(f, 9, 9);
 	expect_told(f, 9, 0);
 	AUTO_CLOSE int one = client(f);
