@@ -1,0 +1,489 @@
+/* How connections come to a server: from the kernel's queue, or accepted elsewhere. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/macros.h"
+#include "common/net/server.h"
+#include "tests/helpers/stage.h"
+#include "tests/helpers/wait.h"
+
+static void note_count(struct host *host)
+{
+	host->count = net_server_connections(host->server);
+}
+
+/* AC-1: the count includes the new one. SL-17: descriptors do not block and close on exec. */
+static void a_connection_counts_before_it_is_told(void **state)
+{
+	struct stage *stage = *state;
+	int flags;
+
+	stage->host.on[ON_CONNECTION] = note_count;
+	stage_connected(stage);
+	assert_int_equal(stage->host.count, 1);
+	assert_ptr_equal(net_socket_server(stage->guest.socket), stage->host.server);
+	flags = fcntl(stage->guest.socket->io.fd, F_GETFL);
+	assert_true(flags & O_NONBLOCK);
+	assert_true(fcntl(stage->guest.socket->io.fd, F_GETFD) & FD_CLOEXEC);
+}
+
+static uint64_t clock_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void a_connection_knows_when_it_came(void **state)
+{
+	struct stage *stage = *state;
+	uint64_t before_us = clock_us();
+
+	stage_connected(stage);
+	assert_in_range(stage->guest.socket->accepted_us, before_us, clock_us());
+}
+
+/* Whatever the clock says, no two of a server's connections have come at the same time. */
+static void connections_are_told_from_the_newest_to_the_oldest(void **state)
+{
+	enum { COUNT = 5 };
+	struct stage *stage = *state;
+	struct net_socket *s = NULL;
+	uint64_t before_us = UINT64_MAX;
+	int fds[COUNT];
+	size_t count = 0;
+
+	stage_open(stage, NULL);
+	for (size_t i = 0; i < COUNT; i++)
+		fds[i] = stage_plain(stage);
+	net_socket_destroy(LIST_FIRST(&stage->host.server->sockets), 0);
+	for (; (s = server_next_connection(stage->host.server, s)); count++) {
+		assert_true(s->accepted_us > 0 && s->accepted_us < before_us);
+		before_us = s->accepted_us;
+	}
+	assert_int_equal(count, COUNT - 1);
+	net_server_close_all_connections(stage->host.server);
+	for (size_t i = 0; i < COUNT; i++)
+		close(fds[i]);
+}
+
+/* A clock that stands still gives different times all the same. */
+static void no_two_times_of_a_loop_are_alike(void **state)
+{
+	struct stage *stage = *state;
+	struct net_context *context;
+	uint64_t last_us;
+
+	stage_open(stage, NULL);
+	context = stage->host.server->context;
+	context->last_us = last_us = UINT64_MAX / 2; /* later than now */
+	for (int i = 0; i < 10; i++, last_us = context->last_us)
+		assert_int_equal(context_now_us(context), last_us + 1);
+}
+
+static int tcp_flag(const struct net_socket *socket, int level, int name)
+{
+	int value = -1;
+	socklen_t size = sizeof(value);
+
+	assert_int_equal(getsockopt(socket->io.fd, level, name, &value, &size), 0);
+	return value;
+}
+
+/* AC-1, SL-17: options of the server are on the socket when it is told. */
+static void options_of_the_server_are_set_on_its_connections(void **state)
+{
+	const struct net_server_options options = {
+		.no_delay = true, .keep_alive = true, .keep_alive_initial_delay_ms = 7000};
+	struct stage *stage = *state;
+
+	stage_open(stage, &options);
+	stage_connect(stage, NULL);
+	assert_int_equal(tcp_flag(stage->guest.socket, IPPROTO_TCP, TCP_NODELAY), 1);
+	assert_int_equal(tcp_flag(stage->guest.socket, SOL_SOCKET, SO_KEEPALIVE), 1);
+	assert_int_equal(tcp_flag(stage->guest.socket, IPPROTO_TCP, TCP_KEEPIDLE), 7);
+}
+
+static void destroy_and_note_count(struct actor *actor)
+{
+	struct net_server *server = net_socket_server(actor->socket);
+
+	net_socket_destroy(actor->socket, 0);
+	actor->status = (int)net_server_connections(server);
+}
+
+/* AC-2 */
+static void the_count_falls_inside_destroy(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	stage->guest.on[ON_DATA] = destroy_and_note_count;
+	stage->guest.status = -1;
+	net_socket_write(stage->client.socket, "x", 1, NULL, NULL);
+	story_run_until(&stage->story, "S.close");
+	assert_int_equal(stage->guest.status, 0);
+}
+
+/* AC-3 */
+static void beyond_the_limit_connections_are_closed_at_once(void **state)
+{
+	struct stage *stage = *state;
+	int fds[3];
+	char byte;
+
+	stage_open(stage, NULL);
+	assert_int_equal(net_server_max_connections(stage->host.server), NET_NO_LIMIT);
+	net_server_set_max_connections(stage->host.server, 2);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		fds[i] = plain_connect(&stage->host);
+	story_run_until(&stage->story, "H.drop");
+	assert_string_equal(stage->story.text, "H.connection H.connection H.drop ");
+	assert_int_equal(stage->host.drop.local.port, host_port(&stage->host));
+	assert_string_equal(stage->host.drop.remote.address, "127.0.0.1");
+	assert_int_not_equal(stage->host.drop.remote.port, 0);
+	assert_int_equal(plain_receive(fds[2], &byte, 1), 0);
+
+	/* Lowered, it leaves alone who is there. */
+	net_server_set_max_connections(stage->host.server, 1);
+	story_run_ready(&stage->story);
+	assert_int_equal(net_server_connections(stage->host.server), 2);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+}
+
+/* AC-4 */
+static void a_limit_of_zero_drops_all_and_no_limit_none(void **state)
+{
+	struct stage *stage = *state;
+	int fd;
+
+	stage_open(stage, NULL);
+	net_server_set_max_connections(stage->host.server, 0);
+	fd = plain_connect(&stage->host);
+	story_run_until(&stage->story, "H.drop");
+	close(fd);
+	net_server_set_max_connections(stage->host.server, NET_NO_LIMIT);
+	close(stage_plain(stage));
+}
+
+/* AC-1: after the limit, the block list; who is on it is dropped, also in its mapped form. */
+static void blocked_peers_are_dropped(void **state)
+{
+	struct net_server_options options = {0};
+	struct net_block_list *list;
+	struct stage *stage = *state;
+	char byte;
+	int fd;
+
+	assert_int_equal(net_block_list_new(&list), 0);
+	assert_int_equal(net_block_list_add_range(list, "127.0.0.1", "127.0.0.5"), 0);
+	options.block_list = list;
+	assert_int_equal(net_create_server(stage->story.loop, &options, &host_ops, &stage->host,
+					   &stage->host.server),
+			 0);
+	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
+	fd = plain_connect(&stage->host);
+	story_run_until(&stage->story, "H.drop");
+	assert_string_equal(stage->host.drop.remote.address, "::ffff:127.0.0.1");
+	assert_int_equal(plain_receive(fd, &byte, 1), 0);
+	assert_int_equal(net_server_connections(stage->host.server), 0);
+	close(fd);
+	net_server_free(stage->host.server);
+	stage->host.server = NULL;
+	net_block_list_free(list);
+}
+
+/* AC-5, KF-1: nor is the descriptor watched, which may yet go to another process. */
+static void paused_on_connect_nothing_is_read(void **state)
+{
+	const struct net_server_options options = {.pause_on_connect = true};
+	struct stage *stage = *state;
+	int fd;
+
+	stage_open(stage, &options);
+	fd = plain_connect(&stage->host);
+	plain_send(fd, "hello");
+	story_run_until(&stage->story, "H.connection");
+	story_run_ready(&stage->story);
+	assert_int_equal(net_socket_bytes_read(stage->guest.socket), 0);
+	assert_false(ev_is_active(&stage->guest.socket->io));
+	net_socket_resume(stage->guest.socket);
+	story_run_until(&stage->story, "S.data:5");
+	close(fd);
+}
+
+/* AC-6, RD-1: better than a buffer of it: what nobody reads stays in the kernel. */
+static void without_a_reader_nothing_is_taken_from_the_kernel(void **state)
+{
+	struct stage *stage = *state;
+	int fd;
+
+	stage->host.guest_ops = &actor_deaf_ops;
+	stage_open(stage, NULL);
+	fd = stage_plain(stage);
+	plain_send(fd, "hello");
+	story_run_ready(&stage->story);
+	assert_int_equal(net_socket_bytes_read(stage->guest.socket), 0);
+
+	net_socket_set_ops(stage->guest.socket, &actor_ops, &stage->guest);
+	story_run_until(&stage->story, "S.data:5");
+	close(fd);
+}
+
+/* wrap: accept4 */
+int __real_accept4(int fd, struct sockaddr *addr, socklen_t *size, int flags);
+int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *size, int flags);
+
+static int accept_error; /* what accept4() fails with, or 0 */
+static unsigned accepts;
+
+int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *size, int flags)
+{
+	accepts++;
+	if (accept_error == 0)
+		return __real_accept4(fd, addr, size, flags);
+	errno = accept_error;
+	return -1;
+}
+
+static void all_who_wait_are_accepted_in_one_wake_up_and_none_in_vain(void **state)
+{
+	struct stage *stage = *state;
+	int fds[3];
+
+	stage->host.guest_count = 0;
+	stage_open(stage, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		fds[i] = plain_connect(&stage->host);
+	accepts = 0;
+	ev_run(stage->story.loop, EVRUN_ONCE);
+	assert_int_equal(net_server_connections(stage->host.server), ARRAY_LEN(fds));
+	assert_int_equal(accepts, ARRAY_LEN(fds));
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+}
+
+/* AC-7: clients wait in the queue; nothing is lost, nobody is told, and the loop sleeps. */
+static void without_descriptors_accepting_waits_and_does_not_spin(void **state)
+{
+	static const int lacks[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
+	struct stage *stage = *state;
+
+	stage->host.guest_count = 0;
+	stage_open(stage, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(lacks); i++) {
+		int fd = plain_connect(&stage->host);
+
+		story_forget(&stage->story);
+		accepts = 0;
+		accept_error = lacks[i];
+		story_run_ms(&stage->story, 250);
+		accept_error = 0;
+		assert_string_equal(stage->story.text, "");
+		assert_in_range(accepts, 2, 3);
+		story_run_until(&stage->story, "H.connection");
+		close(fd);
+	}
+}
+
+/* AC-7: what is wrong with one connection is no matter of the listener. */
+static void errors_of_one_connection_are_passed_over(void **state)
+{
+	static const int passing[] = {ECONNABORTED, EINTR, EPROTO};
+	struct stage *stage = *state;
+
+	stage->host.guest_count = 0;
+	stage_open(stage, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(passing); i++) {
+		int fd = plain_connect(&stage->host);
+
+		story_forget(&stage->story);
+		accepts = 0;
+		accept_error = passing[i];
+		ev_run(stage->story.loop, EVRUN_ONCE);
+		accept_error = 0;
+		assert_int_equal(accepts, 64);
+		story_run_until(&stage->story, "H.connection");
+		assert_string_equal(stage->story.text, "H.connection ");
+		close(fd);
+	}
+}
+
+/* ER-5: "accept E...", and the server goes on listening. */
+static void other_errors_of_accept_are_told_and_do_not_spin(void **state)
+{
+	struct stage *stage = *state;
+	char expected[64];
+	int fd;
+
+	stage_open(stage, NULL);
+	fd = plain_connect(&stage->host);
+	accept_error = EINVAL;
+	story_run_ms(&stage->story, 50);
+	accept_error = 0;
+	assert_string_equal(stage->story.text, "H.error:EINVAL ");
+	snprintf(expected, sizeof(expected), "accept EINVAL 127.0.0.1:%d", host_port(&stage->host));
+	assert_string_equal(stage->host.error_text, expected);
+	story_run_until(&stage->story, "H.connection");
+	close(fd);
+}
+
+static void close_the_server(struct net_socket *socket, int status, void *ctx)
+{
+	struct stage *stage = ctx;
+
+	assert_false(ev_is_active(&stage->host.server->pause));
+	assert_true(ev_is_pending(&stage->host.server->pause));
+	net_server_close(stage->host.server, NULL, NULL);
+}
+
+/* AC-7: the wait is over in the same turn in which the server is closed, before it is told. */
+static void closing_ends_a_wait_for_descriptors_that_is_just_over(void **state)
+{
+	struct stage *stage = *state;
+	int fd;
+
+	stage_connected(stage);
+	net_server_unref(stage->host.server);
+	fd = plain_connect(&stage->host);
+	accept_error = EMFILE;
+	while (!ev_is_active(&stage->host.server->pause))
+		ev_run(stage->story.loop, EVRUN_ONCE);
+	accept_error = 0;
+
+	net_socket_set_timeout(stage->client.socket, 1, close_the_server, stage);
+	stay_busy(200);
+	story_run_until(&stage->story, "C.timeout");
+	story_run_ms(&stage->story, 10);
+	assert_false(net_server_listening(stage->host.server));
+	assert_false(story_has(&stage->story, "H.connection"));
+	close(fd);
+}
+
+/* AC-8: the address is the one that accept4() gave. */
+static void the_address_of_a_peer_that_has_reset_is_known(void **state)
+{
+	const struct linger now = {.l_onoff = 1};
+	struct stage *stage = *state;
+	struct net_address local, remote;
+	struct addr addr;
+	int fd;
+
+	stage->host.guest_ops = &actor_deaf_ops;
+	stage_open(stage, NULL);
+	fd = plain_connect(&stage->host);
+	assert_int_equal(addr_of_socket(fd, &addr), 0);
+	addr_to_net(&addr, &local);
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+	story_run_until(&stage->story, "H.connection");
+	assert_int_equal(net_socket_remote_address(stage->guest.socket, &remote), 0);
+	assert_int_equal(remote.port, local.port);
+	assert_int_equal(addr_of_peer(stage->guest.socket->io.fd, &addr), -ENOTCONN);
+}
+
+/* KF-5: work in one wake-up is bounded; other watchers, and other processes that accept on the same
+ * socket, have their turn between connections. */
+static void a_burst_is_accepted_in_portions(void **state)
+{
+	struct stage *stage = *state;
+	int fds[100];
+
+	stage_open(stage, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		fds[i] = plain_connect(&stage->host);
+	ev_run(stage->story.loop, EVRUN_ONCE);
+	assert_int_equal(net_server_connections(stage->host.server), 64);
+	ev_run(stage->story.loop, EVRUN_ONCE);
+	assert_int_equal(net_server_connections(stage->host.server), 100);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+	net_server_close_all_connections(stage->host.server);
+	assert_int_equal(net_server_connections(stage->host.server), 0);
+	story_run_ready(&stage->story);
+}
+
+/* AC-1: without anybody to tell, a connection is closed, and does not count. */
+static void without_on_connection_connections_are_closed(void **state)
+{
+	static const struct net_server_ops nobody;
+	struct stage *stage = *state;
+	struct net_address address;
+	char byte;
+	int fd;
+
+	assert_int_equal(net_create_server(stage->story.loop, NULL, &nobody, &stage->host,
+					   &stage->host.server),
+			 0);
+	assert_ptr_equal(net_server_ctx(stage->host.server), &stage->host);
+	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
+	assert_int_equal(net_server_address(stage->host.server, &address), 0);
+	fd = plain_connect(&stage->host);
+	ev_run(stage->story.loop, EVRUN_ONCE);
+	assert_int_equal(plain_receive(fd, &byte, 1), 0);
+	close(fd);
+}
+
+/* A connection accepted elsewhere is like one of the server's own. */
+static void an_adopted_connection_counts_and_serves(void **state)
+{
+	struct stage *stage = *state;
+	struct addr peer;
+	int pair[2];
+
+	stage_open(stage, NULL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(addr_of_peer(pair[0], &peer), 0);
+	net_server_set_max_connections(stage->host.server, 1);
+	assert_true(server_has_room(stage->host.server));
+	assert_int_equal(server_adopt(stage->host.server, pair[0], &peer), 0);
+	assert_false(server_has_room(stage->host.server));
+	assert_int_equal(net_server_connections(stage->host.server), 1);
+	plain_send(pair[1], "hi");
+	story_run_until(&stage->story, "S.data:2");
+
+	assert_int_equal(server_adopt(stage->host.server, pair[1], &peer), -EBUSY);
+	assert_int_equal(fcntl(pair[1], F_GETFD), -1);
+	assert_true(story_has(&stage->story, "H.drop"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		on_stage(a_connection_counts_before_it_is_told),
+		on_stage(a_connection_knows_when_it_came),
+		on_stage(connections_are_told_from_the_newest_to_the_oldest),
+		on_stage(no_two_times_of_a_loop_are_alike),
+		on_stage(options_of_the_server_are_set_on_its_connections),
+		on_stage(the_count_falls_inside_destroy),
+		on_stage(beyond_the_limit_connections_are_closed_at_once),
+		on_stage(a_limit_of_zero_drops_all_and_no_limit_none),
+		on_stage(blocked_peers_are_dropped),
+		on_stage(paused_on_connect_nothing_is_read),
+		on_stage(without_a_reader_nothing_is_taken_from_the_kernel),
+		on_stage(all_who_wait_are_accepted_in_one_wake_up_and_none_in_vain),
+		on_stage(without_descriptors_accepting_waits_and_does_not_spin),
+		on_stage(errors_of_one_connection_are_passed_over),
+		on_stage(other_errors_of_accept_are_told_and_do_not_spin),
+		on_stage(closing_ends_a_wait_for_descriptors_that_is_just_over),
+		on_stage(the_address_of_a_peer_that_has_reset_is_known),
+		on_stage(a_burst_is_accepted_in_portions),
+		on_stage(without_on_connection_connections_are_closed),
+		on_stage(an_adopted_connection_counts_and_serves),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
