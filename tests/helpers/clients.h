@@ -19,6 +19,9 @@ int connect_tcp_from(uint32_t address, int port);
 /* Whether nobody listens on 127.0.0.1:port. */
 bool tcp_is_refused(int port);
 
+/* A port of 127.0.0.1 on which nobody listens now. */
+int free_tcp_port(void);
+
 /* A path, or "@name" for an abstract name. */
 int try_connect_unix(const char *path);
 int connect_unix(const char *path);

@@ -79,6 +79,19 @@ void stage_open_path(struct stage *stage, const struct net_server_options *optio
 	story_forget(&stage->story);
 }
 
+void stage_unconnected(struct stage *stage)
+{
+	stage->client.story = &stage->story;
+	assert_int_equal(net_socket_new(stage->story.loop, NULL, &actor_ops, &stage->client,
+					&stage->client.socket),
+			 0);
+}
+
+int stage_connect_to(struct stage *stage, struct net_connect_options options)
+{
+	return net_socket_connect(stage->client.socket, &options, actor_done, &stage->client);
+}
+
 void stage_connect(struct stage *stage, const struct net_socket_options *options)
 {
 	struct net_address address;

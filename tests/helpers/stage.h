@@ -27,6 +27,10 @@ int stage_clear(void **state);
 void stage_open(struct stage *stage, const struct net_server_options *options);
 /* Opens H on stage->path. */
 void stage_open_path(struct stage *stage, const struct net_server_options *options);
+/* C without a connection. */
+void stage_unconnected(struct stage *stage);
+/* Has that C connect. Returns what net_socket_connect() does; the outcome is told as C.done. */
+int stage_connect_to(struct stage *stage, struct net_connect_options options);
 /* Connects C and waits until both ends are there; the story is empty then. */
 void stage_connect(struct stage *stage, const struct net_socket_options *options);
 /* stage_open() and stage_connect() with defaults. */

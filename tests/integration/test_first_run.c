@@ -1,9 +1,7 @@
 /* usherd with its configuration in front of it and clients behind: every kind of listener that it
  * opens itself, every handler, and who of the workers accepts. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -81,22 +79,10 @@ static void ipv6_only_leaves_ipv4_alone(void **state)
 	assert_int_equal(try_connect_tcp("127.0.0.1", port), -ECONNREFUSED);
 }
 
-static int free_port(void)
-{
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t size = sizeof(address);
-	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-	return ntohs(address.sin_port);
-}
-
 static void a_given_port_is_the_one_that_is_served(void **state)
 {
 	struct usher *u = *state;
-	int port = free_port();
+	int port = free_tcp_port();
 
 	usher_configure(u,
 			"workers: 1\n"

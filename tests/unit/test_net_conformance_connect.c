@@ -21,20 +21,6 @@
 /* Long enough for a loaded machine to keep two of them apart. */
 #define PERIOD_MS 200
 
-static struct net_socket *make_client(struct stage *stage)
-{
-	stage->client.story = &stage->story;
-	assert_int_equal(net_socket_new(stage->story.loop, NULL, &actor_ops, &stage->client,
-					&stage->client.socket),
-			 0);
-	return stage->client.socket;
-}
-
-static int connect_with(struct stage *stage, struct net_connect_options options)
-{
-	return net_socket_connect(stage->client.socket, &options, actor_done, &stage->client);
-}
-
 /* --- a peer that is silent ------------------------------------------------------------------- */
 
 /* A listener whose queue is full: the kernel drops what asks for more. */
@@ -73,12 +59,13 @@ static void connecting_waits_and_the_idle_timer_covers_it(void **state)
 	struct silence silence;
 	int port = be_silent(&silence);
 
-	make_client(stage);
-	assert_int_equal(connect_with(stage, (struct net_connect_options){.has_port = true,
-									  .port = port,
-									  .host = "127.0.0.1",
-									  .timeout_ms = PERIOD_MS}),
-			 0);
+	stage_unconnected(stage);
+	assert_int_equal(
+		stage_connect_to(stage, (struct net_connect_options){.has_port = true,
+								     .port = port,
+								     .host = "127.0.0.1",
+								     .timeout_ms = PERIOD_MS}),
+		0);
 	story_run_until(&stage->story, "C.timeout");
 	story_run_ms(&stage->story, 3 * PERIOD_MS);
 	assert_string_equal(stage->story.text, "C.timeout ");
@@ -94,7 +81,7 @@ static void destroy_during_the_handshake_is_one_close(void **state)
 	int port = be_silent(&silence);
 	size_t before;
 
-	make_client(stage);
+	stage_unconnected(stage);
 	before = open_fd_count();
 	assert_int_equal(
 		net_socket_connect_port(stage->client.socket, port, "127.0.0.1", NULL, NULL), 0);
@@ -121,7 +108,7 @@ static void without_a_connection_a_socket_is_closed_and_pending(void **state)
 {
 	struct stage *stage = *state;
 
-	make_client(stage);
+	stage_unconnected(stage);
 	assert_int_equal(net_socket_ready_state(stage->client.socket), NET_CLOSED);
 	assert_true(net_socket_pending(stage->client.socket));
 	assert_false(net_socket_connecting(stage->client.socket));
@@ -149,7 +136,7 @@ static void the_first_data_comes_after_ready(void **state)
 	struct stage *stage = *state;
 
 	stage_open_path(stage, NULL);
-	make_client(stage);
+	stage_unconnected(stage);
 	stage->host.on[ON_CONNECTION] = write_early;
 	assert_int_equal(net_socket_connect_path(stage->client.socket, stage->path, actor_done,
 						 &stage->client),
@@ -230,14 +217,15 @@ static void with_a_local_address_only_the_first_address_is_tried(void **state)
 	struct stage *stage = *state;
 
 	stage_open(stage, NULL);
-	make_client(stage);
+	stage_unconnected(stage);
 	assert_int_equal(
-		connect_with(stage, (struct net_connect_options){.has_port = true,
-								 .port = host_port(&stage->host),
-								 .host = "some.name",
-								 .local_address = "127.0.0.1",
-								 .lookup = answer,
-								 .lookup_ctx = &answers}),
+		stage_connect_to(stage,
+				 (struct net_connect_options){.has_port = true,
+							      .port = host_port(&stage->host),
+							      .host = "some.name",
+							      .local_address = "127.0.0.1",
+							      .lookup = answer,
+							      .lookup_ctx = &answers}),
 		0);
 	story_run_until(&stage->story, "C.close:error");
 	assert_int_equal(stage->client.error, -ECONNREFUSED);
@@ -315,14 +303,14 @@ static void the_result_of_a_lookup_is_activity(void **state)
 	int port = be_silent(&silence);
 	int64_t begin = now_ms();
 
-	make_client(stage);
+	stage_unconnected(stage);
 	assert_int_equal(
-		connect_with(stage, (struct net_connect_options){.has_port = true,
-								 .port = port,
-								 .host = "some.name",
-								 .lookup = wait_with_the_answer,
-								 .lookup_ctx = &answers,
-								 .timeout_ms = 2 * PERIOD_MS}),
+		stage_connect_to(stage, (struct net_connect_options){.has_port = true,
+								     .port = port,
+								     .host = "some.name",
+								     .lookup = wait_with_the_answer,
+								     .lookup_ctx = &answers,
+								     .timeout_ms = 2 * PERIOD_MS}),
 		0);
 	ev_timer_init(&answers.timer, reply_now, PERIOD_MS / 1e3, 0.);
 	ev_timer_start(stage->story.loop, &answers.timer);

@@ -42,10 +42,7 @@ static void a_failed_connect_is_the_error_of_what_waited(void **state)
 {
 	struct stage *stage = *state;
 
-	stage->client.story = &stage->story;
-	assert_int_equal(net_socket_new(stage->story.loop, NULL, &actor_ops, &stage->client,
-					&stage->client.socket),
-			 0);
+	stage_unconnected(stage);
 	assert_int_equal(
 		net_socket_connect_path(stage->client.socket, "/no/such/socket", NULL, NULL), 0);
 	net_socket_write(stage->client.socket, "x", 1, actor_done, &stage->client);
@@ -180,10 +177,7 @@ static void a_unix_socket_refuses_a_reset_while_connecting(void **state)
 	struct stage *stage = *state;
 
 	stage_open_path(stage, NULL);
-	stage->client.story = &stage->story;
-	assert_int_equal(net_socket_new(stage->story.loop, NULL, &actor_ops, &stage->client,
-					&stage->client.socket),
-			 0);
+	stage_unconnected(stage);
 	assert_int_equal(net_socket_connect_path(stage->client.socket, stage->path, NULL, NULL), 0);
 	assert_int_equal(net_socket_reset_and_destroy(stage->client.socket),
 			 NET_ERR_INVALID_HANDLE_TYPE);

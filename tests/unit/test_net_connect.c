@@ -13,63 +13,38 @@
 
 #include <cmocka.h>
 
-#include "common/net/bind.h"
 #include "common/net/socket.h"
+#include "tests/helpers/clients.h"
 #include "tests/helpers/fds.h"
 #include "tests/helpers/stage.h"
-
-/* C without a connection. */
-static struct net_socket *make_client(struct stage *stage)
-{
-	stage->client.story = &stage->story;
-	assert_int_equal(net_socket_new(stage->story.loop, NULL, &actor_ops, &stage->client,
-					&stage->client.socket),
-			 0);
-	return stage->client.socket;
-}
-
-static int connect_with(struct stage *stage, struct net_connect_options options)
-{
-	return net_socket_connect(stage->client.socket, &options, actor_done, &stage->client);
-}
-
-/* A port of 127.0.0.1 on which nobody listens. */
-static int free_port(void)
-{
-	const struct bind_options options = {.has_port = true, .host = "127.0.0.1"};
-	struct bound bound;
-	const char *which;
-
-	assert_int_equal(bind_open(&options, &bound, &which), 0);
-	bound_close(&bound);
-	return addr_port(&bound.addr);
-}
 
 /* CN-1, CN-5, ER-8 */
 static void wrong_arguments_are_refused_at_once(void **state)
 {
 	struct stage *stage = *state;
 
-	make_client(stage);
-	assert_int_equal(connect_with(stage, (struct net_connect_options){.host = "127.0.0.1"}),
+	stage_unconnected(stage);
+	assert_int_equal(stage_connect_to(stage, (struct net_connect_options){.host = "127.0.0.1"}),
 			 NET_ERR_MISSING_ARGS);
-	assert_int_equal(
-		connect_with(stage, (struct net_connect_options){.has_port = true, .port = 65536}),
-		NET_ERR_SOCKET_BAD_PORT);
-	assert_int_equal(
-		connect_with(stage, (struct net_connect_options){.has_port = true, .family = 5}),
-		NET_ERR_INVALID_ADDRESS_FAMILY);
-	assert_int_equal(
-		connect_with(stage, (struct net_connect_options){.has_port = true,
-								 .local_address = "localhost"}),
-		NET_ERR_INVALID_IP_ADDRESS);
-	assert_int_equal(connect_with(stage, (struct net_connect_options){.has_port = true,
-									  .local_port = -1}),
+	assert_int_equal(stage_connect_to(stage, (struct net_connect_options){.has_port = true,
+									      .port = 65536}),
 			 NET_ERR_SOCKET_BAD_PORT);
-	assert_int_equal(connect_with(stage, (struct net_connect_options){.has_port = true,
-									  .attempt_delay_ms = 9}),
-			 NET_ERR_OUT_OF_RANGE);
-	assert_int_equal(connect_with(stage, (struct net_connect_options){.path = "@"}), -EINVAL);
+	assert_int_equal(stage_connect_to(stage, (struct net_connect_options){.has_port = true,
+									      .family = 5}),
+			 NET_ERR_INVALID_ADDRESS_FAMILY);
+	assert_int_equal(
+		stage_connect_to(stage, (struct net_connect_options){.has_port = true,
+								     .local_address = "localhost"}),
+		NET_ERR_INVALID_IP_ADDRESS);
+	assert_int_equal(stage_connect_to(stage, (struct net_connect_options){.has_port = true,
+									      .local_port = -1}),
+			 NET_ERR_SOCKET_BAD_PORT);
+	assert_int_equal(
+		stage_connect_to(stage, (struct net_connect_options){.has_port = true,
+								     .attempt_delay_ms = 9}),
+		NET_ERR_OUT_OF_RANGE);
+	assert_int_equal(stage_connect_to(stage, (struct net_connect_options){.path = "@"}),
+			 -EINVAL);
 	assert_false(net_socket_connecting(stage->client.socket));
 	story_run_ready(&stage->story);
 	assert_string_equal(stage->story.text, "");
@@ -81,11 +56,11 @@ static void a_path_comes_before_a_port(void **state)
 	struct stage *stage = *state;
 
 	stage_open_path(stage, NULL);
-	make_client(stage);
-	assert_int_equal(connect_with(stage, (struct net_connect_options){.path = stage->path,
-									  .has_port = true,
-									  .port = 70000,
-									  .family = 9}),
+	stage_unconnected(stage);
+	assert_int_equal(stage_connect_to(stage, (struct net_connect_options){.path = stage->path,
+									      .has_port = true,
+									      .port = 70000,
+									      .family = 9}),
 			 0);
 	story_run_until(&stage->story, "C.ready");
 }
@@ -96,7 +71,7 @@ static void without_a_host_it_is_localhost(void **state)
 	struct stage *stage = *state;
 
 	stage_open(stage, NULL);
-	make_client(stage);
+	stage_unconnected(stage);
 	assert_int_equal(net_socket_connect_port(stage->client.socket, host_port(&stage->host),
 						 NULL, NULL, NULL),
 			 0);
@@ -146,7 +121,7 @@ static void a_path_is_connected_inside_the_call(void **state)
 	struct stage *stage = *state;
 
 	stage_open_path(stage, NULL);
-	make_client(stage);
+	stage_unconnected(stage);
 	assert_int_equal(net_socket_connect_path(stage->client.socket, stage->path, actor_done,
 						 &stage->client),
 			 0);
@@ -161,10 +136,10 @@ static void a_path_is_connected_inside_the_call(void **state)
 static void a_refused_connection_is_error_then_close(void **state)
 {
 	struct stage *stage = *state;
-	int port = free_port();
+	int port = free_tcp_port();
 	char text[64];
 
-	make_client(stage);
+	stage_unconnected(stage);
 	assert_int_equal(net_socket_connect_port(stage->client.socket, port, "127.0.0.1",
 						 actor_done, &stage->client),
 			 0);
@@ -180,7 +155,7 @@ static void a_missing_path_is_error_then_close(void **state)
 {
 	struct stage *stage = *state;
 
-	make_client(stage);
+	stage_unconnected(stage);
 	assert_int_equal(
 		net_socket_connect_path(stage->client.socket, "/no/such/socket", NULL, NULL), 0);
 	story_run_until(&stage->story, "C.close:error");
@@ -193,16 +168,17 @@ static void the_local_address_and_port_are_as_asked(void **state)
 {
 	struct stage *stage = *state;
 	struct net_address address;
-	int port = free_port();
+	int port = free_tcp_port();
 
 	stage_open(stage, NULL);
-	make_client(stage);
+	stage_unconnected(stage);
 	assert_int_equal(
-		connect_with(stage, (struct net_connect_options){.has_port = true,
-								 .port = host_port(&stage->host),
-								 .host = "127.0.0.1",
-								 .local_address = "127.0.0.1",
-								 .local_port = port}),
+		stage_connect_to(stage,
+				 (struct net_connect_options){.has_port = true,
+							      .port = host_port(&stage->host),
+							      .host = "127.0.0.1",
+							      .local_address = "127.0.0.1",
+							      .local_port = port}),
 		0);
 	story_run_until(&stage->story, "C.ready");
 	assert_int_equal(net_socket_local_address(stage->client.socket, &address), 0);
@@ -216,12 +192,13 @@ static void a_local_address_that_cannot_be_is_a_bind_error(void **state)
 	struct stage *stage = *state;
 
 	stage_open(stage, NULL);
-	make_client(stage);
+	stage_unconnected(stage);
 	assert_int_equal(
-		connect_with(stage, (struct net_connect_options){.has_port = true,
-								 .port = host_port(&stage->host),
-								 .host = "127.0.0.1",
-								 .local_address = "192.0.2.1"}),
+		stage_connect_to(stage,
+				 (struct net_connect_options){.has_port = true,
+							      .port = host_port(&stage->host),
+							      .host = "127.0.0.1",
+							      .local_address = "192.0.2.1"}),
 		0);
 	story_run_until(&stage->story, "C.close:error");
 	assert_int_equal(stage->client.error, -EADDRNOTAVAIL);
@@ -234,7 +211,7 @@ static void port_zero_is_refused_later(void **state)
 {
 	struct stage *stage = *state;
 
-	make_client(stage);
+	stage_unconnected(stage);
 	assert_int_equal(net_socket_connect_port(stage->client.socket, 0, "127.0.0.1", NULL, NULL),
 			 0);
 	story_run_until(&stage->story, "C.close:error");
@@ -247,7 +224,7 @@ static void destroy_during_a_lookup_is_one_close(void **state)
 	struct stage *stage = *state;
 	size_t before;
 
-	make_client(stage);
+	stage_unconnected(stage);
 	before = open_fd_count();
 	assert_int_equal(net_socket_connect_port(stage->client.socket, 1, "localhost", actor_done,
 						 &stage->client),
@@ -355,12 +332,12 @@ static void a_timeout_covers_connecting(void **state)
 {
 	struct stage *stage = *state;
 
-	make_client(stage);
+	stage_unconnected(stage);
 	stage->client.on[ON_TIMEOUT] = destroy_it;
-	assert_int_equal(connect_with(stage, (struct net_connect_options){.has_port = true,
-									  .port = 9,
-									  .host = "192.0.2.1",
-									  .timeout_ms = 50}),
+	assert_int_equal(stage_connect_to(stage, (struct net_connect_options){.has_port = true,
+									      .port = 9,
+									      .host = "192.0.2.1",
+									      .timeout_ms = 50}),
 			 0);
 	while (!story_has(&stage->story, "C.close") && !story_has(&stage->story, "C.close:error"))
 		ev_run(stage->story.loop, EVRUN_ONCE);
@@ -394,13 +371,13 @@ static int answer(struct net_lookup *lookup, const char *host, int family, int h
 
 static int connect_by(struct stage *stage, struct answers *answers, int port, int family)
 {
-	make_client(stage);
-	return connect_with(stage, (struct net_connect_options){.has_port = true,
-								.port = port,
-								.host = "some.name",
-								.family = family,
-								.lookup = answer,
-								.lookup_ctx = answers});
+	stage_unconnected(stage);
+	return stage_connect_to(stage, (struct net_connect_options){.has_port = true,
+								    .port = port,
+								    .host = "some.name",
+								    .family = family,
+								    .lookup = answer,
+								    .lookup_ctx = answers});
 }
 
 /* CN-3, CN-4, CN-11: each address is told; the first that answers wins. */
@@ -438,7 +415,7 @@ static void when_every_address_fails_one_error_lists_them(void **state)
 				  .count = 3};
 	struct net_socket_ops ops = actor_ops;
 	struct stage *stage = *state;
-	int port = free_port();
+	int port = free_tcp_port();
 	char text[64];
 
 	ops.on_error = note_errors;
@@ -562,13 +539,13 @@ static void a_blocked_address_is_not_connected(void **state)
 	assert_int_equal(net_block_list_new(&list), 0);
 	assert_int_equal(net_block_list_add_subnet(list, "127.0.0.0", 8), 0);
 	stage_open(stage, NULL);
-	make_client(stage);
-	assert_int_equal(
-		connect_with(stage, (struct net_connect_options){.has_port = true,
-								 .port = host_port(&stage->host),
-								 .host = "127.0.0.1",
-								 .block_list = list}),
-		0);
+	stage_unconnected(stage);
+	assert_int_equal(stage_connect_to(stage, (struct net_connect_options){.has_port = true,
+									      .port = host_port(
+										      &stage->host),
+									      .host = "127.0.0.1",
+									      .block_list = list}),
+			 0);
 	story_run_until(&stage->story, "C.close:error");
 	story_run_ready(&stage->story);
 	assert_string_equal(stage->story.text,
@@ -588,14 +565,15 @@ static void other_addresses_than_the_blocked_are_tried(void **state)
 	assert_int_equal(net_block_list_new(&list), 0);
 	assert_int_equal(net_block_list_add_address(list, "127.0.0.2"), 0);
 	stage_open(stage, NULL);
-	make_client(stage);
+	stage_unconnected(stage);
 	assert_int_equal(
-		connect_with(stage, (struct net_connect_options){.has_port = true,
-								 .port = host_port(&stage->host),
-								 .host = "some.name",
-								 .lookup = answer,
-								 .lookup_ctx = &answers,
-								 .block_list = list}),
+		stage_connect_to(stage,
+				 (struct net_connect_options){.has_port = true,
+							      .port = host_port(&stage->host),
+							      .host = "some.name",
+							      .lookup = answer,
+							      .lookup_ctx = &answers,
+							      .block_list = list}),
 		0);
 	net_socket_set_ops(stage->client.socket, &actor_full_ops, &stage->client);
 	story_run_until(&stage->story, "C.ready");
@@ -628,7 +606,7 @@ static void an_unconnected_socket_has_no_address(void **state)
 	struct stage *stage = *state;
 	struct net_address address;
 
-	make_client(stage);
+	stage_unconnected(stage);
 	assert_int_equal(net_socket_address(stage->client.socket, &address), -ENOTCONN);
 	assert_int_equal(net_socket_remote_address(stage->client.socket, &address), -ENOTCONN);
 	assert_int_equal(net_socket_remote_port(stage->client.socket), -ENOTCONN);
