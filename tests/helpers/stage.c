@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "common/net/socket.h"
 #include "tests/helpers/wait.h"
 
 int stage_set(void **state)
@@ -64,6 +65,19 @@ int stage_clear(void **state)
 	return 0;
 }
 
+struct net_server *stage_create(struct stage *stage, const struct net_server_options *options)
+{
+	assert_int_equal(net_create_server(stage->story.loop, options, &host_ops, &stage->host,
+					   &stage->host.server),
+			 0);
+	return stage->host.server;
+}
+
+int stage_listen_on(struct stage *stage, struct net_listen_options options)
+{
+	return net_server_listen(stage->host.server, &options, host_done, &stage->host);
+}
+
 void stage_open(struct stage *stage, const struct net_server_options *options)
 {
 	host_open(&stage->host, &stage->story, "H", options);
@@ -71,9 +85,7 @@ void stage_open(struct stage *stage, const struct net_server_options *options)
 
 void stage_open_path(struct stage *stage, const struct net_server_options *options)
 {
-	assert_int_equal(net_create_server(stage->story.loop, options, &host_ops, &stage->host,
-					   &stage->host.server),
-			 0);
+	stage_create(stage, options);
 	assert_int_equal(net_server_listen_path(stage->host.server, stage->path, 0, NULL, NULL), 0);
 	story_run_until(&stage->story, "H.listening");
 	story_forget(&stage->story);
@@ -117,6 +129,15 @@ void stage_connected(struct stage *stage)
 {
 	stage_open(stage, NULL);
 	stage_connect(stage, NULL);
+}
+
+int option_of(const struct net_socket *socket, int level, int name)
+{
+	int value = -1;
+	socklen_t size = sizeof(value);
+
+	assert_int_equal(getsockopt(socket->io.fd, level, name, &value, &size), 0);
+	return value;
 }
 
 int stage_plain(struct stage *stage)

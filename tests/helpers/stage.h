@@ -23,6 +23,10 @@ int stage_clear(void **state);
 
 #define on_stage(test) cmocka_unit_test_setup_teardown(test, stage_set, stage_clear)
 
+/* H, which does not listen yet. */
+struct net_server *stage_create(struct stage *stage, const struct net_server_options *options);
+/* Has that H listen. Returns what net_server_listen() does; the outcome is told as H.done. */
+int stage_listen_on(struct stage *stage, struct net_listen_options options);
 /* Opens H on TCP. */
 void stage_open(struct stage *stage, const struct net_server_options *options);
 /* Opens H on stage->path. */
@@ -35,6 +39,9 @@ int stage_connect_to(struct stage *stage, struct net_connect_options options);
 void stage_connect(struct stage *stage, const struct net_socket_options *options);
 /* stage_open() and stage_connect() with defaults. */
 void stage_connected(struct stage *stage);
+
+/* What the kernel has for an option of a socket: its level and name are those of getsockopt(2). */
+int option_of(const struct net_socket *socket, int level, int name);
 
 /* A plain, blocking descriptor connected to H, whose end is S. */
 int stage_plain(struct stage *stage);

@@ -93,15 +93,6 @@ static void no_two_times_of_a_loop_are_alike(void **state)
 		assert_int_equal(context_now_us(context), last_us + 1);
 }
 
-static int tcp_flag(const struct net_socket *socket, int level, int name)
-{
-	int value = -1;
-	socklen_t size = sizeof(value);
-
-	assert_int_equal(getsockopt(socket->io.fd, level, name, &value, &size), 0);
-	return value;
-}
-
 /* AC-1, SL-17: options of the server are on the socket when it is told. */
 static void options_of_the_server_are_set_on_its_connections(void **state)
 {
@@ -111,9 +102,9 @@ static void options_of_the_server_are_set_on_its_connections(void **state)
 
 	stage_open(stage, &options);
 	stage_connect(stage, NULL);
-	assert_int_equal(tcp_flag(stage->guest.socket, IPPROTO_TCP, TCP_NODELAY), 1);
-	assert_int_equal(tcp_flag(stage->guest.socket, SOL_SOCKET, SO_KEEPALIVE), 1);
-	assert_int_equal(tcp_flag(stage->guest.socket, IPPROTO_TCP, TCP_KEEPIDLE), 7);
+	assert_int_equal(option_of(stage->guest.socket, IPPROTO_TCP, TCP_NODELAY), 1);
+	assert_int_equal(option_of(stage->guest.socket, SOL_SOCKET, SO_KEEPALIVE), 1);
+	assert_int_equal(option_of(stage->guest.socket, IPPROTO_TCP, TCP_KEEPIDLE), 7);
 }
 
 static void destroy_and_note_count(struct actor *actor)
@@ -191,9 +182,7 @@ static void blocked_peers_are_dropped(void **state)
 	assert_int_equal(net_block_list_new(&list), 0);
 	assert_int_equal(net_block_list_add_range(list, "127.0.0.1", "127.0.0.5"), 0);
 	options.block_list = list;
-	assert_int_equal(net_create_server(stage->story.loop, &options, &host_ops, &stage->host,
-					   &stage->host.server),
-			 0);
+	stage_create(stage, &options);
 	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
 	fd = plain_connect(&stage->host);
 	story_run_until(&stage->story, "H.drop");

@@ -62,9 +62,7 @@ static void a_v4_client_of_a_dual_listener_is_a_mapped_address(void **state)
 	struct stage *stage = *state;
 	struct net_address address;
 
-	assert_int_equal(net_create_server(stage->story.loop, NULL, &host_ops, &stage->host,
-					   &stage->host.server),
-			 0);
+	stage_create(stage, NULL);
 	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
 	AUTO_CLOSE int client = plain_connect(&stage->host);
 	story_run_until(&stage->story, "H.connection");

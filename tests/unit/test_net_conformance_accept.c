@@ -80,30 +80,19 @@ static void a_drop_names_both_ends(void **state)
 	close(fd);
 }
 
-static int option(const struct net_socket *socket, int level, int name)
-{
-	int value = -1;
-	socklen_t size = sizeof(value);
-
-	assert_int_equal(getsockopt(socket->io.fd, level, name, &value, &size), 0);
-	return value;
-}
-
 /* OP-4: a v4 client of a dual listener gets v4 packets, which have a mark of their own. */
 static void a_mapped_peer_gets_the_marks_of_both_families(void **state)
 {
 	struct stage *stage = *state;
 	int fd;
 
-	assert_int_equal(net_create_server(stage->story.loop, NULL, &host_ops, &stage->host,
-					   &stage->host.server),
-			 0);
+	stage_create(stage, NULL);
 	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
 	fd = plain_connect(&stage->host);
 	story_run_until(&stage->story, "H.connection");
 	assert_int_equal(net_socket_set_type_of_service(stage->guest.socket, 0x48), 0);
-	assert_int_equal(option(stage->guest.socket, IPPROTO_IP, IP_TOS), 0x48);
-	assert_int_equal(option(stage->guest.socket, IPPROTO_IPV6, IPV6_TCLASS), 0x48);
+	assert_int_equal(option_of(stage->guest.socket, IPPROTO_IP, IP_TOS), 0x48);
+	assert_int_equal(option_of(stage->guest.socket, IPPROTO_IPV6, IPV6_TCLASS), 0x48);
 	close(fd);
 }
 

@@ -159,15 +159,6 @@ static void reconnect_once(struct actor *actor)
 	assert_int_equal(net_socket_bytes_written(actor->socket), 0);
 }
 
-static int option(const struct net_socket *socket, int level, int name)
-{
-	int value = -1;
-	socklen_t size = sizeof(value);
-
-	assert_int_equal(getsockopt(socket->io.fd, level, name, &value, &size), 0);
-	return value;
-}
-
 /* CN-8: a new life has new counters, and the options of the old one. */
 static void a_second_life_has_new_counters_and_the_old_options(void **state)
 {
@@ -188,9 +179,9 @@ static void a_second_life_has_new_counters_and_the_old_options(void **state)
 	stage->client.socket = socket;
 	assert_int_equal(stage->client.status, 0);
 	assert_false(net_socket_destroyed(socket));
-	assert_int_equal(option(socket, IPPROTO_TCP, TCP_NODELAY), 1);
-	assert_int_equal(option(socket, SOL_SOCKET, SO_KEEPALIVE), 1);
-	assert_int_equal(option(socket, IPPROTO_TCP, TCP_KEEPIDLE), 7);
+	assert_int_equal(option_of(socket, IPPROTO_TCP, TCP_NODELAY), 1);
+	assert_int_equal(option_of(socket, SOL_SOCKET, SO_KEEPALIVE), 1);
+	assert_int_equal(option_of(socket, IPPROTO_TCP, TCP_KEEPIDLE), 7);
 }
 
 /* --- several addresses ----------------------------------------------------------------------- */
@@ -241,9 +232,7 @@ static void the_local_address_of_a_v4_client_is_mapped_too(void **state)
 	struct net_address address;
 	int fd;
 
-	assert_int_equal(net_create_server(stage->story.loop, NULL, &host_ops, &stage->host,
-					   &stage->host.server),
-			 0);
+	stage_create(stage, NULL);
 	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
 	fd = plain_connect(&stage->host);
 	story_run_until(&stage->story, "H.connection");

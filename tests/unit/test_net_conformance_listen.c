@@ -78,19 +78,6 @@ static int set_up(void **state)
 	return stage_set(state);
 }
 
-static struct net_server *make_server(struct stage *stage)
-{
-	assert_int_equal(net_create_server(stage->story.loop, NULL, &host_ops, &stage->host,
-					   &stage->host.server),
-			 0);
-	return stage->host.server;
-}
-
-static int listen_on(struct stage *stage, struct net_listen_options options)
-{
-	return net_server_listen(stage->host.server, &options, host_done, &stage->host);
-}
-
 static struct net_address address_of(const struct net_server *server)
 {
 	struct net_address address;
@@ -135,7 +122,7 @@ static void a_handle_comes_before_a_descriptor(void **state)
 static void the_kernel_is_given_the_backlog(void **state)
 {
 	struct stage *stage = *state;
-	struct net_server *server = make_server(stage);
+	struct net_server *server = stage_create(stage, NULL);
 
 	assert_int_equal(net_server_listen(server, NULL, NULL, NULL), 0);
 	assert_int_equal(last_backlog, 511);
@@ -156,9 +143,9 @@ static void without_ipv6_the_wildcard_is_that_of_ipv4(void **state)
 {
 	struct stage *stage = *state;
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	without_ipv6 = true;
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.has_port = true}), 0);
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.has_port = true}), 0);
 	assert_string_equal(address_of(stage->host.server).address, "0.0.0.0");
 	assert_int_equal(address_of(stage->host.server).family, 4);
 	net_server_close(stage->host.server, NULL, NULL);
@@ -169,11 +156,11 @@ static void ipv6_only_has_no_substitute(void **state)
 {
 	struct stage *stage = *state;
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	without_ipv6 = true;
-	assert_int_equal(
-		listen_on(stage, (struct net_listen_options){.has_port = true, .ipv6_only = true}),
-		0);
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.has_port = true,
+									    .ipv6_only = true}),
+			 0);
 	assert_false(net_server_listening(stage->host.server));
 	story_run_until(&stage->story, "H.error:EADDRNOTAVAIL");
 }
@@ -184,8 +171,8 @@ static void assert_listens_at(struct stage *stage, const char *first, const char
 	answers[0] = first;
 	answers[1] = second;
 	story_forget(&stage->story);
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.has_port = true,
-								      .host = "some.name"}),
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.has_port = true,
+									    .host = "some.name"}),
 			 0);
 	story_run_until(&stage->story, "H.listening");
 	assert_string_equal(address_of(stage->host.server).address, expected);
@@ -197,7 +184,7 @@ static void of_several_addresses_the_first_is_taken(void **state)
 {
 	struct stage *stage = *state;
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_listens_at(stage, "127.0.0.2", "127.0.0.1", "127.0.0.2");
 	assert_listens_at(stage, "fe80::1", "127.0.0.3", "127.0.0.3");
 }
@@ -212,7 +199,7 @@ static void descriptor_zero_is_one(void **state)
 
 	assert_int_equal(dup2(fd, STDIN_FILENO), STDIN_FILENO);
 	close(fd);
-	make_server(stage);
+	stage_create(stage, NULL);
 	r = net_server_listen_fd(stage->host.server, 0, 0, NULL, NULL);
 	listening = net_server_listening(stage->host.server);
 	net_server_close(stage->host.server, NULL, NULL);
@@ -228,7 +215,7 @@ static void a_shared_socket_keeps_its_queue(void **state)
 	struct stage *stage = *state;
 	struct net_server *second;
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(net_server_listen_fd(stage->host.server, listening_fd(), 0, NULL, NULL),
 			 0);
 	assert_int_equal(net_create_server(stage->story.loop, NULL, NULL, NULL, &second), 0);
@@ -248,7 +235,7 @@ static void an_inherited_socket_may_be_listened_on_twice(void **state)
 	struct host other = {.story = &stage->story, .name = "O"};
 	int fd = listening_fd(), copy = dup(fd);
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(net_server_listen_fd(stage->host.server, fd, 0, NULL, NULL), 0);
 	assert_int_equal(
 		net_create_server(stage->story.loop, NULL, &host_ops, &other, &other.server), 0);
@@ -269,10 +256,11 @@ static unsigned mode_with(struct stage *stage, bool readable, bool writable)
 {
 	struct stat info;
 
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.path = stage->path,
-								      .readable_all = readable,
-								      .writable_all = writable}),
-			 0);
+	assert_int_equal(
+		stage_listen_on(stage, (struct net_listen_options){.path = stage->path,
+								   .readable_all = readable,
+								   .writable_all = writable}),
+		0);
 	assert_int_equal(stat(stage->path, &info), 0);
 	net_server_close(stage->host.server, NULL, NULL);
 	return info.st_mode & 0777;
@@ -284,7 +272,7 @@ static void each_mode_is_widened_by_itself(void **state)
 	struct stage *stage = *state;
 	mode_t before = umask(077);
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(mode_with(stage, false, false), 0700);
 	assert_int_equal(mode_with(stage, true, false), 0744);
 	assert_int_equal(mode_with(stage, false, true), 0722);
@@ -297,17 +285,18 @@ static void modes_that_cannot_be_set_are_refused_at_once(void **state)
 	struct stage *stage = *state;
 	mode_t before = umask(022);
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	chmod_error = EPERM;
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.path = stage->path,
-								      .writable_all = true}),
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.path = stage->path,
+									    .writable_all = true}),
 			 -EPERM);
 	umask(before);
 	assert_false(net_server_listening(stage->host.server));
 	assert_int_equal(access(stage->path, F_OK), -1);
 	story_run_ready(&stage->story);
 	assert_string_equal(stage->story.text, "");
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.path = stage->path}), 0);
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.path = stage->path}),
+			 0);
 }
 
 /* --- callbacks ------------------------------------------------------------------------------- */
@@ -341,7 +330,7 @@ static void a_failure_without_a_listener_fails_the_listen_only(void **state)
 static void the_completion_of_a_listen_is_called_once(void **state)
 {
 	struct stage *stage = *state;
-	struct net_server *server = make_server(stage);
+	struct net_server *server = stage_create(stage, NULL);
 
 	assert_int_equal(net_server_listen(server, NULL, host_done, &stage->host), 0);
 	story_run_until(&stage->story, "H.listening");

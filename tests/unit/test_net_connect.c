@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -273,12 +272,7 @@ static void connect_again(struct actor *actor)
 
 static void write_then_end(struct actor *actor)
 {
-	int no_delay = 0;
-	socklen_t size = sizeof(no_delay);
-
-	assert_int_equal(
-		getsockopt(actor->socket->io.fd, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size), 0);
-	assert_int_equal(no_delay, 1);
+	assert_int_equal(option_of(actor->socket, IPPROTO_TCP, TCP_NODELAY), 1);
 	net_socket_end(actor->socket, "hi", 2, NULL, NULL);
 }
 

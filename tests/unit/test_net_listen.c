@@ -18,19 +18,6 @@
 #include "tests/helpers/fds.h"
 #include "tests/helpers/stage.h"
 
-static struct net_server *make_server(struct stage *stage)
-{
-	assert_int_equal(net_create_server(stage->story.loop, NULL, &host_ops, &stage->host,
-					   &stage->host.server),
-			 0);
-	return stage->host.server;
-}
-
-static int listen_on(struct stage *stage, struct net_listen_options options)
-{
-	return net_server_listen(stage->host.server, &options, host_done, &stage->host);
-}
-
 /* A port of 127.0.0.1 on which *ret listens. */
 static int busy_port(struct bound *ret)
 {
@@ -46,8 +33,8 @@ static void nothing_to_listen_on_is_refused_at_once(void **state)
 {
 	struct stage *stage = *state;
 
-	make_server(stage);
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.backlog = 5}),
+	stage_create(stage, NULL);
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.backlog = 5}),
 			 NET_ERR_INVALID_ARG_VALUE);
 	story_run_ready(&stage->story);
 	assert_string_equal(stage->story.text, "");
@@ -61,18 +48,18 @@ static void descriptor_comes_before_port_and_port_before_path(void **state)
 	struct bound bound;
 	int port = busy_port(&bound);
 
-	make_server(stage);
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.has_fd = true,
-								      .fd = bound.fd,
-								      .has_port = true,
-								      .path = stage->path}),
+	stage_create(stage, NULL);
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.has_fd = true,
+									    .fd = bound.fd,
+									    .has_port = true,
+									    .path = stage->path}),
 			 0);
 	assert_int_equal(net_server_address(stage->host.server, &address), 0);
 	assert_int_equal(address.port, port);
 	net_server_close(stage->host.server, NULL, NULL);
 
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.has_port = true,
-								      .path = stage->path}),
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.has_port = true,
+									    .path = stage->path}),
 			 0);
 	assert_int_equal(net_server_address(stage->host.server, &address), 0);
 	assert_int_equal(address.family, 6);
@@ -84,7 +71,7 @@ static void ports_out_of_range_are_refused_at_once(void **state)
 {
 	struct stage *stage = *state;
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(net_server_listen_port(stage->host.server, -1, NULL, 0, NULL, NULL),
 			 NET_ERR_SOCKET_BAD_PORT);
 	assert_int_equal(net_server_listen_port(stage->host.server, 65536, NULL, 0, NULL, NULL),
@@ -102,7 +89,7 @@ static void backlog_is_as_given_and_511_without(void **state)
 	struct addr addr;
 	int fds[8], refused = 0;
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(BIND_BACKLOG_DEFAULT, 511);
 	assert_int_equal(net_server_listen_path(stage->host.server, stage->path, 1, NULL, NULL), 0);
 	assert_int_equal(net_server_address(stage->host.server, &address), 0);
@@ -124,7 +111,7 @@ static void without_host_the_address_is_bound_inside_the_call(void **state)
 	struct stage *stage = *state;
 	struct net_address address;
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(net_server_listen(stage->host.server, NULL, host_done, &stage->host), 0);
 	assert_true(net_server_listening(stage->host.server));
 	assert_int_equal(net_server_address(stage->host.server, &address), 0);
@@ -141,9 +128,9 @@ static void a_host_is_bound_on_a_later_turn(void **state)
 	struct stage *stage = *state;
 	struct net_address address;
 
-	make_server(stage);
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.has_port = true,
-								      .host = "127.0.0.1"}),
+	stage_create(stage, NULL);
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.has_port = true,
+									    .host = "127.0.0.1"}),
 			 0);
 	assert_false(net_server_listening(stage->host.server));
 	assert_int_equal(net_server_address(stage->host.server, &address), -ENOTCONN);
@@ -159,17 +146,18 @@ static void a_name_is_looked_up_off_the_loop(void **state)
 {
 	struct stage *stage = *state;
 
-	make_server(stage);
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.has_port = true,
-								      .host = "localhost"}),
+	stage_create(stage, NULL);
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.has_port = true,
+									    .host = "localhost"}),
 			 0);
 	story_run_until(&stage->story, "H.listening");
 	net_server_close(stage->host.server, NULL, NULL);
 	story_run_until(&stage->story, "H.close");
 
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.has_port = true,
-								      .host = "no.such.invalid"}),
-			 0);
+	assert_int_equal(
+		stage_listen_on(stage, (struct net_listen_options){.has_port = true,
+								   .host = "no.such.invalid"}),
+		0);
 	while (stage->host.error == 0)
 		ev_run(stage->story.loop, EVRUN_ONCE);
 	assert_non_null(strstr(stage->host.error_text, "getaddrinfo "));
@@ -198,7 +186,7 @@ static void a_failed_listen_is_one_error_and_may_be_tried_again_inside_it(void *
 	char text[128];
 	int port = busy_port(&bound);
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	stage->host.on[ON_HOST_ERROR] = listen_again;
 	stage->host.other = &bound;
 	assert_int_equal(net_server_listen_port(stage->host.server, port, "127.0.0.1", 0, host_done,
@@ -224,7 +212,7 @@ static void a_failure_inside_the_call_is_told_later(void **state)
 	char text[128];
 	int port = busy_port(&bound);
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(net_server_listen_port(stage->host.server, port, NULL, 0, NULL, NULL), 0);
 	assert_string_equal(stage->story.text, "");
 	assert_false(net_server_listening(stage->host.server));
@@ -249,7 +237,7 @@ static void busy_at_listen_is_told_like_busy_at_bind(void **state)
 	addr_parse("127.0.0.1", (uint16_t)port, &addr);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	assert_int_equal(bind(fd, &addr.sa, addr.len), 0);
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(
 		net_server_listen_port(stage->host.server, port, "127.0.0.1", 0, NULL, NULL), 0);
 	story_run_until(&stage->story, "H.listening");
@@ -270,7 +258,7 @@ static void a_second_listen_is_refused_and_harms_nothing(void **state)
 {
 	struct stage *stage = *state;
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(net_server_listen(stage->host.server, NULL, host_done, &stage->host), 0);
 	assert_int_equal(net_server_listen(stage->host.server, NULL, host_done, &stage->host),
 			 NET_ERR_SERVER_ALREADY_LISTEN);
@@ -287,12 +275,13 @@ static void while_a_host_waits_the_last_listen_wins(void **state)
 	struct net_address address;
 	size_t before = open_fd_count();
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(
-			listen_on(stage, (struct net_listen_options){.has_port = true,
-								     .host = i == 0 ? "localhost"
-										    : "127.0.0.2"}),
+			stage_listen_on(stage,
+					(struct net_listen_options){.has_port = true,
+								    .host = i == 0 ? "localhost"
+										   : "127.0.0.2"}),
 			0);
 	story_run_until(&stage->story, "H.listening");
 	story_run_ready(&stage->story);
@@ -307,7 +296,7 @@ static void close_before_the_news_of_listening_wins(void **state)
 {
 	struct stage *stage = *state;
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(net_server_listen(stage->host.server, NULL, host_done, &stage->host), 0);
 	assert_int_equal(net_server_close(stage->host.server, host_done, &stage->host), 0);
 	assert_false(net_server_listening(stage->host.server));
@@ -320,9 +309,9 @@ static void close_calls_off_a_listen_that_waits(void **state)
 {
 	struct stage *stage = *state;
 
-	make_server(stage);
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.has_port = true,
-								      .host = "localhost"}),
+	stage_create(stage, NULL);
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.has_port = true,
+									    .host = "localhost"}),
 			 0);
 	assert_int_equal(net_server_close(stage->host.server, host_done, &stage->host), 0);
 	story_run_until(&stage->story, "H.close");
@@ -352,7 +341,7 @@ static void a_descriptor_is_taken_over(void **state)
 
 	addr_unix(stage->path, &addr);
 	assert_int_equal(bind(fd, &addr.sa, addr.len), 0);
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(net_server_listen_fd(stage->host.server, fd, 0, NULL, NULL), 0);
 	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	assert_int_equal(net_server_address(stage->host.server, &address), 0);
@@ -369,7 +358,7 @@ static void a_descriptor_that_is_no_socket_is_an_error_later(void **state)
 	struct stage *stage = *state;
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(net_server_listen_fd(stage->host.server, fd, 0, NULL, NULL), 0);
 	assert_string_equal(stage->story.text, "");
 	story_run_ready(&stage->story);
@@ -410,10 +399,10 @@ static void ipv6_only_is_honoured_without_host(void **state)
 	struct bound bound;
 	int port = busy_port(&bound);
 
-	make_server(stage);
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.has_port = true,
-								      .port = port,
-								      .ipv6_only = true}),
+	stage_create(stage, NULL);
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.has_port = true,
+									    .port = port,
+									    .ipv6_only = true}),
 			 0);
 	story_run_until(&stage->story, "H.listening");
 	bound_close(&bound);
@@ -426,10 +415,10 @@ static void the_modes_of_a_path_are_widened_on_demand(void **state)
 	mode_t before = umask(022);
 	struct stat info;
 
-	make_server(stage);
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.path = stage->path,
-								      .readable_all = true,
-								      .writable_all = true}),
+	stage_create(stage, NULL);
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.path = stage->path,
+									    .readable_all = true,
+									    .writable_all = true}),
 			 0);
 	assert_int_equal(stat(stage->path, &info), 0);
 	assert_int_equal(info.st_mode & 0777, 0777);
@@ -441,9 +430,9 @@ static void an_abstract_name_has_no_modes(void **state)
 {
 	struct stage *stage = *state;
 
-	make_server(stage);
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.path = "@stage",
-								      .readable_all = true}),
+	stage_create(stage, NULL);
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.path = "@stage",
+									    .readable_all = true}),
 			 NET_ERR_INVALID_ARG_VALUE);
 }
 
@@ -454,7 +443,7 @@ static void an_existing_file_is_in_use(void **state)
 	char text[128];
 
 	close(open(stage->path, O_CREAT | O_CLOEXEC, 0600));
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(net_server_listen_path(stage->host.server, stage->path, 0, NULL, NULL), 0);
 	story_run_ready(&stage->story);
 	assert_string_equal(stage->story.text, "H.error:EADDRINUSE ");
@@ -468,7 +457,7 @@ static void a_missing_folder_is_named(void **state)
 {
 	struct stage *stage = *state;
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(
 		net_server_listen_path(stage->host.server, "/no/such/place", 0, NULL, NULL), 0);
 	story_run_ready(&stage->story);
@@ -484,7 +473,7 @@ static void a_path_that_does_not_fit_is_refused_at_once(void **state)
 
 	memset(path, 'x', sizeof(path));
 	path[108] = '\0';
-	make_server(stage);
+	stage_create(stage, NULL);
 	assert_int_equal(net_server_listen_path(stage->host.server, path, 0, NULL, NULL),
 			 -ENAMETOOLONG);
 	assert_int_equal(net_server_listen_path(stage->host.server, "", 0, NULL, NULL), -EINVAL);
@@ -495,7 +484,7 @@ static void an_unreferenced_server_does_not_keep_the_loop(void **state)
 {
 	struct stage *stage = *state;
 
-	make_server(stage);
+	stage_create(stage, NULL);
 	net_server_unref(stage->host.server);
 	net_server_unref(stage->host.server);
 	assert_int_equal(net_server_listen(stage->host.server, NULL, NULL, NULL), 0);
@@ -514,14 +503,14 @@ static void a_port_other_than_0_needs_no_mark(void **state)
 	struct bound busy;
 	int port = busy_port(&busy);
 
-	make_server(stage);
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.port = 65536}),
+	stage_create(stage, NULL);
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.port = 65536}),
 			 NET_ERR_SOCKET_BAD_PORT);
-	assert_int_equal(listen_on(stage, (struct net_listen_options){.host = "127.0.0.1"}),
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.host = "127.0.0.1"}),
 			 NET_ERR_INVALID_ARG_VALUE);
-	assert_int_equal(
-		listen_on(stage, (struct net_listen_options){.host = "127.0.0.1", .port = port}),
-		0);
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.host = "127.0.0.1",
+									    .port = port}),
+			 0);
 	story_run_until(&stage->story, "H.error:EADDRINUSE");
 	bound_close(&busy);
 }

@@ -28,15 +28,6 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
 	return __real_setsockopt(fd, level, name, value, size);
 }
 
-static int option(const struct net_socket *socket, int level, int name)
-{
-	int value = -1;
-	socklen_t size = sizeof(value);
-
-	assert_int_equal(getsockopt(socket->io.fd, level, name, &value, &size), 0);
-	return value;
-}
-
 /* OP-1 */
 static void no_delay_is_remembered_before_there_is_a_connection(void **state)
 {
@@ -46,9 +37,9 @@ static void no_delay_is_remembered_before_there_is_a_connection(void **state)
 	actor_connect(&stage->client, &stage->story, "C", &stage->host, NULL);
 	assert_int_equal(net_socket_set_no_delay(stage->client.socket, true), 0);
 	story_run_until(&stage->story, "C.ready");
-	assert_int_equal(option(stage->client.socket, IPPROTO_TCP, TCP_NODELAY), 1);
+	assert_int_equal(option_of(stage->client.socket, IPPROTO_TCP, TCP_NODELAY), 1);
 	assert_int_equal(net_socket_set_no_delay(stage->client.socket, false), 0);
-	assert_int_equal(option(stage->client.socket, IPPROTO_TCP, TCP_NODELAY), 0);
+	assert_int_equal(option_of(stage->client.socket, IPPROTO_TCP, TCP_NODELAY), 0);
 }
 
 /* OP-1, OP-2 */
@@ -86,16 +77,16 @@ static void keep_alive_takes_its_delay_in_milliseconds(void **state)
 	int before;
 
 	stage_connected(stage);
-	before = option(stage->client.socket, IPPROTO_TCP, TCP_KEEPIDLE);
+	before = option_of(stage->client.socket, IPPROTO_TCP, TCP_KEEPIDLE);
 	assert_int_equal(net_socket_set_keep_alive(stage->client.socket, true, 999), 0);
-	assert_int_equal(option(stage->client.socket, SOL_SOCKET, SO_KEEPALIVE), 1);
-	assert_int_equal(option(stage->client.socket, IPPROTO_TCP, TCP_KEEPIDLE), before);
+	assert_int_equal(option_of(stage->client.socket, SOL_SOCKET, SO_KEEPALIVE), 1);
+	assert_int_equal(option_of(stage->client.socket, IPPROTO_TCP, TCP_KEEPIDLE), before);
 	assert_int_equal(net_socket_set_keep_alive(stage->client.socket, true, 5999), 0);
-	assert_int_equal(option(stage->client.socket, IPPROTO_TCP, TCP_KEEPIDLE), 5);
-	assert_int_equal(option(stage->client.socket, IPPROTO_TCP, TCP_KEEPINTVL), 1);
-	assert_int_equal(option(stage->client.socket, IPPROTO_TCP, TCP_KEEPCNT), 10);
+	assert_int_equal(option_of(stage->client.socket, IPPROTO_TCP, TCP_KEEPIDLE), 5);
+	assert_int_equal(option_of(stage->client.socket, IPPROTO_TCP, TCP_KEEPINTVL), 1);
+	assert_int_equal(option_of(stage->client.socket, IPPROTO_TCP, TCP_KEEPCNT), 10);
 	assert_int_equal(net_socket_set_keep_alive(stage->client.socket, false, -5), 0);
-	assert_int_equal(option(stage->client.socket, SOL_SOCKET, SO_KEEPALIVE), 0);
+	assert_int_equal(option_of(stage->client.socket, SOL_SOCKET, SO_KEEPALIVE), 0);
 }
 
 /* OP-2 */
@@ -107,8 +98,8 @@ static void keep_alive_is_remembered_before_there_is_a_connection(void **state)
 	actor_connect(&stage->client, &stage->story, "C", &stage->host, NULL);
 	net_socket_set_keep_alive(stage->client.socket, true, 4000);
 	story_run_until(&stage->story, "C.ready");
-	assert_int_equal(option(stage->client.socket, SOL_SOCKET, SO_KEEPALIVE), 1);
-	assert_int_equal(option(stage->client.socket, IPPROTO_TCP, TCP_KEEPIDLE), 4);
+	assert_int_equal(option_of(stage->client.socket, SOL_SOCKET, SO_KEEPALIVE), 1);
+	assert_int_equal(option_of(stage->client.socket, IPPROTO_TCP, TCP_KEEPIDLE), 4);
 }
 
 /* OP-4 */
@@ -122,9 +113,9 @@ static void the_type_of_service_is_set_and_remembered(void **state)
 			 NET_ERR_OUT_OF_RANGE);
 	assert_int_equal(net_socket_set_type_of_service(stage->client.socket, 0x10), 0);
 	story_run_until(&stage->story, "C.ready");
-	assert_int_equal(option(stage->client.socket, IPPROTO_IP, IP_TOS), 0x10);
+	assert_int_equal(option_of(stage->client.socket, IPPROTO_IP, IP_TOS), 0x10);
 	assert_int_equal(net_socket_set_type_of_service(stage->client.socket, 0x08), 0);
-	assert_int_equal(option(stage->client.socket, IPPROTO_IP, IP_TOS), 0x08);
+	assert_int_equal(option_of(stage->client.socket, IPPROTO_IP, IP_TOS), 0x08);
 	assert_int_equal(net_socket_type_of_service(stage->client.socket), 0x08);
 	assert_int_equal(net_socket_type_of_service(stage->guest.socket), 0);
 }

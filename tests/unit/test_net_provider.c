@@ -61,9 +61,7 @@ static void begin(struct stage *stage, struct provider *provider)
 	memset(provider, 0, sizeof(*provider));
 	assert_int_equal(context_get(stage->story.loop, &provider->context), 0);
 	context_set_listen_provider(provider->context, &provider_calls, provider);
-	assert_int_equal(net_create_server(stage->story.loop, NULL, &host_ops, &stage->host,
-					   &stage->host.server),
-			 0);
+	stage_create(stage, NULL);
 }
 
 static void end(struct provider *provider)

@@ -67,9 +67,7 @@ static void close_of_what_is_not_open_is_told_to_its_completion_only(void **stat
 {
 	struct stage *stage = *state;
 
-	assert_int_equal(net_create_server(stage->story.loop, NULL, &host_ops, &stage->host,
-					   &stage->host.server),
-			 0);
+	stage_create(stage, NULL);
 	net_server_close(stage->host.server, host_done, &stage->host);
 	assert_string_equal(stage->story.text, "");
 	story_run_ready(&stage->story);
@@ -84,9 +82,7 @@ static void a_server_without_a_socket_adopts_and_closes_after_its_last_connectio
 	struct addr peer = {.len = 0};
 	int pair[2];
 
-	assert_int_equal(net_create_server(stage->story.loop, NULL, &host_ops, &stage->host,
-					   &stage->host.server),
-			 0);
+	stage_create(stage, NULL);
 	assert_int_equal(server_open_unbound(stage->host.server), 0);
 	assert_int_equal(server_open_unbound(stage->host.server), NET_ERR_SERVER_ALREADY_LISTEN);
 	assert_false(net_server_listening(stage->host.server));
@@ -236,9 +232,7 @@ static void a_server_that_never_listened_has_no_connections(void **state)
 {
 	struct stage *stage = *state;
 
-	assert_int_equal(net_create_server(stage->story.loop, NULL, &host_ops, &stage->host,
-					   &stage->host.server),
-			 0);
+	stage_create(stage, NULL);
 	net_server_get_connections(stage->host.server, host_counted, &stage->host);
 	story_run_ready(&stage->story);
 	assert_string_equal(stage->story.text, "H.counted:0 ");
