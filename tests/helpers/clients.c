@@ -93,6 +93,18 @@ bool tcp_is_refused(int port)
 	return fd == -ECONNREFUSED;
 }
 
+void expect_tcp_refused(const char *host, int port)
+{
+	int fd = try_connect_tcp(host, port);
+
+	/* One that stayed open would keep usherd from stopping. */
+	if (fd >= 0)
+		close(fd);
+	if (fd != -ECONNREFUSED)
+		fail_msg("connect to %s port %d was not refused: %s", host, port,
+			 fd >= 0 ? "somebody listens there" : strerror(-fd));
+}
+
 int free_tcp_port(void)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET,

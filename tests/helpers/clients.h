@@ -18,6 +18,8 @@ int connect_tcp_from(uint32_t address, int port);
 
 /* Whether nobody listens on 127.0.0.1:port. */
 bool tcp_is_refused(int port);
+/* The same of any host, which is to be so. */
+void expect_tcp_refused(const char *host, int port);
 
 /* A port of 127.0.0.1 on which nobody listens now. */
 int free_tcp_port(void);

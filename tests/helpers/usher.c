@@ -248,6 +248,13 @@ static int complain(const struct usher *u, const char *what)
 	return -1;
 }
 
+/* A failed assertion closes nothing, and usherd waits for a client that is still there. Ours are
+ * the notification socket, and pidfd, out and err of the process. */
+static bool holds_more_than_ours(const struct usher *u)
+{
+	return open_fd_count() > u->own_fds + 4;
+}
+
 static int stop_and_look(struct usher *u)
 {
 	if (u->process.pid == 0)
@@ -259,7 +266,10 @@ static int stop_and_look(struct usher *u)
 	kill(u->process.pid, SIGTERM);
 	int code = process_wait(&u->process, WAIT_MS);
 	if (code == -1)
-		return complain(u, "usherd did not stop on SIGTERM");
+		return complain(u, holds_more_than_ours(u)
+					   ? "usherd did not stop on SIGTERM, while the test held "
+					     "what it had opened, perhaps a client"
+					   : "usherd did not stop on SIGTERM");
 	if (code != 0)
 		return complain(u, "usherd ended with a failure");
 	return 0;

@@ -1,6 +1,5 @@
 /* Sockets that somebody else has opened: inherited by number, or given by the service manager
  * under a name; and what usherd tells the service manager. */
-#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -156,7 +155,7 @@ static void a_socket_that_no_listener_wants_is_closed_loudly(void **state)
 	usher_start(u);
 	assert_true(usher_logs(u, "superfluous"));
 	close_fd(take_fd(&extra));
-	assert_int_equal(try_connect_tcp("127.0.0.1", extra_port), -ECONNREFUSED);
+	expect_tcp_refused("127.0.0.1", extra_port);
 }
 
 /* LISTEN_PID is not usherd's: the sockets are for another. */

@@ -205,7 +205,7 @@ static void nobody_is_served_after_a_stop(void **state)
 	clients_close(&u->clients, u->clients.count);
 	usher_signal(u, SIGTERM);
 	assert_int_equal(usher_ended(u), 0);
-	assert_int_equal(try_connect_tcp("127.0.0.1", port), -ECONNREFUSED);
+	expect_tcp_refused("127.0.0.1", port);
 	assert_int_equal(try_connect_unix(u->control), -ENOENT);
 }
 
