@@ -199,6 +199,14 @@ int net_socket_new(struct ev_loop *loop, const struct net_socket_options *option
 	return 0;
 }
 
+/* What was read and not told. */
+static void forget_input(struct socket_extra *extra)
+{
+	free(extra->unread.data);
+	extra->unread = (struct unread){0};
+	decoder_init(&extra->decoder, extra->decoder.encoding);
+}
+
 int socket_get_extra(struct net_socket *s, struct socket_extra **ret)
 {
 	if (!s->extra) {
@@ -248,7 +256,7 @@ void net_socket_release(struct net_socket *s)
 		return;
 
 	if (s->extra) {
-		free(s->extra->unread.data);
+		forget_input(s->extra);
 		free(s->extra->path);
 	}
 	free(s->extra);
@@ -420,6 +428,8 @@ void socket_reopen(struct net_socket *s)
 	s->bytes_read = 0;
 	s->bytes_written = 0;
 	memset(&s->peer, 0, sizeof(s->peer));
+	if (s->extra)
+		forget_input(s->extra);
 	read_ops_changed(s);
 }
 

@@ -102,24 +102,29 @@ static void tell_end(struct net_socket *s)
 		socket_end_if_done(s);
 }
 
-static void on_end_turn(struct defer *call)
+static bool may_tell_end(const struct net_socket *s)
 {
-	struct net_socket *s = CONTAINER_OF(call, struct net_socket, read_call);
+	return s->eof && !s->end_told && !s->destroyed && s->read_state != READ_PAUSED &&
+	       !has_unread(s) && !defer_waits(&s->read_call);
+}
 
-	if (!s->destroyed && s->read_state != READ_PAUSED)
+/* Half a character may still be held back, and who gets that may pause, put something back, or
+ * resume, all of which leaves the end to a later turn. */
+static void tell_rest_and_end(struct net_socket *s)
+{
+	if (may_tell_end(s))
+		deliver_rest(s);
+	if (may_tell_end(s))
 		tell_end(s);
 }
 
-/* The peer has ended. Half a character may still be held back, and who gets that may pause, or
- * resume, which tells the end on a later turn. */
+/* The peer has ended. */
 static void end_reading(struct net_socket *s)
 {
 	s->eof = true;
 	timeout_touch(s);
 	socket_update(s);
-	deliver_rest(s);
-	if (!s->destroyed && s->read_state != READ_PAUSED && !defer_waits(&s->read_call))
-		tell_end(s);
+	tell_rest_and_end(s);
 }
 
 /* --- reads ----------------------------------------------------------------------------------- */
@@ -290,11 +295,8 @@ static void on_unread_turn(struct defer *call)
 		read_some(s);
 	if (s->destroyed)
 		return;
-	/* Who resumed meanwhile has a turn of his own. */
-	if (s->eof && !s->end_told && !has_unread(s) && s->read_state != READ_PAUSED &&
-	    !defer_waits(call))
-		tell_end(s);
-	else
+	tell_rest_and_end(s);
+	if (!s->destroyed)
 		socket_update(s);
 }
 
@@ -395,7 +397,7 @@ void net_socket_resume(struct net_socket *s)
 	s->resumed = true;
 	socket_update(s);
 	if (s->eof && !s->end_told && !s->destroyed && !defer_waits(&s->read_call))
-		defer_call(&s->context->calls, &s->read_call, on_end_turn);
+		defer_call(&s->context->calls, &s->read_call, on_unread_turn);
 }
 
 bool net_socket_is_paused(const struct net_socket *s)

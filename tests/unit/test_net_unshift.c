@@ -10,7 +10,13 @@
 
 #include <cmocka.h>
 
+#include "common/net/socket.h"
 #include "tests/helpers/stage.h"
+
+static void pause_it(struct actor *actor)
+{
+	net_socket_pause(actor->socket);
+}
 
 static bool has_all(void *ctx)
 {
@@ -164,6 +170,52 @@ static bool has_11(void *ctx)
 	return filled >= 11;
 }
 
+/* RD-4, RD-5: who paused at the last piece resumes and puts back: the end comes behind that. */
+static void an_end_that_was_seen_already_waits_for_it(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	stage->guest.on[ON_DATA] = pause_it;
+	net_socket_set_encoding(stage->guest.socket, NET_ENCODING_BASE64);
+	net_socket_end(stage->client.socket, "x", 1, NULL, NULL);
+	story_run_until(&stage->story, "S.data:4");
+	stage->guest.on[ON_DATA] = NULL;
+	net_socket_resume(stage->guest.socket);
+	assert_int_equal(net_socket_unshift(stage->guest.socket, "ab", 2), 0);
+	story_run_until(&stage->story, "S.end");
+	assert_int_equal(stage->guest.received, 8);
+	assert_memory_equal(stage->guest.data, "eA==YWI=", 8);
+}
+
+static void send_new(struct host *host)
+{
+	plain_send(host->latest->io.fd, "new");
+}
+
+/* What was put back is none of the next connection's. */
+static void it_ends_with_its_connection(void **state)
+{
+	struct stage *stage = *state;
+	struct net_socket *s;
+
+	stage_connected(stage);
+	s = stage->client.socket;
+	net_socket_pause(s);
+	assert_int_equal(net_socket_unshift(s, "old", 3), 0);
+	net_socket_hold(s);
+	net_socket_destroy(s, 0);
+	story_run_until(&stage->story, "C.close");
+
+	stage->host.on[ON_CONNECTION] = send_new;
+	assert_int_equal(
+		net_socket_connect_port(s, host_port(&stage->host), "127.0.0.1", NULL, NULL), 0);
+	net_socket_resume(s);
+	run_until_received(stage, &stage->client, 3);
+	assert_memory_equal(stage->client.data, "new", 3);
+	net_socket_release(s);
+}
+
 static void it_goes_through_a_buffer_of_the_users(void **state)
 {
 	static const struct net_socket_ops ops = {.on_buffer = give_room, .on_read = take_room};
@@ -243,6 +295,8 @@ int main(void)
 		on_stage(without_ops_it_waits_for_them),
 		on_stage(without_ops_the_end_waits_behind_it),
 		on_stage(the_end_waits_for_it),
+		on_stage(an_end_that_was_seen_already_waits_for_it),
+		on_stage(it_ends_with_its_connection),
 		on_stage(it_goes_through_a_buffer_of_the_users),
 		on_stage(it_goes_into_a_pipe),
 		on_stage(more_than_a_megabyte_is_refused),
