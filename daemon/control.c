@@ -92,6 +92,11 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int revents)
 {
 	struct control *c = CONTAINER_OF(io, struct control, accepting);
 
+	/* The kernel has no room for one watch more. */
+	if (revents & EV_ERROR) {
+		pause_accepting(c, ENOMEM);
+		return;
+	}
 	for (int i = 0; i < ACCEPTS_PER_TURN && c->calls.count < CONTROL_CALLS; i++)
 		if (!accept_one(c))
 			return;

@@ -13,7 +13,7 @@
 /* Without descriptors it is tried again after this. */
 #define PAUSE_S 0.1
 
-/* That connections are turned away is logged no more often. */
+/* That connections are turned away, or cannot be, is logged no more often. */
 #define TELL_S 10
 
 struct limit_watcher {
@@ -68,6 +68,23 @@ static void tell(struct limit *m)
 	m->told_at = ev_now(m->loop);
 }
 
+static void complain(struct limit *m, int error)
+{
+	if (ev_now(m->loop) - m->complained_at < TELL_S)
+		return;
+	log_warning("listener \"%s\": nobody can be turned away for now: %s",
+		    m->listener->config->name, strerror(-error));
+	m->complained_at = ev_now(m->loop);
+}
+
+static void pause_a_moment(struct limit *m)
+{
+	if (ev_is_active(&m->pause))
+		return;
+	ev_timer_set(&m->pause, PAUSE_S, 0);
+	ev_timer_start(m->loop, &m->pause);
+}
+
 static void turn_away(struct limit *m, size_t handle)
 {
 	int fd = m->listener->handles[handle].bound.fd;
@@ -83,21 +100,26 @@ static void turn_away(struct limit *m, size_t handle)
 	tell(m);
 	if (error == 0 || error == -EAGAIN)
 		return;
-	log_warning("listener \"%s\": nobody can be turned away for now: %s",
-		    m->listener->config->name, strerror(-error));
-	ev_timer_set(&m->pause, PAUSE_S, 0);
-	ev_timer_start(m->loop, &m->pause);
+	complain(m, error);
+	pause_a_moment(m);
 }
 
 /* --- what is watched ------------------------------------------------------------------------- */
 
 static bool shall_watch(const struct limit *m, size_t handle)
 {
-	if (m->stopped)
+	if (m->stopped || m->refused)
 		return false;
 	if (!limit_hands_off(m) && m->scarce && permits_choose(m, handle))
 		return true;
 	return shall_turn_away(m, handle);
+}
+
+/* The kernel has no room for one watch more. */
+static void watch_refused(struct limit *m)
+{
+	m->refused = true;
+	pause_a_moment(m);
 }
 
 static void on_waiting(struct ev_loop *loop, ev_io *io, int events)
@@ -106,7 +128,9 @@ static void on_waiting(struct ev_loop *loop, ev_io *io, int events)
 	struct limit *m = watch->limit;
 	struct limit_row *row = limit_hands_off(m) ? NULL : permits_choose(m, watch->handle);
 
-	if (row)
+	if (events & EV_ERROR)
+		watch_refused(m);
+	else if (row)
 		permits_give(m, row);
 	else if (shall_turn_away(m, watch->handle))
 		turn_away(m, watch->handle);
@@ -144,7 +168,10 @@ static void on_impatient(struct ev_loop *loop, ev_timer *timer, int events)
 
 static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int events)
 {
-	limit_update(CONTAINER_OF(timer, struct limit, pause));
+	struct limit *m = CONTAINER_OF(timer, struct limit, pause);
+
+	m->refused = false;
+	limit_update(m);
 }
 
 /* --- workers --------------------------------------------------------------------------------- */
@@ -263,7 +290,7 @@ int limit_new(struct ev_loop *loop, struct listener *listener, unsigned int work
 	m->listener = listener;
 	m->ledger.cap = (uint32_t)listener->config->max_connections_per_worker;
 	m->scarce = true;
-	m->told_at = -TELL_S;
+	m->told_at = m->complained_at = -TELL_S;
 	ev_init(&m->patience, on_impatient);
 	ev_init(&m->pause, on_pause_over);
 	int error = limit_scale(m, workers);

@@ -219,6 +219,11 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct channel *channel = CONTAINER_OF(watcher, struct channel, reader);
 
+	/* The kernel has no room for one watch more, and libev has stopped it by itself. */
+	if (events & EV_ERROR) {
+		lose(channel, -ENOMEM, "its channel cannot be watched");
+		return;
+	}
 	for (int i = 0; i < MESSAGES_PER_WAKEUP; i++)
 		if (!receive(channel))
 			return;

@@ -243,7 +243,8 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct attempt *attempt = CONTAINER_OF(watcher, struct attempt, watcher);
 	struct attempts *attempts = attempt->attempts;
-	int state = connection_state(attempt->fd);
+	/* With an error the kernel has no room for one watch more. */
+	int state = events & EV_ERROR ? -ENOMEM : connection_state(attempt->fd);
 
 	if (state == 0)
 		return;

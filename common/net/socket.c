@@ -14,19 +14,36 @@ static const struct net_socket_ops no_ops;
 
 /* --- watching -------------------------------------------------------------------------------- */
 
+static void watch_refused(struct net_socket *s)
+{
+	if (s->unreferenced)
+		ev_ref(s->context->loop);
+	socket_fail(s, -ENOMEM, CALL_READ);
+}
+
 static void on_io(struct ev_loop *loop, ev_io *io, int events)
 {
 	struct net_socket *s = CONTAINER_OF(io, struct net_socket, io);
 
+	if (events & EV_ERROR) {
+		watch_refused(s);
+		return;
+	}
 	if (events & EV_WRITE)
 		write_ready(s);
 	if (events & EV_READ && !s->destroyed)
 		read_ready(s);
 }
 
+/* libev stops a watch for which the kernel has no room, and says so later: until then it is one. */
+static bool has_watch(const struct net_socket *s)
+{
+	return ev_is_active(&s->io) || ev_is_pending(&s->io);
+}
+
 static void watch_stop(struct net_socket *s)
 {
-	if (!ev_is_active(&s->io))
+	if (!has_watch(s))
 		return;
 	if (s->unreferenced)
 		ev_ref(s->context->loop);
@@ -61,14 +78,14 @@ void socket_update(struct net_socket *s)
 
 void net_socket_ref(struct net_socket *s)
 {
-	if (s->unreferenced && ev_is_active(&s->io))
+	if (s->unreferenced && has_watch(s))
 		ev_ref(s->context->loop);
 	s->unreferenced = false;
 }
 
 void net_socket_unref(struct net_socket *s)
 {
-	if (!s->unreferenced && ev_is_active(&s->io))
+	if (!s->unreferenced && has_watch(s))
 		ev_unref(s->context->loop);
 	s->unreferenced = true;
 }

@@ -153,6 +153,17 @@ static void descriptor_of_an_empty_packet_is_closed(void **state)
 	assert_int_equal(open_fd_count(), before - 1);
 }
 
+/* As libev does when the kernel refuses to watch one descriptor more. */
+static void a_channel_that_cannot_be_watched_is_lost(void **state)
+{
+	struct world *w = *state;
+
+	ev_io_stop(w->loop, &w->supervisor.channel.reader);
+	ev_feed_event(w->loop, &w->supervisor.channel.reader, EV_ERROR | EV_READ | EV_WRITE);
+	world_run_ready(w);
+	world_assert_lost_once(w, &w->supervisor, -ENOMEM);
+}
+
 static void close_channel(struct end *end, struct ipc_message *message)
 {
 	channel_close(&end->channel);
@@ -217,6 +228,7 @@ int main(void)
 		TEST(every_size_below_a_whole_message_is_refused),
 		TEST(message_that_is_too_long_is_refused),
 		TEST(empty_packet_ends_the_channel),
+		TEST(a_channel_that_cannot_be_watched_is_lost),
 		TEST(descriptor_of_an_empty_packet_is_closed),
 		TEST(callback_may_close_and_hears_nothing_more),
 		TEST(callback_may_close_while_a_descriptor_is_before_it),

@@ -283,6 +283,44 @@ static void a_user_without_a_buffer_ends_the_socket(void **state)
 	story_run_until(&stage->story, "S.close:error");
 }
 
+/* As libev does when the kernel refuses to watch one descriptor more. */
+static void refuse_watch(struct stage *stage, struct net_socket *s)
+{
+	assert_true(ev_is_active(&s->io));
+	ev_io_stop(stage->story.loop, &s->io);
+	ev_feed_event(stage->story.loop, &s->io, EV_ERROR | EV_READ | EV_WRITE);
+}
+
+static void a_connection_that_cannot_be_watched_ends_with_an_error(void **state)
+{
+	struct stage *stage = *state;
+	struct net_socket *guest;
+
+	stage_connected(stage);
+	guest = stage->guest.socket;
+	net_socket_unref(guest);
+	refuse_watch(stage, guest);
+	story_run_until(&stage->story, "S.close:error");
+	assert_int_equal(stage->guest.error, -ENOMEM);
+	assert_int_equal(story_count(&stage->story, "S.error:ENOMEM"), 1);
+}
+
+/* Who ends before libev has said so is not told any more. */
+static void a_refused_watch_is_forgotten_with_its_connection(void **state)
+{
+	struct stage *stage = *state;
+	struct net_socket *guest;
+
+	stage_connected(stage);
+	guest = stage->guest.socket;
+	net_socket_unref(guest);
+	refuse_watch(stage, guest);
+	net_socket_destroy(guest, 0);
+	assert_false(ev_is_pending(&guest->io));
+	story_run_until(&stage->story, "S.close");
+	assert_false(story_has(&stage->story, "S.error:ENOMEM"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -299,6 +337,8 @@ int main(void)
 		on_stage(a_reset_is_an_error_after_the_data),
 		on_stage(a_buffer_of_the_users_own_is_filled_and_false_pauses),
 		on_stage(a_user_without_a_buffer_ends_the_socket),
+		on_stage(a_connection_that_cannot_be_watched_ends_with_an_error),
+		on_stage(a_refused_watch_is_forgotten_with_its_connection),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
