@@ -116,13 +116,18 @@ static void on_held(struct supervisor *s, struct child *c, struct ipc_message *m
 	dispatch_update(&s->dispatcher);
 }
 
+static void on_short(struct supervisor *s, struct child *c, struct ipc_message *message)
+{
+	nudge_short(&s->nudge);
+}
+
 typedef void message_fn(struct supervisor *s, struct child *c, struct ipc_message *message);
 
 static message_fn *const message_handlers[IPC_TYPE_END] = {
 	[IPC_HELLO] = on_hello,       [IPC_READY] = on_ready,       [IPC_COUNTED] = on_counted,
 	[IPC_DRAINING] = on_draining, [IPC_PROGRESS] = on_progress, [IPC_LISTED] = on_listed,
 	[IPC_RESTING] = on_resting,   [IPC_LISTEN] = on_listen,     [IPC_SERVING] = on_serving,
-	[IPC_UNLISTEN] = on_unlisten, [IPC_HELD] = on_held,
+	[IPC_UNLISTEN] = on_unlisten, [IPC_HELD] = on_held,         [IPC_SHORT] = on_short,
 };
 
 static void on_message(struct child *c, struct ipc_message *message, void *ctx)

@@ -59,11 +59,20 @@ static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
 		ev_timer_stop(loop, watcher);
 }
 
+static void on_short_pause_over(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	struct nudge *n = CONTAINER_OF(watcher, struct nudge, short_pause);
+
+	if (n->short_again)
+		nudge_short(n);
+}
+
 int nudge_start(struct nudge *n, struct ev_loop *loop, const struct child_list *children,
 		const struct listener *listeners, size_t n_listeners, struct shares *shares)
 {
 	*n = (struct nudge){.loop = loop, .children = children, .shares = shares};
 	ev_timer_init(&n->timer, on_timer, NUDGE_INTERVAL_S, NUDGE_INTERVAL_S);
+	ev_init(&n->short_pause, on_short_pause_over);
 
 	n->entries = calloc(n_listeners + 1, sizeof(*n->entries));
 	n->queues = calloc(n_listeners + 1, sizeof(*n->queues));
@@ -108,11 +117,27 @@ void nudge_others_of(const struct nudge *n, struct share *share)
 		look_at_share(n, share, true);
 }
 
+void nudge_short(struct nudge *n)
+{
+	if (!n->loop)
+		return;
+	if (ev_is_active(&n->short_pause)) {
+		n->short_again = true;
+		return;
+	}
+	n->short_again = false;
+	look(n, true);
+	ev_now_update(n->loop);
+	ev_timer_set(&n->short_pause, NUDGE_SHORT_S, 0);
+	ev_timer_start(n->loop, &n->short_pause);
+}
+
 void nudge_stop(struct nudge *n)
 {
 	if (!n->loop)
 		return;
 	ev_timer_stop(n->loop, &n->timer);
+	ev_timer_stop(n->loop, &n->short_pause);
 	free(n->entries);
 	free(n->queues);
 	*n = (struct nudge){0};

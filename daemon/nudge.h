@@ -1,9 +1,9 @@
 /* Sees to it that no connection waits for a worker that was woken for it and never came.
  *
  * For a connection on a shared socket the kernel wakes one worker alone. If that one accepts no
- * more before it comes to it, the others sleep on until the next connection. It tells the
- * supervisor, who has the others look at once. One that is stopped or busy tells nothing: so the
- * supervisor also looks from time to time whether a queue stays full.
+ * more before it comes to it, or has no descriptor for it, the others sleep on until the next
+ * connection. It tells the supervisor, who has the others look at once. One that is stopped or busy
+ * tells nothing: so the supervisor also looks from time to time whether a queue stays full.
  *
  * A socket that one worker has alone is looked at by whoever gets it next when he begins to watch
  * it.
@@ -23,6 +23,9 @@
 /* Behind a worker that tells nothing a connection waits at most for twice this. */
 #define NUDGE_INTERVAL_S 0.5
 
+/* Between two looks for those that are short. */
+#define NUDGE_SHORT_S 0.02
+
 /* A shared listener. */
 struct nudge_queue {
 	uint32_t listener;
@@ -38,6 +41,8 @@ struct nudge {
 	struct pollfd *entries;     /* one for each of the queues */
 	struct nudge_queue *queues; /* count of them */
 	size_t count;
+	ev_timer short_pause;
+	bool short_again; /* somebody was short during the pause */
 };
 
 int nudge_start(struct nudge *nudge, struct ev_loop *loop, const struct child_list *children,
@@ -50,6 +55,10 @@ void nudge_share(struct nudge *nudge);
  * others. Before nudge_start() and after nudge_stop() that is nothing. */
 void nudge_others(const struct nudge *nudge);
 void nudge_others_of(const struct nudge *nudge, struct share *share);
+
+/* A worker was woken and cannot accept for now. Where all are in that state, many say so, and not
+ * each of them has all the others look. */
+void nudge_short(struct nudge *nudge);
 
 /* Before the listeners are closed. Stopping twice, or what was never started but zeroed, is fine.
  */

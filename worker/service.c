@@ -54,7 +54,7 @@ static int copy_text(const struct handler_text *text, struct handler_text *ret)
 	return 0;
 }
 
-static int start(struct service *service, int fd, bool shared)
+static int start(struct service *service, int fd, const struct server_sharing *sharing)
 {
 	int error;
 
@@ -72,8 +72,7 @@ static int start(struct service *service, int fd, bool shared)
 		return error;
 	}
 	service->fd = fd;
-	if (shared)
-		server_on_accepted(service->server, wakeup_requeue);
+	server_share(service->server, sharing, service->ctx);
 	return 0;
 }
 
@@ -110,7 +109,7 @@ int service_new(struct ev_loop *loop, const struct service_options *options, int
 	if (error == 0)
 		error = net_create_server(loop, NULL, &server_ops, service, &service->server);
 	if (error == 0)
-		error = start(service, fd, options->shared);
+		error = start(service, fd, options->sharing);
 	if (error < 0) {
 		service_free(service);
 		return error;

@@ -13,6 +13,7 @@
 
 #include "worker/handlers/handler.h"
 
+struct server_sharing;
 struct service;
 typedef void service_idle_fn(struct service *service, void *ctx);
 
@@ -39,7 +40,7 @@ struct service_options {
 	uint32_t listener;
 	uint32_t handle;
 	uint32_t tally;
-	bool shared; /* other workers accept from the same socket */
+	const struct server_sharing *sharing; /* with ctx; NULL: nobody else accepts from fd */
 	bool tell_connections;
 	struct permits *permits; /* borrowed; NULL: accept without */
 	uint32_t handler;        /* enum handler_kind, unchecked */

@@ -182,16 +182,33 @@ static void on_untold(int error, void *ctx)
 	fail(ctx, "the supervisor cannot be told", error);
 }
 
-static void on_shared(struct net_server *server, int fd)
+static void on_accepted(int fd, void *ctx)
+{
+	wakeup_requeue(fd);
+}
+
+/* One that does not read would not have the others look either. A failure is none of the worker's:
+ * there may be no memory, and the supervisor looks from time to time anyway. */
+static void on_short(void *ctx)
+{
+	struct worker *w = ctx;
+
+	if (w->channel.queued_messages == 0)
+		(void)channel_send(&w->channel, IPC_SHORT, NULL, NULL, 0, NULL);
+}
+
+const struct server_sharing worker_sharing = {.accepted = on_accepted, .is_short = on_short};
+
+static void on_shared(struct net_server *server, int fd, void *ctx)
 {
 	wakeup_mark(fd);
-	server_on_accepted(server, wakeup_requeue);
+	server_share(server, &worker_sharing, ctx);
 }
 
 static void on_unshared(struct net_server *server, int fd)
 {
 	wakeup_unmark(fd);
-	server_on_accepted(server, NULL);
+	server_share(server, NULL, NULL);
 }
 
 static const struct provider_ops provider_ops = {

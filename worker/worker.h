@@ -18,7 +18,12 @@
 #include "common/ipc/channel.h"
 #include "worker/permits.h"
 
+struct server_sharing;
+
 LIST_HEAD(service_list, service);
+
+/* Of every socket that other workers watch as well; its ctx is the worker. */
+extern const struct server_sharing worker_sharing;
 
 struct worker {
 	struct ev_loop *loop;

@@ -28,7 +28,7 @@ struct net_server;
 struct provider_ops {
 	/* How to watch a socket that others watch, too; each may be NULL. fd is about to be the
 	 * server's; it rests; and it was closed, and before that taken out of the loop's set. */
-	void (*on_shared)(struct net_server *server, int fd);
+	void (*on_shared)(struct net_server *server, int fd, void *ctx);
 	void (*on_parked)(int fd);
 	void (*on_unshared)(struct net_server *server, int fd);
 	/* No server has a socket or a connection of one any more. */

@@ -51,7 +51,7 @@ void provider_begin_to_share(struct provider *p, struct provided *one, int fd)
 	one->fd = fd;
 	server_set_gate(one->server, &gate, p);
 	if (p->ops->on_shared)
-		p->ops->on_shared(one->server, fd);
+		p->ops->on_shared(one->server, fd, p->ctx);
 }
 
 /* It may listen next by itself. */

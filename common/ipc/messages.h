@@ -12,6 +12,9 @@
  * connections it has; a SERVE that comes later it serves as ever. Sockets that its programs asked
  * for by LISTEN it keeps, and accepts nothing from them before RESUME.
  *
+ * A worker that was woken for a connection and has no descriptor or memory for it says SHORT, so
+ * that the others are told to look (NUDGE).
+ *
  * A listener on which the supervisor accepts is announced by ADOPT instead of SERVE. Its
  * connections come by HANDOFF to a worker that is ready, numbered through all listeners, and at
  * most IPC_IN_FLIGHT_MAX of them are not taken. The worker takes them in the memory that CLAIMS has
@@ -44,7 +47,7 @@
 #include <stdint.h>
 
 /* Changes with every change of the table; both sides must have the same. */
-#define IPC_VERSION 5
+#define IPC_VERSION 6
 
 /* The channel's descriptor number is in this environment variable of a worker. */
 #define IPC_CHANNEL_VARIABLE "USHER_CHANNEL"
@@ -352,6 +355,7 @@ struct ipc_disconnect {
 	X(NUDGE,    15,   SUPERVISOR, ipc_nudge,    ipc_none,        0) \
 	X(PERMIT,   16,   SUPERVISOR, ipc_permit,   ipc_none,        0) \
 	X(HELD,     17,   WORKER,     ipc_none,     ipc_held_row,    0) \
+	X(SHORT,    18,   WORKER,     ipc_none,     ipc_none,        0) \
 	X(LISTEN,   20,   WORKER,     ipc_listen,   ipc_text,        0) \
 	X(LISTENED, 21,   SUPERVISOR, ipc_listened, ipc_none,        1) \
 	X(NOT_LISTENED, 22, SUPERVISOR, ipc_not_listened, ipc_none,  0) \

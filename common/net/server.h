@@ -67,9 +67,10 @@ struct net_server {
 	bool provided; /* the listening socket is the provider's */
 	bool unreferenced;
 	bool freed;
-	bool stands_in;                 /* for another process's, whose sockets came here */
-	struct server_remote *remote;   /* NULL: none of its sockets was ever sent */
-	void (*accepted)(int fd);       /* NULL: nobody wants to know */
+	bool stands_in;                       /* for another process's, whose sockets came here */
+	struct server_remote *remote;         /* NULL: none of its sockets was ever sent */
+	const struct server_sharing *sharing; /* NULL: nobody else watches */
+	void *sharing_ctx;
 	const struct server_gate *gate; /* NULL: it is always open */
 	void *gate_ctx;
 	bool parked;           /* nothing is watched, for the gate is shut */
@@ -87,8 +88,17 @@ int server_open_unbound(struct net_server *server);
  * (no on_connection), -ENOMEM. Must not be called inside a call of the user's. */
 int server_adopt(struct net_server *server, int fd, const struct addr *peer);
 
-/* Calls accepted, with the listening descriptor, after each wake-up that took a connection. */
-void server_on_accepted(struct net_server *server, void (*accepted)(int fd));
+/* What must be known of a server whose socket other processes watch, too. */
+struct server_sharing {
+	/* A wake-up took connections from fd, which listens. */
+	void (*accepted)(int fd, void *ctx);
+	/* A wake-up was in vain: there are no descriptors or no memory, and for a moment the server
+	 * is not woken. */
+	void (*is_short)(void *ctx);
+};
+
+/* sharing and ctx are borrowed until the server is closed, or others come; NULL: none. */
+void server_share(struct net_server *server, const struct server_sharing *sharing, void *ctx);
 
 /* Somebody else's say in how many connections there may be: those that are too many wait in the
  * kernel's queue, where others may take them. */

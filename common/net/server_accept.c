@@ -6,6 +6,7 @@
 #include "common/macros.h"
 #include "common/net/block_list.h"
 #include "common/net/server.h"
+#include "common/net/unwatch.h"
 #include "common/net/waiting.h"
 
 /* Connections taken in one wake-up. */
@@ -22,10 +23,11 @@
 static void on_acceptable(struct ev_loop *loop, ev_io *io, int events);
 static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int events);
 
+/* libev stops a watch for which the kernel has no room, and says so later: until then it is one. */
 static bool is_watching(const struct net_server *server)
 {
-	return server->parked || ev_is_active(&server->io) || ev_is_active(&server->pause) ||
-	       ev_is_pending(&server->pause);
+	return server->parked || ev_is_active(&server->io) || ev_is_pending(&server->io) ||
+	       ev_is_active(&server->pause) || ev_is_pending(&server->pause);
 }
 
 static bool gate_is_open(const struct net_server *server)
@@ -72,10 +74,14 @@ void accept_stop(struct net_server *server)
 	server->parked = false;
 }
 
-/* Stops asking; a listener that stays readable would keep the loop busy with nothing. */
+/* Stops asking; a listener that stays readable would keep the loop busy with nothing. The kernel is
+ * not to wake us meanwhile in the place of somebody else. */
 static void pause_accepting(struct net_server *server)
 {
 	ev_io_stop(server->context->loop, &server->io);
+	unwatch(server->context, server->bound.fd);
+	if (server->sharing)
+		server->sharing->is_short(server->sharing_ctx);
 	ev_timer_set(&server->pause, PAUSE_SECONDS, 0.);
 	ev_timer_start(server->context->loop, &server->pause);
 }
@@ -237,14 +243,19 @@ static void accept_some(struct net_server *server, int limit)
 	}
 	if (server->period == period && ev_is_active(&server->io) && !gate_is_open(server))
 		park(server);
-	if (count > 0 && server->accepted && server->bound.fd >= 0)
-		server->accepted(server->bound.fd);
+	if (count > 0 && server->sharing && server->bound.fd >= 0)
+		server->sharing->accepted(server->bound.fd, server->sharing_ctx);
 	server_release(server);
 }
 
 static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
 {
-	accept_some(CONTAINER_OF(io, struct net_server, io), ACCEPTS_MAX);
+	struct net_server *server = CONTAINER_OF(io, struct net_server, io);
+
+	if (events & EV_ERROR)
+		pause_accepting(server);
+	else
+		accept_some(server, ACCEPTS_MAX);
 }
 
 void server_set_gate(struct net_server *server, const struct server_gate *gate, void *ctx)
@@ -276,7 +287,8 @@ void server_empty_queue(struct net_server *server)
 		accept_some(server, QUEUE_MAX);
 }
 
-void server_on_accepted(struct net_server *server, void (*accepted)(int fd))
+void server_share(struct net_server *server, const struct server_sharing *sharing, void *ctx)
 {
-	server->accepted = accepted;
+	server->sharing = sharing;
+	server->sharing_ctx = ctx;
 }

@@ -1,5 +1,5 @@
-/* Workers that accept no more at the very moment when one of them is woken for a connection: the
- * others sleep, and nothing wakes them but the next client, or usherd.
+/* Workers that accept no more, or cannot, at the very moment when one of them is woken for a
+ * connection: the others sleep, and nothing wakes them but the next client, or usherd.
  *
  * usherd looks by itself from time to time, too. It is asked so soon that it cannot have done so;
  * where that takes too long these tests show less, and fail for nothing they should not. */
@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -23,7 +24,7 @@
 #define WATCHDOG_SECONDS 280
 
 /* A worker hears the question after it was told to look, and has looked when it hears the last. */
-#define QUESTIONS 4
+#define QUESTIONS 6
 
 #define CLIENTS_MAX 8
 
@@ -85,11 +86,11 @@ static void make_next(struct scene *s)
 	s->load++;
 }
 
-/* Then a client waits for one that is woken and does not run. */
-static void begin(struct scene *s, void **state, bool made)
+/* Then the next client wakes the one, and nobody else. */
+static void meet(struct scene *s, void **state, bool made, const char *settings)
 {
 	*s = (struct scene){.u = *state};
-	listen_start(s->u, 2, "");
+	listen_start(s->u, 2, settings);
 	usher_holds_other_fds(s->u);
 	/* The one that goes when there is to be one alone. */
 	s->woken = field_of(ask_status(s->u), 0, "slot") == 2 ? 0 : 1;
@@ -100,6 +101,12 @@ static void begin(struct scene *s, void **state, bool made)
 		assert_int_equal(listen_any(1, "a"), s->port);
 	}
 	make_next(s);
+}
+
+/* And a client waits for it, which does not run. */
+static void begin(struct scene *s, void **state, bool made)
+{
+	meet(s, state, made, "");
 	starve_begin(&s->starve, crew.mates[s->woken].pid);
 	connect_one(s);
 	if (!starve_is_woken(&s->starve))
@@ -156,6 +163,22 @@ static void see_one_that_is_scaled_away(void **state, bool made)
 	expect_taken(&s);
 }
 
+static void see_one_that_is_short(void **state, bool made)
+{
+	struct rlimit limit;
+	struct scene s;
+	pid_t pid;
+
+	/* Whose limits we may change. */
+	meet(&s, state, made, geteuid() == 0 ? "user: root\n" : "");
+	pid = crew.mates[s.woken].pid;
+	assert_int_equal(prlimit(pid, RLIMIT_NOFILE, NULL, &limit), 0);
+	assert_int_equal(prlimit(pid, RLIMIT_NOFILE, &(struct rlimit){0, limit.rlim_max}, NULL), 0);
+	connect_one(&s);
+	expect_taken(&s);
+	assert_int_equal(prlimit(pid, RLIMIT_NOFILE, &limit, NULL), 0);
+}
+
 static void a_resting_workers_wake_up_is_passed_on(void **state)
 {
 	see_one_that_rests(state, false);
@@ -187,6 +210,16 @@ static void the_wake_up_of_a_server_that_is_closed_is_passed_on(void **state)
 	crew_hear(&crew, s.woken, "a closed");
 }
 
+static void the_wake_up_of_one_without_descriptors_is_passed_on(void **state)
+{
+	see_one_that_is_short(state, false);
+}
+
+static void a_programs_wake_up_is_passed_on_when_it_has_no_descriptors(void **state)
+{
+	see_one_that_is_short(state, true);
+}
+
 /* LS-8. Its successor would look at the configured listener by itself. */
 static void the_wake_up_of_one_that_dies_is_passed_on(void **state)
 {
@@ -214,6 +247,8 @@ int main(void)
 		LISTEN_TEST(the_wake_up_of_one_that_is_scaled_away_is_passed_on),
 		LISTEN_TEST(a_programs_wake_up_is_passed_on_when_it_is_scaled_away),
 		LISTEN_TEST(the_wake_up_of_a_server_that_is_closed_is_passed_on),
+		LISTEN_TEST(the_wake_up_of_one_without_descriptors_is_passed_on),
+		LISTEN_TEST(a_programs_wake_up_is_passed_on_when_it_has_no_descriptors),
 		LISTEN_TEST(the_wake_up_of_one_that_dies_is_passed_on),
 	};
 

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -288,6 +289,77 @@ static void without_descriptors_accepting_waits_and_does_not_spin(void **state)
 	}
 }
 
+static void note_accepted(int fd, void *ctx)
+{
+}
+
+static void note_short(void *ctx)
+{
+	(*(unsigned *)ctx)++;
+}
+
+/* The kernel does not wake this one in the place of others who could accept. */
+static void without_descriptors_a_shared_socket_is_left_to_others(void **state)
+{
+	static const struct server_sharing sharing = {note_accepted, note_short};
+	struct stage *stage = *state;
+	struct net_server *server;
+	unsigned shorts = 0;
+	int fd;
+
+	stage_open(stage, NULL);
+	server = stage->host.server;
+	server_share(server, &sharing, &shorts);
+	fd = plain_connect(&stage->host);
+	accept_error = EMFILE;
+	while (!server_is_short(server))
+		ev_run(stage->story.loop, EVRUN_ONCE);
+	accept_error = 0;
+	assert_int_equal(shorts, 1);
+	assert_int_equal(epoll_ctl(server->context->set, EPOLL_CTL_DEL, server->bound.fd, NULL),
+			 -1);
+	assert_int_equal(errno, ENOENT);
+	story_run_until(&stage->story, "H.connection");
+	close(fd);
+}
+
+/* As libev does when the kernel refuses to watch one descriptor more. */
+static void refuse_watch(struct stage *stage)
+{
+	struct net_server *server = stage->host.server;
+
+	assert_true(ev_is_active(&server->io));
+	ev_io_stop(stage->story.loop, &server->io);
+	ev_feed_event(stage->story.loop, &server->io, EV_ERROR | EV_READ | EV_WRITE);
+}
+
+static void a_refused_watch_is_forgotten_when_the_server_is_closed(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	net_server_unref(stage->host.server);
+	refuse_watch(stage);
+	net_server_close(stage->host.server, NULL, NULL);
+	assert_false(ev_is_pending(&stage->host.server->io));
+	story_run_until(&stage->story, "H.close");
+	assert_false(server_is_short(stage->host.server));
+}
+
+static void a_socket_that_cannot_be_watched_is_watched_again_soon(void **state)
+{
+	struct stage *stage = *state;
+	int fd;
+
+	stage_open(stage, NULL);
+	refuse_watch(stage);
+	ev_run(stage->story.loop, EVRUN_NOWAIT);
+	assert_true(server_is_short(stage->host.server));
+	fd = plain_connect(&stage->host);
+	story_run_until(&stage->story, "H.connection");
+	close(fd);
+}
+
 /* AC-7: what is wrong with one connection is no matter of the listener. */
 static void errors_of_one_connection_are_passed_over(void **state)
 {
@@ -465,6 +537,9 @@ int main(void)
 		on_stage(without_a_reader_nothing_is_taken_from_the_kernel),
 		on_stage(all_who_wait_are_accepted_in_one_wake_up_and_none_in_vain),
 		on_stage(without_descriptors_accepting_waits_and_does_not_spin),
+		on_stage(without_descriptors_a_shared_socket_is_left_to_others),
+		on_stage(a_socket_that_cannot_be_watched_is_watched_again_soon),
+		on_stage(a_refused_watch_is_forgotten_when_the_server_is_closed),
 		on_stage(errors_of_one_connection_are_passed_over),
 		on_stage(other_errors_of_accept_are_told_and_do_not_spin),
 		on_stage(closing_ends_a_wait_for_descriptors_that_is_just_over),

@@ -194,6 +194,24 @@ static void what_programs_listen_on_is_looked_at(void **state)
 	assert_false(ev_is_active(&f->nudge.timer));
 }
 
+/* Not for each that says so: where all are short, each has all the others look. */
+static void when_a_worker_is_short_the_others_look_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	connect_client(f);
+	ev_timer_stop(f->loop, &f->nudge.timer);
+	for (int i = 0; i < 3; i++)
+		nudge_short(&f->nudge);
+	assert_true(was_told(f));
+	assert_false(was_told(f));
+	while (ev_is_active(&f->nudge.short_pause))
+		ev_run(f->loop, EVRUN_ONCE);
+	assert_true(was_told(f));
+	assert_false(was_told(f));
+}
+
 /* Nobody waits for the next look. */
 static void when_a_worker_leaves_the_others_look_at_once(void **state)
 {
@@ -258,6 +276,7 @@ int main(void)
 		TEST(only_workers_that_are_ready_are_told),
 		TEST(only_shared_listeners_are_looked_at),
 		TEST(what_programs_listen_on_is_looked_at),
+		TEST(when_a_worker_is_short_the_others_look_at_once),
 		TEST(when_a_worker_leaves_the_others_look_at_once),
 		TEST(when_a_program_leaves_the_others_look_at_once),
 		TEST(stopping_twice_is_fine),

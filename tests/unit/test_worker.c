@@ -9,6 +9,7 @@
 #include <stdalign.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -538,9 +539,9 @@ static void who_has_a_socket_alone_does_not_queue_again(void **state)
 	serve(f, 0, true);
 	serve(f, 1, false);
 	LIST_FOREACH (service, &f->worker.services, link) {
-		void (*accepted)(int fd) = service->server->accepted;
+		const struct server_sharing *sharing = service->server->sharing;
 
-		assert_true(service->handle == 0 ? accepted == wakeup_requeue : !accepted);
+		assert_true(service->handle == 0 ? sharing == &worker_sharing : !sharing);
 	}
 }
 
@@ -550,6 +551,28 @@ static void connect_and_echo(struct fixture *f, int *ret_fd)
 	client_send(*ret_fd, "x");
 	run_ready(f);
 	client_expect(*ret_fd, "x");
+}
+
+/* So that the others look. */
+static void who_has_no_descriptor_for_a_client_says_so(void **state)
+{
+	const struct service *service;
+	struct fixture *f = *state;
+	struct ipc_message message;
+	struct rlimit limit;
+	AUTO_CLOSE int client = -1;
+
+	serve(f, 0, true);
+	service = LIST_FIRST(&f->worker.services);
+	client = connect_tcp("127.0.0.1", f->port);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, limit.rlim_max}), 0);
+	run_ready(f);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_true(hear(f, IPC_SHORT, &message));
+	while (net_server_connections(service->server) == 0)
+		ev_run(f->loop, EVRUN_ONCE);
+	assert_int_equal(f->worker.status, 0);
 }
 
 /* A stand-in gives a socket back while it still has connections from it, and gets it again. */
@@ -598,6 +621,7 @@ int main(void)
 		TEST(who_has_left_already_is_told_before_the_loop_sleeps),
 		TEST(a_gap_in_the_numbers_ends_the_worker),
 		TEST(who_has_a_socket_alone_does_not_queue_again),
+		TEST(who_has_no_descriptor_for_a_client_says_so),
 		TEST(a_socket_may_come_again_and_all_connections_count),
 #undef TEST
 	};
