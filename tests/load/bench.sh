@@ -9,7 +9,7 @@
 # BENCH_SERVERS (patterns of the shell such as 'churn|*echo*'; all), BENCH_FOREIGN (0.25): of a
 # processor, what others may take before a sample is measured again.
 # Cells whose samples fell in two states of the machine are measured for up to half as many rounds
-# more, until each server has half of its samples in one state.
+# more, until each server that could be measured has one for every second round in one state.
 # A run of 5 rounds or more, 1 s or more, with all cells and servers is kept as RESULTS.md.
 set -u
 

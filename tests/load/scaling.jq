@@ -37,7 +37,7 @@ def axes: . as $all | ["connections", "workers", "listeners"][] as $axis
 if $part == "summary" then
 "## What usher costs as it grows",
 "",
-"Made by `make bench-scaling`, load and server on one processor: 4000 messages a second on 16 connections, then 1000 connections a second, while so many others are held (connections), with so many workers, or on the last of so many listeners. Bytes are what one more of them takes, by PSS; times are processor time of all the server's processes, with many as a part of that with few.",
+"Made by `make bench-scaling`, load and server on one processor: 4000 messages a second on 16 connections, then 1000 connections a second, while so many others are held (connections), with so many workers, or on the last of so many listeners. Bytes are what one more of them takes, by PSS; times are processor time of all the server's processes, with many as a part of that with few. Each end is one sample; those that others disturbed have a d in the details.",
 "",
 "| mode | of what | from, to | bytes in the workers | bytes in the supervisor | message | connection | of it supervisor, us |",
 "|---|---|---|---|---|---|---|---|",

@@ -19,9 +19,6 @@ def median: sort | if length == 0 then null
 
 def spread: {median: median, min: min, max: max};
 
-# Mixed load has operations of two kinds.
-def operations: .result.operations + (.churn.operations // 0);
-
 # Of the connections that were open at the end: the fullest worker against the emptiest.
 def evenness: [.[] | .workers as $n | .sample.server.spread[:$n]
 	| if .[-1] > 0 then .[0] / .[-1] else null end];

@@ -101,7 +101,7 @@ def targets: if length == 0 then empty else
 	"## Targets: \(map(select(.met)) | length) of \(length) met, \(
 		map(select(.met == false)) | length) missed, \(map(select(.met == null)) | length) not known",
 	"",
-	"Each is a median beside that of another server in the same run; a bold figure misses its target.",
+	"Each is a median of one run, as a part of another server's where one is named; a bold figure misses its target.",
 	"",
 	"| cell | figure | target | measured | |", "|---|---|---|---|---|", (.[] | target_row), "" end;
 
@@ -133,14 +133,14 @@ def overviews:
 
 # A line for each cell and cause; the numbers in it differ from sample to sample.
 def rejected: group_by([.cell, .server])[]
-	| "- \(.[0].cell), \(.[0].server), round\(if length > 1 then "s" else "" end) \(
-		map(.round) | unique | map(tostring) | join(", ")): \(.[0].fault)\(
+	| "- \(.[0].cell), \(.[0].server), round\(
+		map(.round) | unique | (if length > 1 then "s " else " " end) + (map(tostring) | join(", "))): \(.[0].fault)\(
 		if length > 1 then ", and \(length - 1) more" else "" end)";
 
 if $part == "summary" then
 "# Speed of usher beside its peers and the limit",
 "",
-"Made by `make bench`: \(.settings.rounds) rounds of \(.settings.seconds) s, servers by turns, two workers each if not said otherwise. The limit is a bare epoll program in the same accept mode.",
+"Made by `make bench`: \(.settings.rounds) rounds, samples of \(.settings.seconds) s if cells.conf does not say otherwise, servers by turns, two workers each if not said otherwise. The limit is a bare epoll program in the same accept mode.",
 "",
 "- Machine: \(.machine.cpu), \(.machine.cpus) CPUs, \(.machine.system), \(.machine.kernel), \(.machine.date)",
 "- A cache line from one CPU to the other and back: \(.states | map("\(.distance_ns.median | rounded(0)) ns (\(.state), \(.samples) samples)") | join(", "))",
