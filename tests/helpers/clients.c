@@ -149,13 +149,30 @@ void client_send(int fd, const char *text)
 	assert_int_equal(send(fd, text, size, MSG_NOSIGNAL), size);
 }
 
+/* A child that ends interrupts a socket with a time limit, also in the middle of MSG_WAITALL. */
+static ssize_t receive(int fd, char *got, size_t size)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n = TEMP_FAILURE_RETRY(recv(fd, got + done, size - done, 0));
+
+		if (n == -1)
+			return -1;
+		if (n == 0)
+			break;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
 void client_expect(int fd, const char *text)
 {
 	char got[TEXT_MAX];
 	size_t size = strlen(text);
 
 	assert_true(size < sizeof(got));
-	ssize_t n = recv(fd, got, size, MSG_WAITALL);
+	ssize_t n = receive(fd, got, size);
 	if (n == -1)
 		fail_msg("recv: %s", strerror(errno));
 	got[n < 0 ? 0 : n] = '\0';
@@ -165,7 +182,7 @@ void client_expect(int fd, const char *text)
 void client_expect_end(int fd)
 {
 	char byte;
-	ssize_t n = recv(fd, &byte, 1, 0);
+	ssize_t n = TEMP_FAILURE_RETRY(recv(fd, &byte, 1, 0));
 
 	if (n == 1)
 		fail_msg("a byte came, not the end: '%c'", byte);
