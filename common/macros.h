@@ -1,7 +1,6 @@
 /* Small macros and helpers that every module may use. None of them returns for its caller.
  *
- * Source: the cleanup attribute is described in the GCC manual, "Common Variable Attributes", the others
- *         in "Common Function Attributes". */
+ * Source: the GCC manual, "Common Variable Attributes" and "Common Function Attributes". */
 #ifndef USHER_COMMON_MACROS_H
 #define USHER_COMMON_MACROS_H
 
