@@ -284,22 +284,24 @@ static void a_user_without_a_buffer_ends_the_socket(void **state)
 }
 
 /* As libev does when the kernel refuses to watch one descriptor more. */
-static void refuse_watch(struct stage *stage, struct net_socket *s)
+static struct net_socket *connect_unwatched(struct stage *stage)
 {
-	assert_true(ev_is_active(&s->io));
-	ev_io_stop(stage->story.loop, &s->io);
-	ev_feed_event(stage->story.loop, &s->io, EV_ERROR | EV_READ | EV_WRITE);
-}
-
-static void a_connection_that_cannot_be_watched_ends_with_an_error(void **state)
-{
-	struct stage *stage = *state;
 	struct net_socket *guest;
 
 	stage_connected(stage);
 	guest = stage->guest.socket;
 	net_socket_unref(guest);
-	refuse_watch(stage, guest);
+	assert_true(ev_is_active(&guest->io));
+	ev_io_stop(stage->story.loop, &guest->io);
+	ev_feed_event(stage->story.loop, &guest->io, EV_ERROR | EV_READ | EV_WRITE);
+	return guest;
+}
+
+static void a_connection_that_cannot_be_watched_ends_with_an_error(void **state)
+{
+	struct stage *stage = *state;
+
+	connect_unwatched(stage);
 	story_run_until(&stage->story, "S.close:error");
 	assert_int_equal(stage->guest.error, -ENOMEM);
 	assert_int_equal(story_count(&stage->story, "S.error:ENOMEM"), 1);
@@ -309,12 +311,8 @@ static void a_connection_that_cannot_be_watched_ends_with_an_error(void **state)
 static void a_refused_watch_is_forgotten_with_its_connection(void **state)
 {
 	struct stage *stage = *state;
-	struct net_socket *guest;
+	struct net_socket *guest = connect_unwatched(stage);
 
-	stage_connected(stage);
-	guest = stage->guest.socket;
-	net_socket_unref(guest);
-	refuse_watch(stage, guest);
 	net_socket_destroy(guest, 0);
 	assert_false(ev_is_pending(&guest->io));
 	story_run_until(&stage->story, "S.close");
