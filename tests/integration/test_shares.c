@@ -246,8 +246,8 @@ static void everybody_who_waits_is_told_of_the_error(void **state)
 	begin(POLICY_NONE, 3);
 	for (size_t mate = 0; mate < 3; mate++)
 		say_listen(mate, "a", "port lost.test 80");
-	MASTER_RUN_UNTIL(&master, master.workers[2].holder.n_waiting == 1);
-	assert_int_equal(master.workers[0].holder.n_waiting, 1);
+	for (size_t mate = 0; mate < 3; mate++)
+		MASTER_RUN_UNTIL(&master, master.workers[mate].holder.n_waiting == 1);
 	open_gate(1);
 	for (size_t mate = 0; mate < 3; mate++)
 		hear(mate, "a error ENOTFOUND getaddrinfo ENOTFOUND lost.test");
