@@ -437,8 +437,8 @@ void socket_reopen(struct net_socket *s)
 	net_socket_hold(s);
 	s->connected = s->destroyed = s->closed = false;
 	s->eof = s->end_told = s->data_waits = false;
-	s->ending = s->auto_ended = s->shut = s->finish_told = false;
-	s->drain_due = s->destroy_soon = s->reset_on_connect = s->shared = false;
+	s->ending = s->auto_ended = s->shut = s->finish_told = s->finish_waits = false;
+	s->drain_due = s->drain_waits = s->destroy_soon = s->reset_on_connect = s->shared = false;
 	s->corked = 0;
 	s->error = 0;
 	s->failed_call = CALL_NONE;

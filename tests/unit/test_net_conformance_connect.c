@@ -184,6 +184,34 @@ static void a_second_life_has_new_counters_and_the_old_options(void **state)
 	assert_int_equal(option_of(socket, IPPROTO_TCP, TCP_KEEPIDLE), 7);
 }
 
+static void close_it(struct net_socket *socket, int status, void *ctx)
+{
+	net_socket_destroy(socket, 0);
+}
+
+static char big[8 << 20];
+
+/* CN-8, EN-1: a life that was destroyed as its end was done owes the next one no finish. */
+static void a_second_life_does_not_finish_for_the_first(void **state)
+{
+	struct stage *stage = *state;
+	struct net_socket *socket;
+
+	stage_connected(stage);
+	socket = stage->client.socket;
+	stage->client.on[ON_CLOSE] = reconnect_once;
+	stage->client.other = &stage->host;
+	net_socket_end(socket, NULL, 0, close_it, NULL);
+	story_run_until(&stage->story, "C.ready");
+	stage->client.socket = socket;
+	story_forget(&stage->story);
+
+	assert_int_equal(net_socket_write(socket, big, sizeof(big), NULL, NULL), 0);
+	story_run_until(&stage->story, "C.drain");
+	story_run_ready(&stage->story);
+	assert_false(story_has(&stage->story, "C.finish"));
+}
+
 /* --- several addresses ----------------------------------------------------------------------- */
 
 struct answers {
@@ -373,6 +401,7 @@ int main(void)
 		on_stage(without_a_connection_a_socket_is_closed_and_pending),
 		on_stage(the_first_data_comes_after_ready),
 		on_stage(a_second_life_has_new_counters_and_the_old_options),
+		on_stage(a_second_life_does_not_finish_for_the_first),
 		on_stage(with_a_local_address_only_the_first_address_is_tried),
 		on_stage(the_local_address_of_a_v4_client_is_mapped_too),
 		on_stage(the_peer_of_an_accepted_socket_is_known_after_the_end),
