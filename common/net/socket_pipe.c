@@ -31,6 +31,17 @@ struct socket_pipe {
 
 /* --- a pipe begins and ends ------------------------------------------------------------------ */
 
+/* A pipe carries bytes: those of half a character as well. */
+static int take_held_back(struct net_socket *from)
+{
+	struct decoder *decoder = &from->extra->decoder;
+	int r = read_put_back(from, decoder->held, decoder->held_size);
+
+	if (r == 0)
+		decoder_init(decoder, (enum net_encoding)decoder->encoding);
+	return r;
+}
+
 int net_socket_pipe(struct net_socket *from, struct net_socket *to)
 {
 	struct socket_extra *source, *destination;
@@ -48,8 +59,10 @@ int net_socket_pipe(struct net_socket *from, struct net_socket *to)
 		return -EALREADY;
 
 	pipe = calloc(1, sizeof(*pipe));
-	if (!pipe)
+	if (!pipe || take_held_back(from) < 0) {
+		free(pipe);
 		return -ENOMEM;
+	}
 	*pipe = (struct socket_pipe){.from = from, .to = to, .fds = {-1, -1}};
 	source->pipe_out = pipe;
 	destination->pipe_in = pipe;

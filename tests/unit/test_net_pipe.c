@@ -441,6 +441,28 @@ static void the_end_behind_a_held_back_text_is_told_once(void **state)
 	assert_true(story_in_order(&stage->story, "S.end", "S.finish"));
 }
 
+static void pipe_back(struct actor *actor)
+{
+	assert_int_equal(net_socket_pipe(actor->socket, actor->socket), 0);
+}
+
+/* RD-8: a pipe carries bytes, and so those of a character of which a part had come. */
+static void a_pipe_takes_what_was_held_back(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	net_socket_set_encoding(stage->guest.socket, NET_ENCODING_UTF8);
+	stage->guest.on[ON_DATA] = pipe_back;
+	net_socket_write(stage->client.socket, "a\xe2\x82", 3, NULL, NULL);
+	story_run_until(&stage->story, "S.data:1");
+	net_socket_end(stage->client.socket, "\xac", 1, NULL, NULL);
+	story_run_until(&stage->story, "S.close");
+	assert_int_equal(stage->guest.received, 1);
+	assert_int_equal(stage->client.received, 3);
+	assert_memory_equal(stage->client.data, "\xe2\x82\xac", 3);
+}
+
 static void an_unknown_encoding_is_refused(void **state)
 {
 	struct stage *stage = *state;
@@ -469,6 +491,7 @@ int main(void)
 		on_stage(a_character_cut_by_the_end_is_replaced),
 		on_stage(a_pause_at_the_last_piece_holds_the_end_back),
 		on_stage(the_end_behind_a_held_back_text_is_told_once),
+		on_stage(a_pipe_takes_what_was_held_back),
 		on_stage(an_unknown_encoding_is_refused),
 	};
 
