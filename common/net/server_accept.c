@@ -78,10 +78,13 @@ void accept_stop(struct net_server *server)
  * not to wake us meanwhile in the place of somebody else. */
 static void pause_accepting(struct net_server *server)
 {
+	server->parked = false;
 	ev_io_stop(server->context->loop, &server->io);
 	unwatch(server->context, server->bound.fd);
 	if (server->sharing)
 		server->sharing->is_short(server->sharing_ctx);
+	if (server_is_short(server))
+		return;
 	ev_timer_set(&server->pause, PAUSE_SECONDS, 0.);
 	ev_timer_start(server->context->loop, &server->pause);
 }

@@ -323,6 +323,38 @@ static void without_descriptors_a_shared_socket_is_left_to_others(void **state)
 	close(fd);
 }
 
+static bool gate_is_open(void *ctx)
+{
+	return *(bool *)ctx;
+}
+
+/* Who was parked and has no descriptors either waits for these, whatever else is asked of it. */
+static void without_descriptors_who_is_unparked_waits_on(void **state)
+{
+	static const struct server_gate gate = {.is_open = gate_is_open};
+	struct stage *stage = *state;
+	struct net_server *server = stage_create(stage, NULL);
+	bool open = false;
+	int fd;
+
+	server_set_gate(server, &gate, &open);
+	assert_int_equal(stage_listen_on(stage, (struct net_listen_options){.has_port = true}), 0);
+	story_run_until(&stage->story, "H.listening");
+	open = true;
+	accept_error = EMFILE;
+	server_accept_now(server);
+	assert_true(server_is_short(server));
+	server_unpark(server);
+	assert_false(ev_is_active(&server->io));
+	server_empty_queue(server);
+	assert_true(server_is_short(server));
+
+	accept_error = 0;
+	fd = plain_connect(&stage->host);
+	story_run_until(&stage->story, "H.connection");
+	close(fd);
+}
+
 /* As libev does when the kernel refuses to watch one descriptor more. */
 static void refuse_watch(struct stage *stage)
 {
@@ -538,6 +570,7 @@ int main(void)
 		on_stage(all_who_wait_are_accepted_in_one_wake_up_and_none_in_vain),
 		on_stage(without_descriptors_accepting_waits_and_does_not_spin),
 		on_stage(without_descriptors_a_shared_socket_is_left_to_others),
+		on_stage(without_descriptors_who_is_unparked_waits_on),
 		on_stage(a_socket_that_cannot_be_watched_is_watched_again_soon),
 		on_stage(a_refused_watch_is_forgotten_when_the_server_is_closed),
 		on_stage(errors_of_one_connection_are_passed_over),
