@@ -40,7 +40,7 @@ struct service_options {
 	uint32_t listener;
 	uint32_t handle;
 	uint32_t tally;
-	const struct server_sharing *sharing; /* with ctx; NULL: nobody else accepts from fd */
+	const struct server_sharing *sharing; /* of fd; with ctx. NULL: nobody has to know */
 	bool tell_connections;
 	struct permits *permits; /* borrowed; NULL: accept without */
 	uint32_t handler;        /* enum handler_kind, unchecked */

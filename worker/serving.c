@@ -72,7 +72,7 @@ int serving_serve(struct worker *w, struct ipc_message *message)
 	struct service_options options = {
 		.listener = body->listener,
 		.handle = body->handle,
-		.sharing = body->shared ? &worker_sharing : NULL,
+		.sharing = body->shared ? &worker_sharing : &worker_alone,
 		.handler = body->handler,
 	};
 	int error = add(w, &options, body->metered, message, body->name_size, message->fds[0]);

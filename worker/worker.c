@@ -18,6 +18,9 @@
 /* In one HELD message; what does not fit waits for the next turn of the loop. */
 #define HELD_ROWS_MAX 1024
 
+/* Being out of descriptors is logged once in so many seconds. */
+#define SHORT_TELL_S 10
+
 static void fail(struct worker *w, const char *what, int error)
 {
 	log_error("worker %u: %s: %s; ending", w->welcome.worker, what, net_error_message(error));
@@ -187,17 +190,30 @@ static void on_accepted(int fd, void *ctx)
 	wakeup_requeue(fd);
 }
 
-/* One that does not read would not have the others look either. A failure is none of the worker's:
- * there may be no memory, and the supervisor looks from time to time anyway. */
-static void on_short(void *ctx)
+static void on_short_alone(int error, void *ctx)
 {
 	struct worker *w = ctx;
 
+	if (ev_now(w->loop) - w->short_told_at < SHORT_TELL_S)
+		return;
+	w->short_told_at = ev_now(w->loop);
+	log_warning("worker %u: cannot accept for now: %s", w->welcome.worker,
+		    error < 0 ? strerror(-error) : "the kernel watches no more descriptors");
+}
+
+/* One that does not read would not have the others look either. A failure is none of the worker's:
+ * there may be no memory, and the supervisor looks from time to time anyway. */
+static void on_short(int error, void *ctx)
+{
+	struct worker *w = ctx;
+
+	on_short_alone(error, w);
 	if (w->channel.queued_messages == 0)
 		(void)channel_send(&w->channel, IPC_SHORT, NULL, NULL, 0, NULL);
 }
 
 const struct server_sharing worker_sharing = {.accepted = on_accepted, .is_short = on_short};
+const struct server_sharing worker_alone = {.is_short = on_short_alone};
 
 static void on_shared(struct net_server *server, int fd, void *ctx)
 {

@@ -22,8 +22,8 @@ struct server_sharing;
 
 LIST_HEAD(service_list, service);
 
-/* Of every socket that other workers watch as well; its ctx is the worker. */
-extern const struct server_sharing worker_sharing;
+/* Of every socket that other workers watch as well, and of one's own; the ctx is the worker. */
+extern const struct server_sharing worker_sharing, worker_alone;
 
 struct worker {
 	struct ev_loop *loop;
@@ -36,6 +36,7 @@ struct worker {
 	bool draining;
 	int status; /* the exit code */
 	ev_timer deadline;
+	ev_tstamp short_told_at;
 };
 
 /* Starts to talk over channel_fd, which becomes the worker's. */

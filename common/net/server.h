@@ -90,11 +90,11 @@ int server_adopt(struct net_server *server, int fd, const struct addr *peer);
 
 /* What must be known of a server whose socket other processes watch, too. */
 struct server_sharing {
-	/* A wake-up took connections from fd, which listens. */
+	/* A wake-up took connections from fd, which listens. NULL: nobody has to know. */
 	void (*accepted)(int fd, void *ctx);
-	/* A wake-up was in vain: there are no descriptors or no memory, and for a moment the server
-	 * is not woken. */
-	void (*is_short)(void *ctx);
+	/* A wake-up was in vain: accept4() says error (-errno), or the kernel watches nothing more
+	 * (0). For a moment the server is not woken. */
+	void (*is_short)(int error, void *ctx);
 };
 
 /* sharing and ctx are borrowed until the server is closed, or others come; NULL: none. */

@@ -76,13 +76,13 @@ void accept_stop(struct net_server *server)
 
 /* Stops asking; a listener that stays readable would keep the loop busy with nothing. The kernel is
  * not to wake us meanwhile in the place of somebody else. */
-static void pause_accepting(struct net_server *server)
+static void pause_accepting(struct net_server *server, int error)
 {
 	server->parked = false;
 	ev_io_stop(server->context->loop, &server->io);
 	unwatch(server->context, server->bound.fd);
 	if (server->sharing)
-		server->sharing->is_short(server->sharing_ctx);
+		server->sharing->is_short(error, server->sharing_ctx);
 	if (server_is_short(server))
 		return;
 	ev_timer_set(&server->pause, PAUSE_SECONDS, 0.);
@@ -210,7 +210,7 @@ static int accept_failed(struct net_server *server, int error)
 	if (error_is_of_one_connection(error))
 		return 0;
 
-	pause_accepting(server);
+	pause_accepting(server, -error);
 	if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
 		report(server, -error);
 	return 1;
@@ -246,7 +246,7 @@ static void accept_some(struct net_server *server, int limit)
 	}
 	if (server->period == period && ev_is_active(&server->io) && !gate_is_open(server))
 		park(server);
-	if (count > 0 && server->sharing && server->bound.fd >= 0)
+	if (count > 0 && server->sharing && server->sharing->accepted && server->bound.fd >= 0)
 		server->sharing->accepted(server->bound.fd, server->sharing_ctx);
 	server_release(server);
 }
@@ -256,7 +256,7 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
 	struct net_server *server = CONTAINER_OF(io, struct net_server, io);
 
 	if (events & EV_ERROR)
-		pause_accepting(server);
+		pause_accepting(server, 0);
 	else
 		accept_some(server, ACCEPTS_MAX);
 }

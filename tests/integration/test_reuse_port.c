@@ -7,8 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -220,6 +222,31 @@ static void a_port_that_another_usherd_reuses_is_taken(void **state)
 	assert_int_equal(kernel_tcp_listeners(port), 4);
 }
 
+/* AC-7: whose clients wait because of that, the log says. */
+static void who_has_no_descriptors_says_so(void **state)
+{
+	struct usher *u = *state;
+	struct rlimit limit;
+	pid_t pids[USHER_WORKERS_MAX];
+
+	/* Whose limits we may change. */
+	usher_configure(u,
+			"%sworkers: 1\nlisteners:\n"
+			"  - {name: own, host: 127.0.0.1, port: 0, distribute: reuse-port,\n"
+			"     handler: echo}\n",
+			geteuid() == 0 ? "user: root\n" : "");
+	usher_start(u);
+	int port = ask_port(u, "own");
+	ask_ready(u, 1, pids);
+	assert_int_equal(prlimit(pids[0], RLIMIT_NOFILE, NULL, &limit), 0);
+	assert_int_equal(prlimit(pids[0], RLIMIT_NOFILE, &(struct rlimit){0, limit.rlim_max}, NULL),
+			 0);
+	clients_connect(&u->clients, port, 1);
+	assert_true(usher_logs(u, "cannot accept for now: Too many open files"));
+	assert_int_equal(prlimit(pids[0], RLIMIT_NOFILE, &limit, NULL), 0);
+	clients_expect_echo(&u->clients);
+}
+
 static void status_names_the_way(void **state)
 {
 	struct usher *u = *state;
@@ -243,6 +270,7 @@ int main(void)
 		USHER_TEST(a_socket_that_was_given_back_wakes_its_owner),
 		USHER_TEST(scaling_opens_sockets_and_leaves_none_unserved),
 		USHER_TEST(a_port_that_another_usherd_reuses_is_taken),
+		USHER_TEST(who_has_no_descriptors_says_so),
 		USHER_TEST(status_names_the_way),
 	};
 

@@ -293,8 +293,9 @@ static void note_accepted(int fd, void *ctx)
 {
 }
 
-static void note_short(void *ctx)
+static void note_short(int error, void *ctx)
 {
+	assert_int_equal(error, -EMFILE);
 	(*(unsigned *)ctx)++;
 }
 

@@ -540,7 +540,7 @@ static void who_has_a_socket_alone_does_not_queue_again(void **state)
 	LIST_FOREACH (service, &f->worker.services, link) {
 		const struct server_sharing *sharing = service->server->sharing;
 
-		assert_true(service->handle == 0 ? sharing == &worker_sharing : !sharing);
+		assert_true(sharing == (service->handle == 0 ? &worker_sharing : &worker_alone));
 	}
 }
 
