@@ -133,12 +133,27 @@ static void expire(struct dispatcher *d, struct taker *t, int64_t now_ms)
 		d->ops->late(t, d->ctx);
 }
 
+/* At the end what nobody else can take would be closed: it stays with the taker for as long as that
+ * lives. */
+static bool is_left_alone(const struct dispatcher *d, const struct taker *taker)
+{
+	const struct taker *t;
+
+	if (!d->emptying && !d->stopped)
+		return false;
+	TAILQ_FOREACH (t, &d->takers, link)
+		if (t != taker && taker_is_able(t))
+			return false;
+	return true;
+}
+
 void dispatch_expire(struct dispatcher *d, int64_t now_ms)
 {
 	struct taker *t;
 
 	TAILQ_FOREACH (t, &d->takers, link)
-		expire(d, t, now_ms);
+		if (!is_left_alone(d, t))
+			expire(d, t, now_ms);
 }
 
 /* --- handing off ---------------------------------------------------------------------------- */

@@ -336,6 +336,55 @@ static void word_of_a_source_that_never_was_is_refused(void **state)
 			 -EPROTO);
 }
 
+/* Each has waited for too long when somebody looks, which is awaited. */
+static void lose_patience(struct dispatch_world *world)
+{
+	struct transit *transit;
+
+	TAILQ_FOREACH (transit, &world->workers[0].taker.handoff.transits, link)
+		transit->deadline_ms = 1;
+	assert_true(ev_is_active(&world->dispatcher.look));
+	ev_timer_stop(world->loop, &world->dispatcher.look);
+	ev_invoke(world->loop, &world->dispatcher.look, EV_TIMER);
+}
+
+static void on_stopped(void *ctx)
+{
+	(void)ctx;
+}
+
+/* To take it back would be to close it, for nobody else is given it any more. */
+static void at_the_stop_who_is_slow_keeps_what_is_on_its_way(void **state)
+{
+	struct dispatch_world *world = *state;
+	struct dispatch_worker *w = &world->workers[0];
+
+	dispatch_world_join(world, 0, 1);
+	dispatch_world_hand_first(world);
+	assert_true(dispatch_stop(&world->dispatcher, on_stopped, NULL));
+	w->taker.ready = false;
+	world->workers[1].taker.ready = false;
+	lose_patience(world);
+	assert_int_equal(world->returned, 0);
+	assert_int_equal(world->dropped, 0);
+	assert_int_equal(claims_take(&w->claims, 1), 0);
+
+	/* It does not outlive it. */
+	dispatch_bury(&world->dispatcher, &w->taker);
+}
+
+static void at_the_stop_others_get_what_waits_for_too_long(void **state)
+{
+	struct dispatch_world *world = *state;
+
+	dispatch_world_hand_first(world);
+	dispatch_world_join(world, 1, 0);
+	world->dispatcher.emptying = true;
+	lose_patience(world);
+	world->dispatcher.emptying = false;
+	DISPATCH_RUN_UNTIL(world, world->workers[1].handed == 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -357,6 +406,8 @@ int main(void)
 		DISPATCH_TEST(a_source_that_cannot_be_watched_is_watched_again_soon),
 		DISPATCH_TEST(what_is_refused_goes_to_another),
 		DISPATCH_TEST(a_taker_that_lies_is_ended_and_the_others_serve),
+		DISPATCH_TEST(at_the_stop_who_is_slow_keeps_what_is_on_its_way),
+		DISPATCH_TEST(at_the_stop_others_get_what_waits_for_too_long),
 	};
 
 	alarm(60);
