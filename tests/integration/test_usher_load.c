@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -481,6 +482,36 @@ static void missing_answer_is_a_failure_and_not_a_hang(void **state)
 	expect_failure(say_nothing, "unanswered", EX_PROTOCOL);
 }
 
+#define SLOW_ANSWERS 20
+
+/* Slower than any machine: all that is under way takes twice the time that one answer may take. */
+static void answer_slowly(int fd)
+{
+	char bytes[64];
+	ssize_t n;
+
+	while ((n = recv(fd, bytes, sizeof(bytes), MSG_WAITALL)) > 0) {
+		poll(NULL, 0, 4000 / SLOW_ANSWERS);
+		if (send(fd, bytes, (size_t)n, MSG_NOSIGNAL) != n)
+			return;
+	}
+}
+
+static void answers_are_waited_for_as_long_as_some_come(void **state)
+{
+	char target[32], pipeline[16];
+	pid_t pid = start_bad_server(answer_slowly, target);
+	json_t *report;
+
+	snprintf(pipeline, sizeof(pipeline), "%d", SLOW_ANSWERS);
+	assert_int_equal(load_run(&report, "-d", "0.1", "-v", "-P", pipeline, "echo", target, NULL),
+			 0);
+	assert_int_equal(load_figure(report, "failures", "unanswered"), 0);
+	assert_in_range(load_figure(report, "total", "operations"), SLOW_ANSWERS, SIZE_MAX);
+	json_decref(report);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 static void refused_target_is_unavailable(void **state)
 {
 	char target[32];
@@ -536,6 +567,7 @@ int main(void)
 		cmocka_unit_test(surplus_bytes_are_noticed),
 		cmocka_unit_test(connection_closed_by_the_server_is_a_failure),
 		cmocka_unit_test(missing_answer_is_a_failure_and_not_a_hang),
+		cmocka_unit_test(answers_are_waited_for_as_long_as_some_come),
 		cmocka_unit_test(refused_target_is_unavailable),
 		cmocka_unit_test(wrong_command_lines_are_usage_errors),
 	};

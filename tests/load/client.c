@@ -10,7 +10,7 @@
 #include "common/macros.h"
 #include "tests/load/pattern.h"
 
-/* For what is under way at the end to be answered. */
+/* At the end, for the next answer of what is under way. */
 #define DRAIN_SECONDS 2.0
 
 /* Apart from each other by more than a few messages. */
@@ -52,6 +52,7 @@ void client_ready(struct client *c)
 
 void client_check_end(struct client *c)
 {
+	c->answered = true;
 	if (c->ending && c->work->pending(c) == 0)
 		ev_break(c->loop, EVBREAK_ALL);
 }
@@ -65,7 +66,7 @@ static void count_unanswered(struct client *c)
 
 	if (pending == 0)
 		return;
-	snprintf(text, sizeof(text), "no answer %g s after the end", DRAIN_SECONDS);
+	snprintf(text, sizeof(text), "no answer for %g s after the end", DRAIN_SECONDS);
 	tally_failure(c->tally, FAILED_ANSWER, text);
 	c->tally->failures[FAILED_ANSWER] += pending - 1;
 }
@@ -82,7 +83,10 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct client *c = CONTAINER_OF(timer, struct client, timer);
 
-	if (c->ending) {
+	if (c->ending && c->answered) {
+		c->answered = false;
+		set_timer(c, DRAIN_SECONDS);
+	} else if (c->ending) {
 		count_unanswered(c);
 		ev_break(loop, EVBREAK_ALL);
 	} else if (!c->tally->measuring && !c->measured) {
@@ -115,6 +119,7 @@ static void on_end(struct client *c)
 	c->ending = true;
 	set_timer(c, DRAIN_SECONDS);
 	client_check_end(c);
+	c->answered = false;
 }
 
 static void on_command(struct ev_loop *loop, ev_io *watcher, int events)
