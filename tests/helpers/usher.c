@@ -26,6 +26,9 @@
 
 #define NOTIFY_SIZE 4096
 
+/* Of a listening socket, in /proc/net/unix. */
+#define ACCEPTS 0x10000
+
 const char *usher_path(const struct usher *u, const char *name)
 {
 	static char paths[USHER_PATHS][100]; /* each fits sun_path */
@@ -143,8 +146,25 @@ bool usher_was_told(struct usher *u, const char *line, int timeout_ms)
 	return false;
 }
 
+/* Its end of a connection has the path of the control socket as well, and is no listener. */
+static bool is_asked(const struct usher *u)
+{
+	unsigned int flags;
+	char line[256], path[128];
+	bool found = false;
+	FILE *file = fopen("/proc/net/unix", "re");
+
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "%*s %*s %*s %x %*s %*s %*s %127s", &flags, path) == 2 &&
+		    strcmp(path, u->control) == 0 && !(flags & ACCEPTS))
+			found = true;
+	fclose(file);
+	return found;
+}
+
 struct fd_question {
-	pid_t pid;
+	const struct usher *usher;
 	int count;
 	int looks; /* that have found the same */
 };
@@ -152,9 +172,9 @@ struct fd_question {
 static bool stays_the_same(void *ctx)
 {
 	struct fd_question *q = ctx;
-	int count = kernel_fd_count(q->pid);
+	int count = kernel_fd_count(q->usher->process.pid);
 
-	q->looks = count == q->count ? q->looks + 1 : 0;
+	q->looks = count == q->count && !is_asked(q->usher) ? q->looks + 1 : 0;
 	q->count = count;
 	return q->looks == 3;
 }
@@ -163,7 +183,7 @@ static bool stays_the_same(void *ctx)
  * READY=1, and has closed what the answer needed. */
 static int resting_fd_count(const struct usher *u)
 {
-	struct fd_question q = {.pid = u->process.pid};
+	struct fd_question q = {.usher = u};
 
 	json_decref(ask_status(u));
 	assert_true(poll_until(stays_the_same, &q, WAIT_MS));
@@ -259,7 +279,7 @@ static int stop_and_look(struct usher *u)
 {
 	if (u->process.pid == 0)
 		return 0;
-	if (u->daemon_fds != -1 && !poll_until(holds_fds_of_before, u, WAIT_MS / 4))
+	if (u->daemon_fds != -1 && !poll_until(holds_fds_of_before, u, WAIT_MS))
 		return complain(u, "usherd held other descriptors than before");
 
 	kill(u->process.pid, SIGCONT);
@@ -279,7 +299,7 @@ static int expect_no_children(const struct usher *u)
 {
 	pid_t left[USHER_WORKERS_MAX];
 
-	if (poll_until(reap_finds_none, NULL, WAIT_MS / 4))
+	if (poll_until(reap_finds_none, NULL, WAIT_MS))
 		return 0;
 	size_t n = kernel_children(0, left, ARRAY_LEN(left));
 	for (size_t i = 0; i < n && i < ARRAY_LEN(left); i++) {
