@@ -172,7 +172,7 @@ bool crowd_run(struct crowd *c, int ms, bool (*is_there)(void *ctx), void *ctx)
 	struct epoll_event events[EVENTS_MAX];
 
 	do {
-		int n = epoll_wait(c->set, events, EVENTS_MAX, 1);
+		int n = (int)TEMP_FAILURE_RETRY(epoll_wait(c->set, events, EVENTS_MAX, 1));
 
 		assert_true(n >= 0);
 		for (int i = 0; i < n; i++)

@@ -171,16 +171,19 @@ static void clients_come_and_go_and_the_limit_holds(void **state)
 	s.crowd->replace = true;
 	crowd_fill(s.crowd);
 	storm(&s, STORM_MS);
+	/* A storm on a busy machine may never have had all places taken at once. */
+	s.crowd->stays_ms = -1;
+	fill(&s);
 	let_all_be_served(&s);
 	expect_no_ends(&s);
 	print_message("%s: %zu served, at most %zu accepted and %zu held\n", mode,
 		      s.crowd->figures.served, s.most, s.crowd->figures.most_held);
 	assert_int_equal(s.crowd->figures.most_held, LIMIT);
-	assert_in_range(s.most, LIMIT * 9 / 10, LIMIT);
+	assert_int_equal(s.most, LIMIT);
 	end(&s);
 }
 
-static long idle_ms(const struct usher *u, int for_ms)
+static long used_ms(const struct usher *u, int for_ms)
 {
 	pid_t pids[USHER_WORKERS_MAX + 1];
 	size_t n = kernel_children(u->process.pid, pids, USHER_WORKERS_MAX);
@@ -198,6 +201,27 @@ static long idle_ms(const struct usher *u, int for_ms)
 	return most;
 }
 
+struct idle_question {
+	const struct usher *usher;
+	int for_ms;
+};
+
+static bool are_idle(void *ctx)
+{
+	const struct idle_question *q = ctx;
+
+	return used_ms(q->usher, q->for_ms) <= q->for_ms * IDLE_PERCENT / 100;
+}
+
+/* Soon, for what happened before may have to be finished; who is kept busy never is. */
+static void expect_idle(const struct usher *u, int for_ms)
+{
+	struct idle_question q = {u, for_ms};
+
+	if (!poll_until(are_idle, &q, WAIT_MS))
+		fail_msg("%s: somebody is busy while nothing happens", mode);
+}
+
 /* DF-3 */
 static void a_full_listener_keeps_nobody_busy(void **state)
 {
@@ -207,7 +231,7 @@ static void a_full_listener_keeps_nobody_busy(void **state)
 	s.crowd->stays_ms = -1;
 	crowd_fill(s.crowd);
 	fill(&s);
-	assert_true(idle_ms(s.usher, 1000) <= 1000 * IDLE_PERCENT / 100);
+	expect_idle(s.usher, 1000);
 
 	/* And lets in as many as leave. */
 	crowd_leave(s.crowd, 7);
@@ -262,7 +286,7 @@ static void storm_of(void **state, const char *keys, size_t limit, unsigned int 
 	assert_true(crowd_run(s.crowd, WAIT_MS, enough_are_served, &s));
 	s.crowd->stays_ms = -1;
 	fill(&s);
-	assert_true(idle_ms(s.usher, 300) <= 300 * IDLE_PERCENT / 100);
+	expect_idle(s.usher, 300);
 	expect_no_ends(&s);
 	end(&s);
 }
@@ -310,10 +334,17 @@ static void no_worker_has_more_than_it_may(void **state)
 	s.crowd->stays_ms = -1;
 	fill(&s);
 	assert_int_equal(expect_shares(s.usher, 10), exclusive ? 1 : 4);
-	assert_true(idle_ms(s.usher, 300) <= 300 * IDLE_PERCENT / 100);
+	expect_idle(s.usher, 300);
 	let_all_be_served(&s);
 	expect_no_ends(&s);
 	end(&s);
+}
+
+static bool nobody_waits_for_an_answer(void *ctx)
+{
+	const struct crowd *crowd = ctx;
+
+	return crowd->figures.waiting == 0;
 }
 
 /* Whatever is turned away is told so, at once; nobody is turned away while there is room. */
@@ -326,14 +357,14 @@ static void turn_away(void **state, const char *keys, bool is_reset)
 	s.crowd->stays_ms = -1;
 	crowd_fill(s.crowd);
 	fill(&s);
-	while (s.crowd->figures.waiting > 0)
-		assert_true(crowd_run(s.crowd, WAIT_MS, all_are_held, &s));
+	assert_true(crowd_run(s.crowd, WAIT_MS, nobody_waits_for_an_answer, s.crowd));
+	judge(&s);
 	assert_int_equal(is_reset ? s.crowd->figures.reset : s.crowd->figures.ended,
 			 clients - LIMIT);
 	assert_int_equal(is_reset ? s.crowd->figures.ended : s.crowd->figures.reset, 0);
 	assert_int_equal(s.crowd->figures.cut_off, 0);
 	assert_true(usher_logs(s.usher, is_reset ? " reset" : " dropped"));
-	assert_true(idle_ms(s.usher, 300) <= 300 * IDLE_PERCENT / 100);
+	expect_idle(s.usher, 300);
 
 	/* There is room for five, and then for none again. */
 	crowd_leave(s.crowd, 5);
@@ -341,7 +372,7 @@ static void turn_away(void **state, const char *keys, bool is_reset)
 	struct crowd *more = crowd_new(s.port, 5);
 	more->stays_ms = -1;
 	crowd_fill(more);
-	assert_false(crowd_run(more, 200, NULL, NULL));
+	assert_true(crowd_run(more, WAIT_MS, nobody_waits_for_an_answer, more));
 	assert_int_equal(more->figures.held, 5);
 	crowd_free(more);
 	end(&s);
