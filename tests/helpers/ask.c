@@ -181,6 +181,7 @@ long ask_total(const struct usher *u)
 
 struct count_question {
 	const struct usher *usher;
+	struct clients *clients; /* whose number is wanted, or NULL */
 	int port;
 	long wanted;
 	long counted;
@@ -204,6 +205,24 @@ void ask_expect_connections(struct usher *u, int port, long count)
 
 	if (!poll_until(agree, &q, WAIT_MS))
 		fail_msg("%ld connections expected; usherctl says %ld, the kernel %ld", count,
+			 q.counted, kernel_tcp_connections(port));
+}
+
+static bool those_left_are_all(void *ctx)
+{
+	struct count_question *q = ctx;
+
+	clients_forget_ended(q->clients);
+	q->wanted = (long)q->clients->count;
+	return agree(q);
+}
+
+void ask_forget_ended(struct usher *u, int port)
+{
+	struct count_question q = {.usher = u, .clients = &u->clients, .port = port, .kernels = -1};
+
+	if (!poll_until(those_left_are_all, &q, WAIT_MS))
+		fail_msg("%ld clients are left; usherctl says %ld, the kernel %ld", q.wanted,
 			 q.counted, kernel_tcp_connections(port));
 }
 

@@ -43,6 +43,9 @@ long ask_total(const struct usher *u);
 /* At rest usherctl and the kernel agree on count connections of the TCP port, and usherctl's rows
  * add up. */
 void ask_expect_connections(struct usher *u, int port, long count);
+/* Closes those of u->clients that have ended, until all others are the connections of the port:
+ * workers have died or been told to end. */
+void ask_forget_ended(struct usher *u, int port);
 /* Each of u->clients is answered by an echo, and they are the connections of the port. */
 void ask_expect_served(struct usher *u, int port);
 

@@ -258,6 +258,26 @@ size_t clients_ended(const struct clients *c)
 	return ended;
 }
 
+struct ends_question {
+	const struct clients *clients;
+	size_t count;
+};
+
+static bool so_many_have_ended(void *ctx)
+{
+	const struct ends_question *q = ctx;
+
+	return clients_ended(q->clients) == q->count;
+}
+
+void clients_await_ends(const struct clients *c, size_t count)
+{
+	struct ends_question q = {c, count};
+
+	if (!poll_until(so_many_have_ended, &q, WAIT_MS))
+		fail_msg("%zu clients have ended, not %zu", clients_ended(c), count);
+}
+
 void clients_forget_ended(struct clients *c)
 {
 	size_t kept = 0;

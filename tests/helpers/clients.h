@@ -52,6 +52,8 @@ void clients_expect_echo(const struct clients *c);
 void clients_close(struct clients *c, size_t count);
 /* How many of them the other end has closed; takes no data from the others. */
 size_t clients_ended(const struct clients *c);
+/* Waits until so many have: what is closed reaches the client a moment later. */
+void clients_await_ends(const struct clients *c, size_t count);
 /* Closes those. */
 void clients_forget_ended(struct clients *c);
 /* Resets all of them: so many that the ports they had must be free at once. */

@@ -316,6 +316,8 @@ static void workers_hold_no_stray_descriptors(void **state)
 		u->n_fds = i;
 		usher_start(u);
 		ask_ready(u, 4, pids);
+		/* Who answers is past all that it was told at its start. */
+		ask_total(u);
 		counts[i] = kernel_fd_count(pids[3]);
 		close_fd(extra);
 		usher_signal(u, SIGTERM);

@@ -20,7 +20,7 @@
 /* The fake writes into the test's folder, which is for its owner only. */
 static const char config[] = "workers: 2\n"
 			     "user: root\n"
-			     "start_timeout: 2s\n"
+			     "start_timeout: %s\n"
 			     "listeners:\n"
 			     "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n";
 
@@ -55,7 +55,8 @@ static bool log_says(const struct usher *u, pid_t pid, const char *reason)
 	return false;
 }
 
-static void expect_end_of_fake(struct usher *u, const char *shape, const char *reason)
+static void expect_end_within(struct usher *u, const char *start_timeout, const char *shape,
+			      const char *reason)
 {
 	char program[PATH_MAX], variable[128];
 
@@ -63,7 +64,7 @@ static void expect_end_of_fake(struct usher *u, const char *shape, const char *r
 	u->env = (const char *const[]){variable, NULL};
 	u->args = (const char *const[]){"--worker", built("tests/helpers/fake_worker", program),
 					NULL};
-	usher_configure(u, "%s", config);
+	usher_configure(u, config, start_timeout);
 	usher_start(u);
 
 	/* Ready again means that the fake has gone and a real one has come. */
@@ -79,6 +80,12 @@ static void expect_end_of_fake(struct usher *u, const char *shape, const char *r
 	clients_connect(&u->clients, ask_port(u, "echo"), 10);
 	clients_expect_echo(&u->clients);
 	assert_int_equal(ask_total(u), 10);
+}
+
+/* So long that nobody is ended for being slow. */
+static void expect_end_of_fake(struct usher *u, const char *shape, const char *reason)
+{
+	expect_end_within(u, "60s", shape, reason);
 }
 
 static void a_thousand_garbage_messages_end_their_worker(void **state)
@@ -173,7 +180,7 @@ static void progress_of_an_unknown_listener_ends_its_worker(void **state)
 
 static void a_worker_that_says_nothing_is_ended_at_the_deadline(void **state)
 {
-	expect_end_of_fake(*state, "silent", "past its deadline");
+	expect_end_within(*state, "2s", "silent", "past its deadline");
 }
 
 int main(void)

