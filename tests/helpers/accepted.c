@@ -67,6 +67,9 @@ static void note(struct accepted *a, const struct inet_diag_msg *row)
 	if (row->idiag_inode == 0 || row->id.idiag_sport != htons((uint16_t)a->port) ||
 	    row->id.idiag_src[0] != htonl(INADDR_LOOPBACK))
 		return;
+	/* One that had such a state may have another by the time its row is written. */
+	if (!(STATES & 1u << row->idiag_state))
+		return;
 	if (list->count == list->room) {
 		list->room += ROOM;
 		list->rows = realloc(list->rows, list->room * sizeof(*list->rows));
