@@ -350,7 +350,29 @@ static void lose_patience(struct dispatch_world *world)
 
 static void on_stopped(void *ctx)
 {
-	(void)ctx;
+	*(bool *)ctx = true;
+}
+
+/* For as long as that may take, which is for ever here. */
+static void what_the_kernels_queues_have_at_the_stop_is_handed_off(void **state)
+{
+	struct dispatch_world *world = *state;
+	struct dispatch_worker *w = &world->workers[0];
+	bool stopped = false;
+
+	dispatch_world_join(world, 0, 1);
+	dispatch_world_hand_first(world);
+	fill(world);
+	assert_false(dispatch_stop(&world->dispatcher, on_stopped, &stopped));
+	ev_timer_stop(world->loop, &world->dispatcher.end);
+	dispatch_world_run_ready(world);
+	assert_false(stopped);
+
+	handoff_retry(&w->taker.handoff);
+	claims_take(&w->claims, 1);
+	say_progress(w, world->sources[0].id);
+	DISPATCH_RUN_UNTIL(world, stopped && w->handed == 2);
+	assert_int_equal(world->dropped, 0);
 }
 
 /* To take it back would be to close it, for nobody else is given it any more. */
@@ -406,6 +428,7 @@ int main(void)
 		DISPATCH_TEST(a_source_that_cannot_be_watched_is_watched_again_soon),
 		DISPATCH_TEST(what_is_refused_goes_to_another),
 		DISPATCH_TEST(a_taker_that_lies_is_ended_and_the_others_serve),
+		DISPATCH_TEST(what_the_kernels_queues_have_at_the_stop_is_handed_off),
 		DISPATCH_TEST(at_the_stop_who_is_slow_keeps_what_is_on_its_way),
 		DISPATCH_TEST(at_the_stop_others_get_what_waits_for_too_long),
 	};
