@@ -240,7 +240,9 @@ static void on_exit_status(struct process *process, void *ctx)
 	struct member *m = ctx;
 
 	cluster_worker_enter(&m->worker);
-	exited(m);
+	/* Its last words may have had the cluster freed. */
+	if (m->cluster)
+		exited(m);
 	if (m->cluster)
 		disconnected(m);
 	cluster_worker_leave(&m->worker);

@@ -100,6 +100,14 @@ long kernel_cpu_ms(pid_t pid)
 	return (long)((user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
 }
 
+void kernel_await_end(pid_t pid)
+{
+	AUTO_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	assert_true(pidfd >= 0);
+	assert_true(wait_readable(pidfd, WAIT_MS));
+}
+
 void kernel_kill(pid_t pid)
 {
 	AUTO_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);

@@ -25,6 +25,9 @@ long kernel_cpu_ms(pid_t pid);
 /* Kills a process with SIGKILL and waits until it has ended; it need not be a child. */
 void kernel_kill(pid_t pid);
 
+/* Waits until a process has ended, which nobody need have waited for yet. */
+void kernel_await_end(pid_t pid);
+
 /* Stops a process with SIGSTOP and waits until it has stopped: before that it may still be woken
  * for something that it then does not do. kernel_resume() lets it go on. */
 void kernel_stop(pid_t pid);

@@ -375,23 +375,37 @@ static void free_at(struct cluster_world *w, const char *event, struct cluster_w
 	assert_false(cluster_worker_is_connected(worker));
 }
 
-/* CB-3 */
-static void a_cluster_may_be_freed_in_each_of_its_events(void **state)
+static void expect_freed_in_each_event(struct cluster_world *w, bool has_ended_before)
 {
 	static const char *const events[] = {"fork", "online", "disconnect", "exit"};
-	struct cluster_world *w = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(events); i++) {
+		struct cluster_worker *worker;
+
 		strcpy(w->address, events[i]);
 		w->react = free_at;
 		w->story[0] = '\0';
 		cluster_world_start(w, "exit_with_3", NULL);
-		cluster_world_fork(w);
+		worker = cluster_world_fork(w);
+		if (has_ended_before)
+			kernel_await_end(cluster_worker_pid(worker));
 		cluster_run_until(w, events[i]);
 		assert_null(w->cluster);
 		cluster_run_until_childless(w);
 		assert_string_equal(strrchr(w->story, ' '), i < 3 ? " 1" : " 0");
 	}
+}
+
+/* CB-3 */
+static void a_cluster_may_be_freed_in_each_of_its_events(void **state)
+{
+	expect_freed_in_each_event(*state, false);
+}
+
+/* CB-3: its last words are heard when its end is. */
+static void so_it_may_where_the_worker_has_ended_meanwhile(void **state)
+{
+	expect_freed_in_each_event(*state, true);
 }
 
 /* WK-7 */
@@ -483,6 +497,7 @@ int main(int argc, char **argv)
 		TEST(disconnecting_nobody_is_told_all_the_same),
 		TEST(nobody_takes_the_place_of_a_worker_that_died),
 		TEST(a_cluster_may_be_freed_in_each_of_its_events),
+		TEST(so_it_may_where_the_worker_has_ended_meanwhile),
 		TEST(workers_end_when_the_cluster_is_freed),
 		TEST(a_held_worker_outlives_its_cluster),
 		TEST(a_thousand_workers_leave_nothing_behind),

@@ -148,11 +148,6 @@ static void hang(struct ev_loop *loop)
 		pause();
 }
 
-static bool is_zombie(void *ctx)
-{
-	return kernel_process_state(*(pid_t *)ctx) == 'Z';
-}
-
 static const struct cluster_role roles[] = {
 	{"echo", echo},
 	{"count", count},
@@ -275,7 +270,7 @@ static void a_send_to_a_worker_that_died_is_no_fatal_error(void **state)
 	cluster_worker_hold(worker);
 	cluster_run_until(w, "online 1");
 	assert_int_equal(cluster_worker_kill(worker, SIGKILL), 0);
-	assert_true(poll_until(is_zombie, &(pid_t){cluster_worker_pid(worker)}, WAIT_MS));
+	kernel_await_end(cluster_worker_pid(worker));
 	/* It is not known yet. */
 	assert_true(cluster_worker_is_connected(worker));
 	assert_true(cluster_worker_send(worker, "x", 1, NULL, on_sent, &status) >= 0);
