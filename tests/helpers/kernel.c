@@ -68,6 +68,16 @@ long kernel_unix_connections(const char *path)
 	return count_lines(out, column);
 }
 
+static bool has_no_listener(void *ctx)
+{
+	return kernel_tcp_listeners(*(int *)ctx) == 0;
+}
+
+void kernel_await_no_listener(int port)
+{
+	assert_true(poll_until(has_no_listener, &port, WAIT_MS));
+}
+
 char kernel_process_state(pid_t pid)
 {
 	char path[64], line[512], state = 0;

@@ -16,6 +16,11 @@ long kernel_tcp_listeners(int port);
 /* Established connections of a Unix socket's path ("@name": abstract), the server's ends. */
 long kernel_unix_connections(const char *path);
 
+/* Waits until nobody listens on a TCP port. It asks the kernel alone: whoever connects to see
+ * whether that is refused is one more connection, and a slow server gets more of them than it can
+ * close. */
+void kernel_await_no_listener(int port);
+
 /* The state of a process as proc(5) has it: 'R', 'S', 'T' (stopped), 'Z'; 0 if there is none. */
 char kernel_process_state(pid_t pid);
 

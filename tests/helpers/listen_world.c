@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "tests/helpers/ask.h"
+#include "tests/helpers/kernel.h"
 #include "tests/helpers/wait.h"
 
 struct crew crew;
@@ -93,14 +94,10 @@ void listen_expect_error(size_t mate, const char *name, const char *error)
 	crew_hear(&crew, mate, beginning);
 }
 
-static bool refuses(void *ctx)
-{
-	return tcp_is_refused(*(int *)ctx);
-}
-
 void listen_expect_refused(int port)
 {
-	assert_true(poll_until(refuses, &port, WAIT_MS));
+	kernel_await_no_listener(port);
+	expect_tcp_refused("127.0.0.1", port);
 }
 
 pid_t listen_greeter(int fd)
