@@ -158,19 +158,36 @@ struct refusal {
 	int port;
 };
 
-static bool is_refused(void *ctx)
+static bool has_no_listener(void *ctx)
 {
 	const struct refusal *refusal = ctx;
 
 	ev_run(refusal->loop, EVRUN_NOWAIT);
-	return tcp_is_refused(refusal->port);
+	return kernel_tcp_listeners(refusal->port) == 0;
 }
 
+/* It does not connect to see: see kernel_await_no_listener(). */
 void cluster_run_until_refused(struct cluster_world *w, int port)
 {
 	struct refusal refusal = {w->loop, port};
 
-	assert_true(poll_until(is_refused, &refusal, WAIT_MS));
+	assert_true(poll_until(has_no_listener, &refusal, WAIT_MS));
+	expect_tcp_refused("127.0.0.1", port);
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *io, int events)
+{
+	ev_break(loop, EVBREAK_ONE);
+}
+
+void cluster_run_until_readable(struct cluster_world *w, int fd)
+{
+	ev_io io;
+
+	ev_io_init(&io, on_readable, fd, EV_READ);
+	ev_io_start(w->loop, &io);
+	CLUSTER_RUN_UNTIL(w, wait_readable(fd, 0));
+	ev_io_stop(w->loop, &io);
 }
 
 static bool has_no_children(void *ctx)

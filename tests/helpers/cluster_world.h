@@ -83,6 +83,9 @@ void cluster_run_until(struct cluster_world *w, const char *event);
 /* Runs until nobody listens on 127.0.0.1:port. */
 void cluster_run_until_refused(struct cluster_world *w, int port);
 
+/* Runs until something can be read there. */
+void cluster_run_until_readable(struct cluster_world *w, int fd);
+
 /* Runs until no process that we started is left. */
 void cluster_run_until_childless(struct cluster_world *w);
 
