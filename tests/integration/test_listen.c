@@ -288,10 +288,13 @@ static void closing_and_listening_at_once_is_one_story(void **state)
 		crew_hear(&crew, 0, "a closed");
 		crew_say(&crew, 0, "listen b path @%s\nclose b", u->folder);
 		crew_hear(&crew, 0, "b closed");
+		/* It may be far ahead of usherd, which refuses it more than 256 at a time. */
+		if (i % 50 == 49) {
+			crew_say(&crew, 0, "listen b path @%s", u->folder);
+			crew_hear(&crew, 0, "b listening @");
+			listen_close(0, "b");
+		}
 	}
-	crew_say(&crew, 0, "listen b path @%s", u->folder);
-	crew_hear(&crew, 0, "b listening @");
-	listen_close(0, "b");
 	listen_on(0, "a", port);
 	listen_expect_greeting("127.0.0.1", port);
 	listen_close(0, "a");
