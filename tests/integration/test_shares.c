@@ -494,6 +494,7 @@ static void a_path_is_accepted_on_here(void **state)
 	close(take_fd(&first));
 	close(take_fd(&second));
 	close_server(0, "a");
+	MASTER_RUN_UNTIL(&master, LIST_EMPTY(&master.workers[0].holder.holds));
 	assert_int_equal(access(path, F_OK), 0);
 	master_disconnect(&master, 1);
 	assert_int_equal(access(path, F_OK), -1);
