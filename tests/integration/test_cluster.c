@@ -21,14 +21,19 @@ static void on_later(struct ev_loop *loop, ev_timer *timer, int events)
 	ev_timer_stop(loop, timer);
 }
 
-/* Something else keeps it alive for a while, and it ends by a code of its own. */
+static void on_input(struct ev_loop *loop, ev_io *io, int events)
+{
+	ev_io_stop(loop, io);
+}
+
+/* Something else keeps it alive until its input ends, and it ends by a code of its own. */
 static void leave_slowly(struct ev_loop *loop)
 {
 	struct cluster_worker *self = cluster_role_open(loop);
-	ev_timer other;
+	ev_io input;
 
-	ev_timer_init(&other, on_later, 0.3, 0);
-	ev_timer_start(loop, &other);
+	ev_io_init(&input, on_input, STDIN_FILENO, EV_READ);
+	ev_io_start(loop, &input);
 	cluster_worker_disconnect(self);
 	ev_run(loop, 0);
 	exit(6);
@@ -114,19 +119,27 @@ static void a_worker_that_opens_no_channel_is_never_online(void **state)
 	assert_string_equal(w->story, "fork 1, disconnect 1, exit 1 -1 15");
 }
 
-/* WK-1, IP-13: whoever has the channel after it. */
-static void exit_comes_before_disconnect_when_the_channel_outlives_the_process(void **state)
+/* A worker whose input ends when the pipe's other end is closed. */
+static struct cluster_worker *fork_with_input(struct cluster_world *w, const char *role,
+					      int pair[2])
 {
-	struct cluster_world *w = *state;
 	struct cluster_settings settings = {.has_stdio = true};
-	int pair[2];
 
 	assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
 	settings.stdio[0] = pair[0];
 	settings.stdio[1] = STDOUT_FILENO;
 	settings.stdio[2] = STDERR_FILENO;
-	cluster_world_start(w, "leave_the_channel_behind", &settings);
-	cluster_world_fork(w);
+	cluster_world_start(w, role, &settings);
+	return cluster_world_fork(w);
+}
+
+/* WK-1, IP-13: whoever has the channel after it. */
+static void exit_comes_before_disconnect_when_the_channel_outlives_the_process(void **state)
+{
+	struct cluster_world *w = *state;
+	int pair[2];
+
+	fork_with_input(w, "leave_the_channel_behind", pair);
 	ev_run(w->loop, 0);
 	assert_string_equal(w->story, "fork 1, online 1, exit 1 0 0, disconnect 1");
 	close(pair[0]);
@@ -223,13 +236,15 @@ static void what_else_a_worker_does_keeps_it_alive_after_the_disconnect(void **s
 {
 	struct cluster_world *w = *state;
 	struct cluster_worker *worker;
+	int pair[2];
 
-	cluster_world_start(w, "leave_slowly", NULL);
-	worker = cluster_world_fork(w);
+	worker = fork_with_input(w, "leave_slowly", pair);
 	cluster_run_until(w, "disconnect 1");
 	assert_false(cluster_worker_is_dead(worker));
+	close(pair[1]);
 	ev_run(w->loop, 0);
 	assert_string_equal(w->story, "fork 1, online 1, disconnect 1, exit 1 6 0 voluntary");
+	close(pair[0]);
 }
 
 /* WK-8 */
@@ -289,9 +304,10 @@ static void who_does_not_end_in_time_is_terminated_and_then_killed(void **state)
 	assert_string_equal(w->story, "fork 1, online 1, disconnect 1, exit 1 -1 9 voluntary");
 }
 
+/* The second comes as long after the first, by which time it must have begun. */
 static void who_minds_the_first_signal_needs_no_second(void **state)
 {
-	const struct cluster_settings settings = {.disconnect_timeout_ms = 100};
+	const struct cluster_settings settings = {.disconnect_timeout_ms = 1000};
 	struct cluster_world *w = *state;
 
 	cluster_world_start(w, "never_open", &settings);
