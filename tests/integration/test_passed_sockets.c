@@ -208,7 +208,7 @@ static void the_watchdog_is_told_that_it_lives(void **state)
 			   "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n");
 	usher_start(u);
 	for (int i = 0; i < 5; i++)
-		assert_true(usher_was_told(u, "WATCHDOG=1", 1000));
+		assert_true(usher_was_told(u, "WATCHDOG=1", WAIT_MS));
 }
 
 static void the_service_manager_is_told_a_status(void **state)
@@ -235,6 +235,7 @@ static void without_a_service_manager_it_runs_as_well(void **state)
 			u->folder);
 	usher_launch(u);
 	assert_true(usher_logs(u, "s.sock"));
+	assert_true(usher_logs(u, "usherctl asks at "));
 	assert_true(ask_until_workers(u, "ready", 1));
 }
 
