@@ -3,7 +3,7 @@
 // node_side.js that cases with servers need.
 
 const { spawn } = require('child_process');
-const { HANG_MS } = require('./clients');
+const { PATIENCE_MS } = require('./clients');
 const { Remembered, within } = require('./processes');
 const { built } = require('./usher_side');
 
@@ -54,7 +54,7 @@ class LibrarySide {
 	}
 
 	target(name) {
-		return { host: '127.0.0.1', port: this.ports[name] };
+		return { host: '127.0.0.1', port: this.ports[name], patienceMs: PATIENCE_MS };
 	}
 
 	async workers() {
@@ -64,7 +64,7 @@ class LibrarySide {
 		return pids.map(Number);
 	}
 
-	async count(name, ms = HANG_MS) {
+	async count(name, ms = PATIENCE_MS) {
 		const answer = await within(ms, this.ask(`count ${name}`, 'count', 'error'));
 
 		if (!answer)
@@ -78,7 +78,7 @@ class LibrarySide {
 		if (!this.child)
 			return;
 		this.child.stdin.end();
-		const code = await within(2 * HANG_MS, this.ended);
+		const code = await within(PATIENCE_MS, this.ended);
 
 		this.child.kill('SIGKILL');
 		await this.seen.kill();

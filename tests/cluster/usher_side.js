@@ -4,7 +4,7 @@
 const { execFile, spawn } = require('child_process');
 const fs = require('fs');
 const path = require('path');
-const { HANG_MS } = require('./clients');
+const { PATIENCE_MS } = require('./clients');
 const { Remembered, go, kill, stop, until, within } = require('./processes');
 const { Crew } = require('./usher_crew');
 
@@ -106,8 +106,10 @@ class UsherSide {
 	target(name = 'it') {
 		const address = this.addresses[name];
 
-		return address.startsWith('/') ? { path: address }
+		const where = address.startsWith('/') ? { path: address }
 			: { host: '127.0.0.1', port: Number(address.replace(/.*:/, '')) };
+
+		return { ...where, patienceMs: PATIENCE_MS };
 	}
 
 	// The answer, or undefined when there is none.
@@ -131,7 +133,7 @@ class UsherSide {
 		return (await this.rows('ready')).map((row) => row.pid);
 	}
 
-	async count(name, ms = HANG_MS) {
+	async count(name, ms = PATIENCE_MS) {
 		const answer = await within(ms, this.ctl('connections', ...(name ? [name] : [])));
 		const rows = answer && answer.workers.map(({ pid, connections }) => [pid, connections]);
 
@@ -191,7 +193,7 @@ class UsherSide {
 			return this.seen.kill();
 		[this.supervisor, ...this.seen.left()].forEach(go);
 		this.child.kill('SIGTERM');
-		await within(2 * HANG_MS, this.ended);
+		await within(PATIENCE_MS, this.ended);
 		await this.seen.kill();
 		if (this.code !== 0)
 			throw new Error(`usherd ended with ${this.code}; it logged:\n${this.stderr}`);

@@ -1,5 +1,5 @@
 'use strict';
-const { HANG_MS, connectServed } = require('../clients');
+const { connectServed } = require('../clients');
 const { within } = require('../processes');
 
 module.exports = {
@@ -14,6 +14,6 @@ module.exports = {
 		const { workers } = await side.count();
 
 		await side.disconnect(Number(Object.keys(workers).find((pid) => workers[pid] === 1)));
-		return await within(HANG_MS, client.closing()) ? 'is closed at the time limit' : 'goes on for ever';
+		return await within(client.patienceMs, client.closing()) ? 'is closed at the time limit' : 'goes on for ever';
 	},
 };
