@@ -1,6 +1,8 @@
 #include "tests/helpers/kernel.h"
 
 #include <dirent.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -55,6 +58,29 @@ long kernel_tcp_connections(int port)
 long kernel_tcp_listeners(int port)
 {
 	return tcp_sockets("listening", port, "!=");
+}
+
+struct awaited_queue {
+	int fd;
+	unsigned count;
+};
+
+/* Of a socket that listens, tcpi_unacked is the length of its queue. */
+static bool is_queued(void *ctx)
+{
+	const struct awaited_queue *awaited = ctx;
+	struct tcp_info info;
+	socklen_t size = sizeof(info);
+
+	assert_int_equal(getsockopt(awaited->fd, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+	return info.tcpi_unacked == awaited->count;
+}
+
+void kernel_await_queue(int fd, unsigned count)
+{
+	struct awaited_queue awaited = {fd, count};
+
+	assert_true(poll_until(is_queued, &awaited, WAIT_MS));
 }
 
 long kernel_unix_connections(const char *path)

@@ -13,6 +13,10 @@ long kernel_tcp_connections(int port);
 /* Sockets that listen on a TCP port, however many processes have one of them. */
 long kernel_tcp_listeners(int port);
 
+/* Waits until so many connections are in the queue of a TCP socket that listens. A client is told
+ * of its connection before the kernel has done the listener's side of it. */
+void kernel_await_queue(int fd, unsigned count);
+
 /* Established connections of a Unix socket's path ("@name": abstract), the server's ends. */
 long kernel_unix_connections(const char *path);
 

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "common/macros.h"
+#include "tests/helpers/kernel.h"
 
 #define WATCHDOG_S 60
 #define FAR_MS     (3600 * 1000) /* a delay that no test lives to see */
@@ -214,6 +215,7 @@ static struct addr silent(struct fixture *f, const char *host, int *ret_listener
 
 	assert_int_equal(listen(listener, 0), 0);
 	assert_int_equal(connect(client, &addr.sa, addr.len), 0);
+	kernel_await_queue(listener, 1);
 	assert_true(f->server_count < SERVERS);
 	f->servers[f->server_count++] = client;
 	if (ret_listener)

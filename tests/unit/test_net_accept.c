@@ -16,6 +16,7 @@
 
 #include "common/macros.h"
 #include "common/net/server.h"
+#include "tests/helpers/kernel.h"
 #include "tests/helpers/stage.h"
 #include "tests/helpers/wait.h"
 
@@ -258,6 +259,7 @@ static void all_who_wait_are_accepted_in_one_wake_up_and_none_in_vain(void **sta
 	stage_open(stage, NULL);
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		fds[i] = plain_connect(&stage->host);
+	kernel_await_queue(stage->host.server->bound.fd, ARRAY_LEN(fds));
 	accepts = 0;
 	ev_run(stage->story.loop, EVRUN_ONCE);
 	assert_int_equal(net_server_connections(stage->host.server), ARRAY_LEN(fds));
@@ -499,6 +501,7 @@ static void a_burst_is_accepted_in_portions(void **state)
 	stage_open(stage, NULL);
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		fds[i] = plain_connect(&stage->host);
+	kernel_await_queue(stage->host.server->bound.fd, ARRAY_LEN(fds));
 	ev_run(stage->story.loop, EVRUN_ONCE);
 	assert_int_equal(net_server_connections(stage->host.server), 64);
 	ev_run(stage->story.loop, EVRUN_ONCE);

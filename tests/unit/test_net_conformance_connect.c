@@ -15,6 +15,7 @@
 #include "common/net/bind.h"
 #include "common/net/socket.h"
 #include "tests/helpers/fds.h"
+#include "tests/helpers/kernel.h"
 #include "tests/helpers/stage.h"
 #include "tests/helpers/wait.h"
 
@@ -42,6 +43,7 @@ static int be_silent(struct silence *silence)
 				    silence->bound.addr.len) == 0 ||
 			    errno == EINPROGRESS);
 	}
+	kernel_await_queue(silence->bound.fd, 2);
 	return addr_port(&silence->bound.addr);
 }
 

@@ -13,6 +13,7 @@
 #include "common/macros.h"
 #include "common/net/bind.h"
 #include "tests/helpers/clients.h"
+#include "tests/helpers/kernel.h"
 
 static void open_queue(struct bound *ret)
 {
@@ -30,6 +31,7 @@ static void somebody_waits_until_the_last_one_is_accepted(void **state)
 	assert_false(somebody_waits(bound.fd));
 	AUTO_CLOSE int one = connect_tcp("127.0.0.1", addr_port(&bound.addr));
 	AUTO_CLOSE int two = connect_tcp("127.0.0.1", addr_port(&bound.addr));
+	kernel_await_queue(bound.fd, 2);
 	assert_true(somebody_waits(bound.fd));
 	AUTO_CLOSE int first = accept4(bound.fd, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(first >= 0);
