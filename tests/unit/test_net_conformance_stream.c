@@ -90,7 +90,8 @@ static void the_next_queue_needs_a_drain_of_its_own(void **state)
 	assert_int_equal(write_corked(stage->client.socket, NET_HIGH_WATER_MARK_DEFAULT), 0);
 	story_run_until(&stage->story, "C.drain");
 	assert_int_equal(write_corked(stage->client.socket, 1), 1);
-	story_run_until(&stage->story, "S.data:1");
+	while (stage->guest.received <= NET_HIGH_WATER_MARK_DEFAULT)
+		ev_run(stage->story.loop, EVRUN_ONCE);
 	story_run_ready(&stage->story);
 	assert_int_equal(story_count(&stage->story, "C.drain"), 1);
 	assert_int_equal(write_corked(stage->client.socket, NET_HIGH_WATER_MARK_DEFAULT), 0);

@@ -81,6 +81,7 @@ static void drain_comes_once_when_all_is_sent_before_the_completion(void **state
 {
 	struct stage *stage = *state;
 
+	stage->host.guest_ops = &actor_deaf_ops;
 	connect_to_a_paused_guest(stage, NULL);
 	net_socket_write(stage->client.socket, big, sizeof(big), actor_done, &stage->client);
 	net_socket_resume(stage->guest.socket);
@@ -345,7 +346,7 @@ static void a_broken_connection_is_the_result_of_a_write(void **state)
 	fd = stage_plain(stage);
 	net_socket_pause(stage->guest.socket);
 	close(fd);
-	for (int i = 0; i < 1000 && r == 1; i++)
+	while (r == 1) /* until the kernel has the peer's answer to the first */
 		r = net_socket_write(stage->guest.socket, "x", 1, NULL, NULL);
 	assert_true(r == -EPIPE || r == -ECONNRESET);
 	assert_true(net_socket_destroyed(stage->guest.socket));
