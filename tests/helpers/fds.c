@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "common/macros.h"
+#include "tests/helpers/wait.h"
 
 size_t open_fd_count(void)
 {
@@ -19,6 +20,16 @@ size_t open_fd_count(void)
 		count++;
 	closedir(directory);
 	return count - 3; /* ".", ".." and the folder's own */
+}
+
+static bool has_no_more(void *ctx)
+{
+	return open_fd_count() <= *(size_t *)ctx;
+}
+
+bool await_fd_count(size_t count)
+{
+	return poll_until(has_no_more, &count, WAIT_MS);
 }
 
 bool allow_fds(size_t count)

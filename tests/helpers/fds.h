@@ -10,6 +10,9 @@
 /* Descriptors this process has open. */
 size_t open_fd_count(void);
 
+/* Waits until no more than count are open: a thread that looks up a name may still have some. */
+bool await_fd_count(size_t count);
+
 /* Raises this process's limit as far as it goes. Returns whether that allows count descriptors. */
 bool allow_fds(size_t count);
 
