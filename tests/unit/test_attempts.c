@@ -177,6 +177,15 @@ static struct addr address(const char *host, int port)
 	return addr;
 }
 
+/* One besides 127.0.0.1: of the other family, on a machine that has it. */
+static const char *other_host(void)
+{
+	struct addr addr = address("::1", 0);
+	AUTO_CLOSE int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return bind(fd, &addr.sa, addr.len) == 0 ? "::1" : "127.0.0.2";
+}
+
 /* A socket bound to a free port of the host, and its address. */
 static int bound(struct fixture *f, const char *host, struct addr *ret)
 {
@@ -272,7 +281,7 @@ static void live_address_is_connected_non_blocking_and_close_on_exec(void **stat
 static void refused_address_gives_way_at_once(void **state)
 {
 	struct fixture *f = *state;
-	struct addr addrs[] = {dead(f, "::1"), dead(f, "127.0.0.1"), live(f, "127.0.0.1")};
+	struct addr addrs[] = {dead(f, other_host()), dead(f, "127.0.0.1"), live(f, "127.0.0.1")};
 
 	run(f, addrs, ARRAY_LEN(addrs), FAR_MS);
 	assert_won(f, &addrs[2]);
@@ -285,7 +294,7 @@ static void refused_address_gives_way_at_once(void **state)
 static void silent_address_is_passed_over_after_the_delay_and_closed(void **state)
 {
 	struct fixture *f = *state;
-	struct addr addrs[] = {silent(f, "::1", NULL), live(f, "127.0.0.1")};
+	struct addr addrs[] = {silent(f, other_host(), NULL), live(f, "127.0.0.1")};
 
 	run(f, addrs, ARRAY_LEN(addrs), NEAR_MS);
 	assert_won(f, &addrs[1]);
@@ -304,7 +313,7 @@ static void note_time(struct ev_loop *loop, ev_timer *timer, int events)
 static void default_delay_is_a_quarter_of_a_second(void **state)
 {
 	struct fixture *f = *state;
-	struct addr addrs[] = {silent(f, "::1", NULL), live(f, "127.0.0.1")};
+	struct addr addrs[] = {silent(f, other_host(), NULL), live(f, "127.0.0.1")};
 	char first[ADDR_TEXT_SIZE], second[ADDR_TEXT_SIZE], expected[256];
 	ev_timer early;
 
@@ -410,7 +419,7 @@ static void first_family_is_that_of_the_first_address(void **state)
 static void when_all_fail_the_result_lists_each(void **state)
 {
 	struct fixture *f = *state;
-	struct addr addrs[] = {dead(f, "::1"), dead(f, "127.0.0.1"), dead(f, "127.0.0.1")};
+	struct addr addrs[] = {dead(f, other_host()), dead(f, "127.0.0.1"), dead(f, "127.0.0.1")};
 
 	run(f, addrs, ARRAY_LEN(addrs), FAR_MS);
 	assert_int_equal(f->done_calls, 1);
@@ -502,7 +511,7 @@ static uint16_t unused_port(void)
 static void local_port_alone_is_bound_for_either_family(void **state)
 {
 	struct fixture *f = *state;
-	struct addr remote = live(f, "::1"), ours;
+	struct addr remote = live(f, other_host()), ours;
 	struct attempts_request request = {.addresses = &remote, .count = 1};
 
 	request.local_port = unused_port();
@@ -545,7 +554,7 @@ static void cancelled_at_once_nothing_happens(void **state)
 static void cancelled_while_connecting_all_is_closed(void **state)
 {
 	struct fixture *f = *state;
-	struct addr addrs[] = {silent(f, "::1", NULL), silent(f, "127.0.0.1", NULL)};
+	struct addr addrs[] = {silent(f, other_host(), NULL), silent(f, "127.0.0.1", NULL)};
 	struct attempts_request request = {
 		.addresses = addrs, .count = ARRAY_LEN(addrs), .delay_ms = NEAR_MS};
 
@@ -560,7 +569,7 @@ static void cancelled_while_connecting_all_is_closed(void **state)
 
 static void assert_cancelled_in(struct fixture *f, char op, unsigned attempts)
 {
-	struct addr addrs[] = {dead(f, "::1"), live(f, "127.0.0.1")};
+	struct addr addrs[] = {dead(f, other_host()), live(f, "127.0.0.1")};
 
 	f->cancel_at = op;
 	run(f, addrs, ARRAY_LEN(addrs), FAR_MS);
@@ -626,7 +635,7 @@ static void ops_but_the_last_may_be_null(void **state)
 {
 	static const struct attempts_ops only_done = {.on_done = on_done};
 	struct fixture *f = *state;
-	struct addr addrs[] = {dead(f, "::1"), live(f, "127.0.0.1")};
+	struct addr addrs[] = {dead(f, other_host()), live(f, "127.0.0.1")};
 	struct attempts_request request = {.addresses = addrs, .count = ARRAY_LEN(addrs)};
 
 	assert_int_equal(attempts_start(f->loop, &request, &only_done, f, &f->attempts), 0);

@@ -1,6 +1,7 @@
 /* net_server_listen(): arguments, success, failure, and what may follow. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +18,21 @@
 #include "common/net/bind.h"
 #include "tests/helpers/fds.h"
 #include "tests/helpers/stage.h"
+
+/* wrap: getaddrinfo */
+int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+		       struct addrinfo **ret);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+		       struct addrinfo **ret);
+
+/* No name server is asked, which may be out of reach. */
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+		       struct addrinfo **ret)
+{
+	if (strcmp(host, "no.such.invalid") == 0)
+		return EAI_NONAME;
+	return __real_getaddrinfo(host, service, hints, ret);
+}
 
 /* A port of 127.0.0.1 on which *ret listens. */
 static int busy_port(struct bound *ret)
@@ -160,8 +176,7 @@ static void a_name_is_looked_up_off_the_loop(void **state)
 		0);
 	while (stage->host.error == 0)
 		ev_run(stage->story.loop, EVRUN_ONCE);
-	assert_non_null(strstr(stage->host.error_text, "getaddrinfo "));
-	assert_non_null(strstr(stage->host.error_text, " no.such.invalid"));
+	assert_string_equal(stage->host.error_text, "getaddrinfo ENOTFOUND no.such.invalid");
 	assert_false(net_server_listening(stage->host.server));
 }
 
