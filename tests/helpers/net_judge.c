@@ -478,7 +478,7 @@ static void judge_loop_is_free(struct ev_loop *loop)
 	ev_idle idle;
 
 	ev_now_update(loop);
-	ev_timer_init(&watchdog, too_late, 5., 0.);
+	ev_timer_init(&watchdog, too_late, 60., 0.);
 	ev_timer_start(loop, &watchdog);
 	ev_unref(loop);
 	ev_idle_init(&idle, count_down);

@@ -220,6 +220,7 @@ struct answers {
 	struct net_address addresses[2];
 	struct net_lookup *waiting;
 	ev_timer timer;
+	int64_t at_ms; /* when the timer ran */
 };
 
 static int answer(struct net_lookup *lookup, const char *host, int family, int hints, void *ctx)
@@ -310,17 +311,18 @@ static void reply_now(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct answers *answers = CONTAINER_OF(timer, struct answers, timer);
 
+	answers->at_ms = now_ms();
 	net_lookup_reply(answers->waiting, 0, answers->addresses, 1);
 }
 
-/* TO-3: the result of a lookup is activity. */
+/* TO-3: the result of a lookup is activity: a whole period goes by after it, however late the
+ * machine lets the two timers run. */
 static void the_result_of_a_lookup_is_activity(void **state)
 {
 	struct answers answers = {.addresses = {{.address = "127.0.0.1", .family = 4}}};
 	struct stage *stage = *state;
 	struct silence silence;
 	int port = be_silent(&silence);
-	int64_t begin = now_ms();
 
 	stage_unconnected(stage);
 	assert_int_equal(
@@ -334,16 +336,19 @@ static void the_result_of_a_lookup_is_activity(void **state)
 	ev_timer_init(&answers.timer, reply_now, PERIOD_MS / 1e3, 0.);
 	ev_timer_start(stage->story.loop, &answers.timer);
 	story_run_until(&stage->story, "C.lookup:127.0.0.1");
-	assert_false(story_has(&stage->story, "C.timeout"));
+	story_forget(&stage->story);
 	story_run_until(&stage->story, "C.timeout");
-	assert_true(now_ms() - begin > 2 * PERIOD_MS + PERIOD_MS / 2);
+	assert_true(now_ms() - answers.at_ms >= 2 * PERIOD_MS);
 	end_silence(&silence);
 }
+
+static int64_t ended_ms;
 
 static void end_it(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct stage *stage = timer->data;
 
+	ended_ms = now_ms();
 	net_socket_end(stage->client.socket, NULL, 0, NULL, NULL);
 }
 
@@ -351,19 +356,17 @@ static void assert_that_the_end_is_activity(struct stage *stage)
 {
 	const struct net_server_options options = {.allow_half_open = true};
 	ev_timer timer;
-	int64_t begin;
 
 	stage_open(stage, &options);
 	stage_connect(stage, NULL);
-	begin = now_ms();
 	net_socket_set_timeout(stage->guest.socket, 2 * PERIOD_MS, NULL, NULL);
 	ev_timer_init(&timer, end_it, PERIOD_MS / 1e3, 0.);
 	timer.data = stage;
 	ev_timer_start(stage->story.loop, &timer);
 	story_run_until(&stage->story, "S.end");
-	assert_false(story_has(&stage->story, "S.timeout"));
+	story_forget(&stage->story);
 	story_run_until(&stage->story, "S.timeout");
-	assert_true(now_ms() - begin > 2 * PERIOD_MS + PERIOD_MS / 2);
+	assert_true(now_ms() - ended_ms >= 2 * PERIOD_MS);
 }
 
 /* TO-3: the peer's end is activity. */

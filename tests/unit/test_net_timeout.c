@@ -105,33 +105,53 @@ static void an_unconnected_socket_has_idle_time_too(void **state)
 					&stage->client.socket),
 			 0);
 	arm(&stage->client, 10);
-	story_run_ms(&stage->story, PERIOD_MS);
+	story_run_until(&stage->story, "C.timeout");
 	assert_string_equal(stage->story.text, "C.done:0 C.timeout ");
 }
+
+/* The last activity that is known of was not before this. */
+static int64_t active_ms;
+static int64_t sent_ms;
 
 static void send_more(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct stage *stage = timer->data;
 
+	sent_ms = now_ms();
 	net_socket_write(stage->guest.socket, "x", 1, NULL, NULL);
 	if (++stage->guest.status == 6)
 		ev_timer_stop(loop, timer);
 }
 
-/* TO-3: what arrives is activity, and so is the peer's end. */
+static void note_arrival(struct actor *actor)
+{
+	active_ms = sent_ms;
+}
+
+static void expect_a_whole_period(struct actor *actor)
+{
+	assert_true(now_ms() - active_ms >= net_socket_timeout(actor->socket));
+}
+
+/* TO-3: what arrives is activity. On a machine that lets the timers run late it may expire before
+ * all has been sent, but never within a period of what has come. */
 static void data_that_arrives_keeps_it_from_expiring(void **state)
 {
 	struct stage *stage = *state;
 	ev_timer timer;
 
 	stage_connected(stage);
+	stage->client.on[ON_DATA] = note_arrival;
+	stage->client.on[ON_TIMEOUT] = expect_a_whole_period;
+	active_ms = now_ms();
 	arm(&stage->client, 3 * PERIOD_MS);
 	ev_timer_init(&timer, send_more, PERIOD_MS / 1e3, PERIOD_MS / 1e3);
 	timer.data = stage;
 	ev_timer_start(stage->story.loop, &timer);
+	while (stage->client.received < 6)
+		ev_run(stage->story.loop, EVRUN_ONCE);
+	story_forget(&stage->story);
 	story_run_until(&stage->story, "C.timeout");
-	assert_int_equal(stage->guest.status, 6);
-	assert_int_equal(story_count(&stage->story, "C.data:1"), 6);
 }
 
 static void say_late(struct ev_loop *loop, ev_timer *timer, int events)
@@ -167,12 +187,19 @@ static void what_is_no_activity_does_not_count(void **state)
 	assert_true(story_in_order(&stage->story, "C.timeout", "late"));
 }
 
+static int64_t looked_ms;
+static size_t queued;
+
+/* What the kernel took of the queue it took since the last look. */
 static void read_some(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct stage *stage = timer->data;
 
+	if (net_socket_buffer_size(stage->client.socket) < queued)
+		active_ms = looked_ms;
+	queued = net_socket_buffer_size(stage->client.socket);
+	looked_ms = now_ms();
 	net_socket_resume(stage->guest.socket);
-	stage->client.status++;
 }
 
 static void pause_it(struct actor *actor)
@@ -180,7 +207,8 @@ static void pause_it(struct actor *actor)
 	net_socket_pause(actor->socket);
 }
 
-/* TO-4: a slow peer that still takes bytes is not idle, one that has stalled is. */
+/* TO-4: a slow peer that still takes bytes is not idle, one that has stalled is. Here too it may
+ * expire on a machine that stops for a period. */
 static void a_write_that_advances_is_activity_and_a_stalled_one_is_not(void **state)
 {
 	static char data[32 << 20];
@@ -196,9 +224,11 @@ static void a_write_that_advances_is_activity_and_a_stalled_one_is_not(void **st
 	timer.data = stage;
 	ev_timer_start(stage->story.loop, &timer);
 	net_socket_write(stage->client.socket, data, sizeof(data), NULL, NULL);
+	stage->client.on[ON_TIMEOUT] = expect_a_whole_period;
+	queued = net_socket_buffer_size(stage->client.socket);
+	looked_ms = active_ms = now_ms();
 	arm(&stage->client, 3 * PERIOD_MS);
 	story_run_ms(&stage->story, 6 * PERIOD_MS);
-	assert_false(story_has(&stage->story, "C.timeout"));
 	assert_true(net_socket_buffer_size(stage->client.socket) > 0);
 	ev_timer_stop(stage->story.loop, &timer);
 	story_run_until(&stage->story, "C.timeout");
@@ -231,8 +261,8 @@ static void it_may_be_armed_again_and_destroyed_in_its_own_event(void **state)
 	stage->client.on[ON_TIMEOUT] = arm_again;
 	arm(&stage->client, 10);
 	stage->client.status = 0;
-	story_run_ms(&stage->story, PERIOD_MS);
-	assert_true(story_count(&stage->story, "C.timeout") >= 2);
+	while (story_count(&stage->story, "C.timeout") < 2)
+		ev_run(stage->story.loop, EVRUN_ONCE);
 	net_socket_destroy(stage->client.socket, 0);
 }
 
