@@ -155,7 +155,7 @@ static void crowd_open(struct stage *stage, struct crowd *crowd)
 /* Memory of the sanitizers is not seen here, and then this shows nothing. */
 static void an_idle_connection_costs_at_most_320_bytes(void **state)
 {
-	enum { COUNT = 4000 };
+	enum { COUNT = 1000 };
 	struct stage *stage = *state;
 	struct crowd crowd = {0};
 	static int fds[COUNT];
