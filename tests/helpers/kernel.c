@@ -119,6 +119,31 @@ char kernel_process_state(pid_t pid)
 	return state;
 }
 
+static bool is_wait_for_events(long call)
+{
+#ifdef SYS_epoll_wait
+	if (call == SYS_epoll_wait)
+		return true;
+#endif
+	return call == SYS_epoll_pwait;
+}
+
+bool kernel_waits_for_events(pid_t pid)
+{
+	char path[64];
+	bool waits, knows;
+	long call;
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return kernel_process_state(pid) == 'S';
+	waits = fscanf(file, "%ld", &call) == 1 && is_wait_for_events(call);
+	knows = !ferror(file);
+	fclose(file);
+	return knows ? waits : kernel_process_state(pid) == 'S';
+}
+
 long kernel_cpu_ms(pid_t pid)
 {
 	char path[64], line[512];

@@ -4,6 +4,7 @@
 #ifndef USHER_TESTS_HELPERS_KERNEL_H
 #define USHER_TESTS_HELPERS_KERNEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -27,6 +28,10 @@ void kernel_await_no_listener(int port);
 
 /* The state of a process as proc(5) has it: 'R', 'S', 'T' (stopped), 'Z'; 0 if there is none. */
 char kernel_process_state(pid_t pid);
+
+/* Whether a process sleeps in epoll_wait(2); for whom proc(5) does not say where, that it sleeps.
+ */
+bool kernel_waits_for_events(pid_t pid);
 
 /* The processor time that a process has used. */
 long kernel_cpu_ms(pid_t pid);

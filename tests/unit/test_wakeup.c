@@ -65,7 +65,7 @@ static bool child_sleeps(void *ctx)
 {
 	const struct pair *p = ctx;
 
-	return kernel_process_state(p->child) == 'S';
+	return kernel_waits_for_events(p->child);
 }
 
 static void expect_child_woken(struct pair *p)
@@ -141,7 +141,7 @@ static bool woken(struct pair *p, int timeout_ms)
 
 static bool parent_sleeps(void *ctx)
 {
-	return kernel_process_state(*(pid_t *)ctx) == 'S';
+	return kernel_waits_for_events(*(pid_t *)ctx);
 }
 
 /* A third process connects when this one sleeps, too: who is awake is not asked by the kernel. */
