@@ -458,7 +458,7 @@ static void a_pipe_takes_what_was_held_back(void **state)
 	net_socket_write(stage->client.socket, "a\xe2\x82", 3, NULL, NULL);
 	story_run_until(&stage->story, "S.data:1");
 	net_socket_end(stage->client.socket, "\xac", 1, NULL, NULL);
-	story_run_until(&stage->story, "S.close");
+	story_run_until(&stage->story, "C.close");
 	assert_int_equal(stage->guest.received, 1);
 	assert_int_equal(stage->client.received, 3);
 	assert_memory_equal(stage->client.data, "\xe2\x82\xac", 3);
