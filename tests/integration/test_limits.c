@@ -66,12 +66,14 @@ static void passed_connections_go_round_exactly(void **state)
 	assert_int_equal(least, CLIENTS / 4);
 }
 
-/* A worker that is not back in its wait when the next connection comes misses a turn. */
+/* A worker that is not back in its wait when the next connection comes misses a turn, and all of
+ * them if it got no processor meanwhile: then once more. */
 static void workers_that_requeue_all_get_connections(void **state)
 {
-	json_int_t most, least;
+	json_int_t most, least = 0;
 
-	share("shared-even", &most, &least);
+	for (int i = 0; i < 20 && least == 0; i++)
+		share("shared-even", &most, &least);
 	assert_true(least > 0);
 }
 

@@ -211,6 +211,7 @@ static void churn_stop(struct client *c)
 	struct churn *h = c->state;
 
 	c->tally->behind += c->paced && h->running ? h->due - h->begun + h->busy : 0;
+	c->tally->behind += pace_missed(&h->pace);
 	h->running = false;
 	pace_stop(&h->pace);
 }

@@ -10,8 +10,8 @@
 #include "common/macros.h"
 #include "tests/load/pattern.h"
 
-/* At the end, for the next answer of what is under way. */
-#define DRAIN_SECONDS 2.0
+/* At the end, without any answer: what is still under way then is not waited for. */
+#define SILENCE_SECONDS 5.0
 
 /* Apart from each other by more than a few messages. */
 #define POSITION_STEP 7919
@@ -50,13 +50,6 @@ void client_ready(struct client *c)
 		ev_break(c->loop, EVBREAK_ALL);
 }
 
-void client_check_end(struct client *c)
-{
-	c->answered = true;
-	if (c->ending && c->work->pending(c) == 0)
-		ev_break(c->loop, EVBREAK_ALL);
-}
-
 /* --- the course of it ----------------------------------------------------------------------- */
 
 static void count_unanswered(struct client *c)
@@ -66,7 +59,7 @@ static void count_unanswered(struct client *c)
 
 	if (pending == 0)
 		return;
-	snprintf(text, sizeof(text), "no answer for %g s after the end", DRAIN_SECONDS);
+	snprintf(text, sizeof(text), "no answer for %g s after the end", SILENCE_SECONDS);
 	tally_failure(c->tally, FAILED_ANSWER, text);
 	c->tally->failures[FAILED_ANSWER] += pending - 1;
 }
@@ -79,14 +72,20 @@ static void set_timer(struct client *c, double seconds)
 	ev_timer_start(c->loop, &c->timer);
 }
 
+void client_check_end(struct client *c)
+{
+	if (!c->ending)
+		return;
+	set_timer(c, SILENCE_SECONDS);
+	if (c->work->pending(c) == 0)
+		ev_break(c->loop, EVBREAK_ALL);
+}
+
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct client *c = CONTAINER_OF(timer, struct client, timer);
 
-	if (c->ending && c->answered) {
-		c->answered = false;
-		set_timer(c, DRAIN_SECONDS);
-	} else if (c->ending) {
+	if (c->ending) {
 		count_unanswered(c);
 		ev_break(loop, EVBREAK_ALL);
 	} else if (!c->tally->measuring && !c->measured) {
@@ -117,9 +116,7 @@ static void on_end(struct client *c)
 	tally_close(c->tally);
 	c->work->stop(c);
 	c->ending = true;
-	set_timer(c, DRAIN_SECONDS);
 	client_check_end(c);
-	c->answered = false;
 }
 
 static void on_command(struct ev_loop *loop, ev_io *watcher, int events)

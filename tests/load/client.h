@@ -58,15 +58,14 @@ struct client {
 	ev_timer timer;
 	bool measured; /* the measured time is over */
 	bool ending;
-	bool answered; /* since the timer was set, at the end */
-	void *state;   /* the work's own */
+	void *state; /* the work's own */
 };
 
 int client_run(struct client *c, int parent);
 
 /* Everything is open (or has failed). */
 void client_ready(struct client *c);
-/* Something has come back, or will not any more; it may be the last one. */
+/* Something has come: an operation may have ended, perhaps the last one. */
 void client_check_end(struct client *c);
 
 /* Connects the connection with this number, from the source address whose turn it is. */

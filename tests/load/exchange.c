@@ -231,6 +231,7 @@ static void exchange_stop(struct client *c)
 	if (e->stopped)
 		return;
 	e->stopped = true;
+	c->tally->behind += pace_missed(&e->pace);
 	pace_stop(&e->pace);
 	/* Those that wait for the window are not sent any more. */
 	for (uint64_t i = 0; c->paced && i < c->connections; i++) {

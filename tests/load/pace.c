@@ -16,6 +16,16 @@ uint64_t pace_due_ns(const struct pace *p, uint64_t number)
 	return p->start_ns + (uint64_t)((double)number * p->interval_ns);
 }
 
+uint64_t pace_missed(const struct pace *p)
+{
+	uint64_t due;
+
+	if (!p->loop)
+		return 0;
+	due = (uint64_t)((double)(clock_ns() - p->start_ns) / p->interval_ns) + 1;
+	return due > p->next ? due - p->next : 0;
+}
+
 /* Setting the timer also takes back its readiness: no read is needed. */
 static int arm(const struct pace *p, int fd)
 {

@@ -30,5 +30,7 @@ int pace_start(struct pace *p, struct ev_loop *loop, double rate, pace_fn *due, 
 void pace_stop(struct pace *p);
 
 uint64_t pace_due_ns(const struct pace *p, uint64_t number);
+/* Those whose time has come and that have not been called yet; 0 when it is stopped. */
+uint64_t pace_missed(const struct pace *p);
 
 #endif

@@ -23,7 +23,7 @@
 
 #define BEGIN_SECONDS 10.0
 #define OPEN_SECONDS  60.0
-#define END_SECONDS   10.0
+#define END_SECONDS   60.0
 
 /* Between two looks at a target that does not listen yet. */
 #define PROBE_NS 10000000

@@ -82,6 +82,27 @@ static void calls_that_were_missed_are_made_up_for(void **state)
 	assert_int_equal(c->last_due_ns - began, UINT64_C(1999) * 100000);
 }
 
+static void calls_that_nobody_made_in_time_are_counted(void **state)
+{
+	struct caller *c = *state;
+	uint64_t began, least, most, missed;
+
+	assert_int_equal(pace_start(&c->pace, c->loop, 10000, on_due, c), 0);
+	began = c->pace.start_ns;
+	stay_busy(5);
+	least = (clock_ns() - began) / 100000;
+	missed = pace_missed(&c->pace);
+	most = (clock_ns() - began) / 100000 + 1;
+	assert_in_range(missed, least, most);
+
+	ev_run(c->loop, EVRUN_ONCE);
+	assert_true(c->calls >= least);
+	least = (clock_ns() - began) / 100000;
+	assert_true(pace_missed(&c->pace) + c->calls >= least);
+	pace_stop(&c->pace);
+	assert_int_equal(pace_missed(&c->pace), 0);
+}
+
 static void stopped_pace_keeps_no_descriptor(void **state)
 {
 	struct caller *c = *state;
@@ -102,6 +123,8 @@ int main(void)
 						free_loop),
 		cmocka_unit_test_setup_teardown(calls_that_were_missed_are_made_up_for, make_loop,
 						free_loop),
+		cmocka_unit_test_setup_teardown(calls_that_nobody_made_in_time_are_counted,
+						make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(stopped_pace_keeps_no_descriptor, make_loop,
 						free_loop),
 	};
