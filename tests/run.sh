@@ -26,7 +26,7 @@ esac
 
 # Those that take longest start first, so that none is left over at the end.
 FIRST="test_max_connections test_stopped_worker test_distribute test_beside_node.sh test_resting"
-FIRST="$FIRST test_kills test_listen test_nudge test_net_reentrancy"
+FIRST="$FIRST test_kills test_listen test_net_reentrancy"
 
 wrapper=
 if [ "$1" = --valgrind ]; then
