@@ -6,6 +6,7 @@
 
 #include "common/macros.h"
 #include "tests/helpers/fds.h"
+#include "tests/helpers/wait.h"
 
 #define WATCHDOG_S 20
 
@@ -159,6 +160,8 @@ int dispatch_world_connect(struct dispatch_world *world, size_t source)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_int_equal(connect(fd, &a->sa, a->len), 0);
+	/* The client's end may be connected before the listener has it. */
+	assert_true(wait_readable(world->bound[source].fd, WAIT_MS));
 	world->clients[world->n_clients++] = fd;
 	return fd;
 }

@@ -3,11 +3,13 @@
 #include "worker/permits.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -153,11 +155,20 @@ static void expect_silence(struct fixture *f)
 	assert_false(turn(f));
 }
 
+static bool is_acknowledged(void *ctx)
+{
+	int left;
+
+	return ioctl(*(int *)ctx, SIOCOUTQ, &left) == 0 && left == 0;
+}
+
+/* The connection and its byte are there when the loop is run for what is ready. */
 static int client_of(const struct fixture *f, size_t index)
 {
 	int fd = connect_tcp("127.0.0.1", f->ports[index]);
 
 	client_send(fd, "x");
+	assert_true(poll_until(is_acknowledged, &fd, WAIT_MS));
 	return fd;
 }
 

@@ -147,6 +147,8 @@ static int hand_off_one(struct fixture *f, uint32_t listener)
 	from.sin_addr.s_addr = htonl(0x0a000001);
 	memcpy(peer.address, &from, sizeof(from));
 	close_fd(f->copy);
+	/* The client's end may be connected before the listener has it. */
+	assert_true(wait_readable(f->listening, WAIT_MS));
 	f->copy = accept4(f->listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	assert_true(f->copy >= 0);
 	say(f, IPC_HANDOFF, &body, &peer, 1, &f->copy);
@@ -548,7 +550,8 @@ static void connect_and_echo(struct fixture *f, int *ret_fd)
 {
 	*ret_fd = connect_tcp("127.0.0.1", f->port);
 	client_send(*ret_fd, "x");
-	run_ready(f);
+	while (!wait_readable(*ret_fd, 0))
+		ev_run(f->loop, EVRUN_ONCE);
 	client_expect(*ret_fd, "x");
 }
 
@@ -577,6 +580,7 @@ static void who_has_no_descriptor_for_a_client_says_so(void **state)
 	serve(f, 0, true);
 	service = LIST_FIRST(&f->worker.services);
 	client = connect_tcp("127.0.0.1", f->port);
+	assert_true(wait_readable(f->listening, WAIT_MS));
 	no_descriptors = true;
 	run_ready(f);
 	no_descriptors = false;
