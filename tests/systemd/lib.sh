@@ -27,19 +27,19 @@ soon() {
 	done
 }
 
-# The configuration: two workers, and the listeners on standard input.
+# configure [DRAIN_TIMEOUT]: two workers, and the listeners on standard input.
 configure() {
 	{
 		echo "workers: 2"
 		echo "user: usher"
-		echo "drain_timeout: 2s"
+		echo "drain_timeout: ${1:-2s}"
 		echo "listeners:"
 		cat
 	} >"$CONFIG"
 }
 
 configure_echo() {
-	configure <<-EOF
+	configure "$@" <<-EOF
 		  - {name: echo, host: 127.0.0.1, port: $PORT, handler: echo}
 		  - {name: file, path: /run/usher/echo.sock, mode: "0660", handler: echo}
 	EOF
@@ -113,7 +113,7 @@ status_of() {
 
 # Sends a text to the listener and expects it back.
 echoes() {
-	[ "$(printf '%s' "hello $1" | timeout 10 nc -N 127.0.0.1 "$1")" = "hello $1" ]
+	[ "$(printf '%s' "hello $1" | timeout "$SECONDS_TO_WAIT" nc -N 127.0.0.1 "$1")" = "hello $1" ]
 }
 
 clean_up() {

@@ -139,7 +139,7 @@ test_a_killed_usherd_is_started_again() {
 		[ ! -e "/proc/$pid" ] || fail "worker $pid outlived its usherd and the restart"
 	done
 	echoes "$PORT" || fail "no echo"
-	[ "$(printf hi | timeout 10 nc -N -U /run/usher/echo.sock)" = hi ] ||
+	[ "$(printf hi | timeout "$SECONDS_TO_WAIT" nc -N -U /run/usher/echo.sock)" = hi ] ||
 		fail "the socket file of the dead usherd was not replaced"
 }
 
@@ -152,14 +152,14 @@ test_a_hanging_usherd_is_ended_by_the_watchdog() {
 
 	drop_in <<-EOF
 		[Service]
-		WatchdogSec=1s
+		WatchdogSec=4s
 	EOF
 	configure_echo
 	start
 	main=$(property MainPID)
 
 	# A healthy one gives signs of life for longer than the watchdog's time, and is left alone.
-	soon pings_after $(($(property WatchdogTimestampMonotonic) + 2500000))
+	soon pings_after $(($(property WatchdogTimestampMonotonic) + 4500000))
 	equal "usherd" "$main" "$(property MainPID)"
 
 	kill -STOP "$main"
@@ -172,29 +172,48 @@ test_a_hanging_usherd_is_ended_by_the_watchdog() {
 test_stop_leaves_nothing() {
 	local group
 
-	configure_echo
+	configure_echo 1h # nothing is there to wait for
 	start
 	group=$(property ControlGroup)
-	timeout 5 systemctl stop usher.service || fail "stopping an idle usherd takes over 5 s"
+	timeout "$SECONDS_TO_WAIT" systemctl stop usher.service || fail "an idle usherd does not stop"
 	equal "result" "success 0" "$(property Result) $(property ExecMainStatus)"
 	equal "processes" "" "$(processes "$group")"
 	equal "files" "" "$(ls /run/usher)"
 }
 
-test_stop_waits_for_clients_but_not_beyond_drain_timeout() {
-	local client began=$SECONDS line
+# client_says TEXT: to the listener, on the descriptor client, and has it back.
+client_says() {
+	local line
+
+	echo "$1" >&"$client"
+	read -rt "$SECONDS_TO_WAIT" line <&"$client" || fail "the client was cut off"
+	equal "echo" "$1" "$line"
+}
+
+test_stop_waits_for_clients() {
+	local client
+
+	configure_echo 1h
+	start
+	exec {client}<>"/dev/tcp/127.0.0.1/$PORT"
+	client_says "here"
+	systemctl stop --no-block usher.service
+	soon property_is ActiveState deactivating
+
+	client_says "still here"
+	exec {client}>&-
+	soon property_is ActiveState inactive
+	equal "result" success "$(property Result)"
+}
+
+test_stop_does_not_wait_for_clients_beyond_drain_timeout() {
+	local client
 
 	configure_echo
 	start
 	exec {client}<>"/dev/tcp/127.0.0.1/$PORT"
-	systemctl stop --no-block usher.service
-	soon property_is ActiveState deactivating
-
-	echo "still here" >&"$client"
-	read -rt 5 line <&"$client" || fail "the client was cut off at once"
-	equal "echo" "still here" "$line"
-	soon property_is ActiveState inactive
-	[ $((SECONDS - began)) -le 15 ] || fail "took $((SECONDS - began)) s"
+	client_says "here"
+	timeout "$SECONDS_TO_WAIT" systemctl stop usher.service || fail "it does not stop"
 	equal "result" success "$(property Result)"
 }
 
@@ -227,21 +246,19 @@ test_a_first_connection_starts_the_service_and_is_served() {
 	systemctl start usher.socket || fail "the socket does not start"
 	equal "service before" inactive "$(property ActiveState)"
 	echoes 8080 || fail "no echo"
-	equal "service after" active "$(property ActiveState)"
+	soon property_is ActiveState active # one worker may serve before the other is ready
 	usherctl status | grep -q '^web ' || fail "no listener web: $(usherctl status)"
 }
 
 test_connections_wait_while_the_service_restarts() {
-	local client line
+	local client
 
 	configure_web
 	systemctl start usher.socket
 	start
 	systemctl stop usher.service 2>/dev/null
 	exec {client}<>/dev/tcp/127.0.0.1/8080
-	echo "patient" >&"$client"
-	read -rt 10 line <&"$client" || fail "the connection was not served"
-	equal "echo" "patient" "$line"
+	client_says "patient"
 }
 
 test_a_passed_socket_that_nobody_wants_is_told() {
