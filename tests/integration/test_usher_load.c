@@ -279,7 +279,7 @@ static double cpu_seconds_of_family(const char *target, bool first_burns, bool s
 
 	snprintf(pid, sizeof(pid), "%d", (int)root);
 	snprintf(command, sizeof(command), "kill -9 %d", (int)first);
-	assert_int_equal(load_run(&report, "-d", "1.5", "--midway", command, "-S", pid, "-r", "100",
+	assert_int_equal(load_run(&report, "-d", "4", "--midway", command, "-S", pid, "-r", "100",
 				  "paced", target, NULL),
 			 0);
 	assert_int_equal(load_figure(report, "midway", "status"), 0);
