@@ -6,7 +6,7 @@
 #include "common/macros.h"
 #include "tests/helpers/fds.h"
 
-#define DEADLINE_S 20
+#define DEADLINE_S 60
 
 static void on_message(struct channel *channel, struct ipc_message *message, void *ctx)
 {

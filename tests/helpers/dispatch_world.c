@@ -8,7 +8,7 @@
 #include "tests/helpers/fds.h"
 #include "tests/helpers/wait.h"
 
-#define WATCHDOG_S 20
+#define WATCHDOG_S 60
 
 static void on_handed(struct channel *channel, struct ipc_message *message, void *ctx)
 {

@@ -12,7 +12,7 @@
 
 #include "common/net/addr.h"
 
-#define DEADLINE_SECONDS 20
+#define DEADLINE_SECONDS 60
 
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 {

@@ -433,6 +433,6 @@ int main(void)
 		DISPATCH_TEST(at_the_stop_others_get_what_waits_for_too_long),
 	};
 
-	alarm(60);
+	alarm(120);
 	return cmocka_run_group_tests_name("dispatch", tests, NULL, NULL);
 }

@@ -78,6 +78,6 @@ int main(void)
 		DISPATCH_TEST(a_connection_costs_the_same_however_many_other_sources_there_are),
 	};
 
-	alarm(60);
+	alarm(120);
 	return cmocka_run_group_tests_name("dispatch cost", tests, NULL, NULL);
 }
