@@ -89,6 +89,15 @@ static void run_ready(struct fixture *f)
 		ev_run(f->loop, EVRUN_NOWAIT);
 }
 
+/* Until there is something for the client, and what is ready then. */
+static void run_until_heard(struct fixture *f, int client)
+{
+	do
+		run_ready(f);
+	while (!wait_readable(client, 1));
+	run_ready(f);
+}
+
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
@@ -241,7 +250,7 @@ static void what_was_withdrawn_is_not_touched(void **state)
 	expect_bell(f, 1);
 	assert_false(wait_readable(lost, 0));
 	AUTO_CLOSE int client = hand_off(f, LISTENER);
-	run_ready(f);
+	run_until_heard(f, client);
 	client_expect(client, "hello");
 	assert_int_equal(claims_reason(&f->claims, 2), 0);
 }
@@ -259,7 +268,7 @@ static void who_does_not_read_holds_up_no_connection(void **state)
 			channel_send(&f->worker.channel, IPC_COUNTED, &counted, NULL, 0, NULL), 0);
 	claims_want_bell(&f->claims, true);
 	AUTO_CLOSE int client = hand_off(f, LISTENER);
-	run_ready(f);
+	run_until_heard(f, client);
 	client_expect(client, "hello");
 	assert_int_equal(f->worker.channel.queued_messages, 1);
 
@@ -305,7 +314,7 @@ static void each_end_is_counted_once(void **state)
 	/* The server has no room: nobody is served, and nobody stays. */
 	net_server_set_max_connections(LIST_FIRST(&f->worker.services)->server, 1);
 	AUTO_CLOSE int three = hand_off(f, LISTENER);
-	run_ready(f);
+	run_until_heard(f, three);
 	client_expect_end(three);
 	assert_int_equal(claims_ended(&f->claims, TALLY), 2);
 	net_server_close_all_connections(LIST_FIRST(&f->worker.services)->server);
@@ -348,7 +357,7 @@ static void a_copy_elsewhere_leaves_nothing_in_the_set(void **state)
 static void end_well(struct fixture *f, int client)
 {
 	assert_int_equal(shutdown(client, SHUT_WR), 0);
-	run_ready(f);
+	run_until_heard(f, client);
 	client_expect_end(client);
 }
 
@@ -383,7 +392,7 @@ static void an_end_passes_the_supervisors_copy(void **state)
 	AUTO_CLOSE int client = hand_off_one(f, LISTENER);
 	run_ready(f);
 	assert_int_equal(shutdown(client, SHUT_WR), 0);
-	run_ready(f);
+	run_until_heard(f, client);
 	client_expect_end(client);
 	expect_silence(f);
 }
@@ -448,7 +457,7 @@ static void a_drain_takes_what_came_before_and_refuses_what_comes_after(void **s
 	assert_int_equal(claims_reason(&f->claims, 1), 0);
 	client_expect_end(after);
 	client_send(before, "x");
-	run_ready(f);
+	run_until_heard(f, before);
 	client_expect(before, "x");
 }
 
@@ -476,7 +485,7 @@ static void the_number_of_connections_is_told_when_it_changes(void **state)
 	expect_told(f, 2);
 	assert_false(hear(f, IPC_PROGRESS, &message));
 	client_send(two, "x");
-	run_ready(f);
+	run_until_heard(f, two);
 	client_expect(two, "x");
 	assert_false(hear(f, IPC_PROGRESS, &message));
 	close_fd(take_fd(&one));
@@ -550,8 +559,7 @@ static void connect_and_echo(struct fixture *f, int *ret_fd)
 {
 	*ret_fd = connect_tcp("127.0.0.1", f->port);
 	client_send(*ret_fd, "x");
-	while (!wait_readable(*ret_fd, 0))
-		ev_run(f->loop, EVRUN_ONCE);
+	run_until_heard(f, *ret_fd);
 	client_expect(*ret_fd, "x");
 }
 
