@@ -55,6 +55,15 @@ sample() {
 	sample broken one usher-shared 4 0 0 '"failed with status 76"'
 	sample broken one usher-reuse-port 4 0 0 '"failed with status 69"'
 	sample broken one usher-reuse-port 4 0 0 '"others took 80 % of a processor"'
+	sample broken one node-rr 4 0 0 '"others took 80 % of a processor"'
+	sample even one nothing 4 0 0 '"failed with status 69"'
+	sample gone one nothing 4 0 0 '"failed with status 69"'
+	sample short one limit-shared 4 100 2 null
+	sample short one usher-shared 4 0 0 '"others took 80 % of a processor"'
+	sample moved apart limit-shared 4 100 2 null
+	sample moved apart limit-shared 4 100 2 null
+	sample moved apart usher-shared 40 100 2 null
+	sample moved apart usher-shared 4 0 0 '"others took 80 % of a processor"'
 } >"$folder/samples"
 echo '{"cpu": "a CPU", "versions": {"usher": "0"}}' >"$folder/machine"
 cat >"$folder/targets" <<'END'
@@ -69,6 +78,8 @@ even           shared             bytes   -             <=5
 even           shared             spread  -             <=1.05
 even           shared,proxy       rate    limit-shared  >=1
 elsewhere      shared             rate    limit         >=1
+moved          shared             rate    limit         >=1
+broken         reuse-port         rate    node-rr       >=1
 END
 
 if ! BENCH_ROUNDS=3 BENCH_SECONDS=1 BENCH_FOREIGN=0.25 jq -s --slurpfile machine "$folder/machine" \
@@ -87,7 +98,7 @@ is() {
 	fi
 }
 
-is cells_keep_their_order '["steady","two","far","even","broken"]' '[.cells[].cell]'
+is cells_keep_their_order '["steady","two","far","even","broken","gone","short","moved"]' '[.cells[].cell]'
 is rates_are_medians_with_their_range '[190,90,280]' \
 	'.cells[0].servers["usher-shared"].per_second | [.median, .min, .max]'
 is ratios_are_to_the_limit_of_the_same_accept_mode '["limit-shared",0.95,1.5]' \
@@ -95,7 +106,7 @@ is ratios_are_to_the_limit_of_the_same_accept_mode '["limit-shared",0.95,1.5]' \
 is rates_per_processor_second_leave_out_what_others_took '[250000,200000,0.8]' \
 	'.cells[0].servers | [.["limit-shared"].per_cpu_second, .["usher-shared"].per_cpu_second,
 		.["usher-shared"].per_cpu_ratio]'
-is rejected_samples_count_nowhere_and_are_named '[3,["usher-shared","nothing","usher-shared","usher-shared","usher-reuse-port","usher-reuse-port"]]' \
+is rejected_samples_count_nowhere_and_are_named '[3,["usher-shared","nothing","usher-shared","usher-shared","usher-reuse-port","usher-reuse-port","node-rr","nothing","nothing","usher-shared","usher-shared"]]' \
 	'[.cells[0].servers["usher-shared"].n, [.rejected[].server]]'
 is two_cpus_are_compared_in_one_state '["near",2,600,1]' \
 	'.cells[1] | [.state, .servers["limit-shared"].n, .servers["limit-shared"].per_second.median,
@@ -103,11 +114,13 @@ is two_cpus_are_compared_in_one_state '["near",2,600,1]' \
 is state_is_one_that_all_servers_were_measured_in '["far",1,3000,0.95,4]' \
 	'.cells[2] | [.state, .fewest, .servers["limit-shared"].per_second.median,
 		.servers["usher-shared"].rate_ratio, .other_state]'
+is server_without_a_good_sample_has_fewest '[0,0,0]' '[.cells[4,6,7].fewest]'
+is server_that_always_fails_is_not_waited_for '[3,null]' '[.cells[3,5].fewest]'
 is spread_is_that_of_the_workers_alone '[33,31]' \
 	'.cells[0].servers["usher-shared"].connections_of_workers'
 is cell_without_a_good_sample_is_empty '{}' '.cells[4].servers'
 is targets_are_met_missed_or_not_known \
-	'[["steady",false],["broken",null],["broken",false],["steady",true],["even",true],["even",true],["even",false],["even",null]]' \
+	'[["steady",false],["broken",null],["broken",false],["steady",true],["even",true],["even",true],["even",false],["even",null],["moved",null],["broken",null]]' \
 	'[.targets[] | [.cell, .met]]'
 is targets_say_who_reached_what '[["usher-shared",1,3,true],["usher-reuse-port",1,3,true]]' \
 	'.targets[4].servers | map([.server, .value, .n, .met])'
@@ -125,9 +138,11 @@ if both $here/table.jq "$folder/results" >"$folder/table" 2>"$folder/said" &&
 	grep -qx 'No sample counted.' "$folder/table" &&
 	grep -qx '### steady: echo, 64 connections, one CPU' "$folder/table" &&
 	grep -qx '### even: echo, 64 connections, load of 2 processes, one CPU' "$folder/table" &&
-	grep -qx '## Targets: 3 of 8 met, 3 missed, 2 not known' "$folder/table" &&
+	grep -qx '## Targets: 3 of 10 met, 3 missed, 4 not known' "$folder/table" &&
 	grep -qx '| steady | rate / the limit.s | at least 0.96 | \*\*shared 0.95\*\* | \*\*missed\*\* |' "$folder/table" &&
-	grep -q '^| broken | rate .*| reuse-port not measured, proxy not measured | not known |$' "$folder/table" &&
+	grep -q '^| broken | rate .*| reuse-port not measured (1 failed, 1 disturbed), proxy not measured | not known |$' "$folder/table" &&
+	grep -q '^| broken .*| reuse-port not measured (1 failed, 1 disturbed; node-rr: 1 disturbed) | not known |$' "$folder/table" &&
+	grep -q '^| moved .*| shared not measured (1 disturbed, 1 in other state) | not known |$' "$folder/table" &&
 	grep -q '^| broken | CPU .*| \*\*shared all samples failed\*\* | \*\*missed\*\* |$' "$folder/table" &&
 	grep -qx '| even | connections, most to least | at most 1.05 | \*\*shared 1.065\*\* | .*' "$folder/table" &&
 	grep -q '^- steady, usher-shared, round 1: others took 80 %' "$folder/table"; then

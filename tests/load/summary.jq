@@ -82,13 +82,14 @@ def figure($name): if $name == "rate" then .per_second.median
 
 # What one server of a cell has reached. A spread without a number has a worker without connections; one
 # that has failed in all its samples misses any target.
-def reached($target; $name): .servers as $all | $all[$name] as $own
+def reached($target; $name): . as $cell | .servers as $all | $all[$name] as $own
 	| (if $target.of == "limit" then limit_of(.kind; $name) else $target.of end) as $of
 	| ($own | figure($target.figure)) as $figure
 	| (if $of then ratio($figure; $all[$of] | figure($target.figure)) else $figure end) as $value
-	| (.failed | index($name) != null) as $failed
+	| [$name, $of // empty | {server: ., why: $cell.uncounted[.]} | select(.why)] as $uncounted
+	| ($cell.uncounted[$name] | . and .disturbed + .in_other_state == 0) as $failed
 	| {server: $name, value: $value, n: ([$own.n, if $of then $all[$of].n else empty end] | min),
-		failed: $failed,
+		failed: $failed, uncounted: $uncounted,
 		met: (if $value == null then
 				(if $failed or ($target.figure == "spread" and $own) then false else null end)
 			elif $target.at_least then $value >= $target.bound
@@ -104,15 +105,21 @@ def against_targets: . as $cells
 			met: ($servers | map(.met) | if any(. == false) then false
 				elif any(. == null) then null else true end)}];
 
-# How many samples the server of these has that has fewest.
+# How many samples the server of these has that has fewest; null if there is none.
 def fewest($servers): . as $samples
-	| [$servers[] as $name | $samples | map(select(.server == $name)) | length] | min // 0;
+	| [$servers[] as $name | $samples | map(select(.server == $name)) | length] | min;
 
 # In which state the samples of a cell can be compared best.
 def best_state: . as $samples | (map(.server) | unique) as $servers
 	| ["near", "far"] | map(. as $state | $samples | map(select(.state == $state))
 		| {state: $state, rank: [fewest($servers), length]})
 	| max_by(.rank).state;
+
+# Of a server without a sample that counts: how many failed, were disturbed, or were good, but in the
+# other state.
+def why_uncounted: {failed: map(select(.status != 0)) | length,
+	disturbed: map(select(.status == 0 and .fault != null)) | length,
+	in_other_state: map(select(.fault == null)) | length};
 
 def needs_one_state: .cpus != "one" and .sample.settings.mode != "idle";
 
@@ -136,8 +143,11 @@ def needs_one_state: .cpus != "one" and .sample.settings.mode != "idle";
 			settings: ($samples | map(.sample.settings // empty) | .[0]
 				| {connections, size, rate, processes}),
 			state: $state,
-			fewest: ($counted | fewest($good | map(.server) | unique)),
-			failed: [$samples | group_by(.server)[] | select(all(.status != 0)) | .[0].server],
+			fewest: (($samples | map(select(.status == 0) | .server) | unique) as $able
+				| $counted | fewest($able)),
+			uncounted: ($samples | group_by(.server)
+				| map(.[0].server as $server | select(all($counted[]; .server != $server))
+					| {key: $server, value: why_uncounted}) | from_entries),
 			other_state: (($good | length) - ($counted | length)),
 			servers: ($counted | group_by(.server)
 				| map({key: .[0].server, value: figures}) | from_entries)}

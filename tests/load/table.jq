@@ -84,11 +84,15 @@ def figure_names: {rate: "rate", cpu: "CPU time of an operation", p99: "p99 of l
 	bytes: "bytes a connection", switches: "context switches an operation",
 	spread: "connections, most to least"};
 
+def uncounted($own): map("\(if .server == $own then "" else "\(.server): " end)\(
+		[.why | to_entries[] | select(.value > 0) | "\(.value) \(.key | gsub("_"; " "))"] | join(", "))")
+	| if . == [] then "" else " (\(join("; ")))" end;
+
 # Few samples are said, since they may be chance.
 def reached: "\(.server | ltrimstr("usher-")) \(
 		if .value != null then .value | rounded(if . < 10 then 3 else 0 end)
 		elif .failed then "all samples failed"
-		elif .met == false then "one has none" else "not measured" end)\(
+		elif .met == false then "one has none" else "not measured\(.server as $own | .uncounted | uncounted($own))" end)\(
 		if .n != null and .n < 3 then " (n \(.n))" else "" end)";
 
 def target_row: "| \(.cell) | \(figure_names[.figure])\(if .of == null then ""
