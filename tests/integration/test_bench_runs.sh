@@ -82,8 +82,9 @@ wrong unknown_peer targets.conf 'churn shared rate nginx >=1' \
 wrong unknown_figure targets.conf 'churn shared speed limit <=1' 'no figure: speed'
 wrong bound_the_wrong_way targets.conf 'churn shared cpu limit >=1' 'no bound for cpu: >=1'
 wrong too_few_words targets.conf 'churn shared rate >=1' 'not five words: '
-wrong unknown_servers cells.conf 'new one 2 ehco echo -c 1' 'no SERVERS: ehco'
-wrong cell_of_two_kinds cells.conf 'churn one 2 echo churn' 'two kinds of load in one cell: churn'
+wrong unknown_servers cells.conf 'new one 2 ehco 1 echo -c 1' 'no SERVERS: ehco'
+wrong samples_without_a_number cells.conf 'new one 2 echo churn' 'no number of SAMPLES: churn'
+wrong name_of_two_cells cells.conf 'churn one 2 echo 1 churn' 'a second cell of this name: churn'
 
 # --- a whole run ------------------------------------------------------------------------------
 
@@ -91,20 +92,23 @@ wrong cell_of_two_kinds cells.conf 'churn one 2 echo churn' 'two kinds of load i
 programs quick usher-load <<'END'
 #!/bin/sh
 while [ "$1" != -S ]; do shift; done
+[ -z "${DISTURBED:-}" ] || foreign=1
 config=$(tr '\0' '\n' <"/proc/$2/cmdline" | grep 'usher.yaml$')
 if [ -n "$config" ] && grep -q round-robin "$config"; then
 	echo "usher-load: nobody is there" >&2
 	exit 69
 fi
-echo '{"settings": {"mode": "echo"}, "open_seconds": 0.5, "total": {"connections": 64},
+sed "s/@/${foreign:-0}/" <<'LINE'
+{"settings": {"mode": "echo"}, "open_seconds": 0.5, "total": {"connections": 64},
 	"result": {"operations": 10, "per_second": 100, "mib_per_second": 1,
 		"latency_us": {"p50": 10, "p99": 20, "p999": 30}},
 	"client": {"cpu_share": 0.5, "bottleneck": false, "cpu_us_per_operation": 2},
-	"machine": {"foreign_share": 0, "steal_share": 0},
+	"machine": {"foreign_share": @, "steal_share": 0},
 	"server": {"cpu_us_per_operation": 2, "switches_per_operation": 1, "pss_before": 1000,
-		"pss_per_connection": 5, "spread": [32, 32, 0]}}'
+		"pss_per_connection": 5, "spread": [32, 32, 0]}}
+LINE
 END
-echo 'here one 2 unix echo' >"$folder/load/cells.conf"
+echo 'here one 2 unix 1 echo' >"$folder/load/cells.conf"
 echo 'here shared,round-robin rate limit >=0.9' >"$folder/load/targets.conf"
 
 # The servers of each round, in their order.
@@ -143,6 +147,27 @@ if [ ! -e "$folder/load/RESULTS.md" ] &&
 	echo "ok order_is_the_same_in_the_next_run"
 else
 	echo "not ok order_is_the_same_in_the_next_run: $(order; cat "$folder/whole")"
+fi
+
+run bench.sh "$folder/quick" BENCH_ROUNDS=2 BENCH_SERVERS=limit-pass DISTURBED=1
+expect who_has_too_few_samples_has_half_as_many_rounds_more 0 'round 3, of cells with few samples'
+run bench.sh "$folder/quick" BENCH_ROUNDS=2 BENCH_SERVERS='limit-pass|usher-round-robin'
+if [ "$status" = 0 ] && ! grep -q 'few samples' "$folder/said"; then
+	echo "ok who_fails_has_no_rounds_more"
+else
+	echo "not ok who_fails_has_no_rounds_more: status $status, $(cat "$folder/said")"
+fi
+
+cat >"$folder/load/cells.conf" <<'END'
+here one 2 unix 3 echo
+there one 2 unix 1 echo
+END
+run bench.sh "$folder/quick" BENCH_ROUNDS=1 BENCH_CELLS='*here' BENCH_SERVERS='limit-*'
+cells=$(jq -r .cell "$folder/quick/bench/samples.jsonl" | uniq -c | tr -s ' \n' ' ')
+if [ "$cells" = ' 2 here 2 there 4 here ' ]; then
+	echo "ok samples_of_a_cell_lie_apart"
+else
+	echo "not ok samples_of_a_cell_lie_apart:$cells"
 fi
 
 # --- scaling ----------------------------------------------------------------------------------

@@ -8,8 +8,9 @@
 # BENCH_ROUNDS (5), BENCH_SECONDS (1) for each sample, BENCH_WARMUP (0.5), BENCH_CELLS and
 # BENCH_SERVERS (patterns of the shell such as 'churn|*echo*'; all), BENCH_FOREIGN (0.25): of a
 # processor, what others may take before a sample is measured again.
-# Cells whose samples fell in two states of the machine are measured for up to half as many rounds
-# more, until each server that could be measured has one for every second round in one state.
+# Cells in which samples were rejected, or fell in two states of the machine, are measured for up to half
+# as many rounds more, until each server that could be measured has one for every second round that
+# counts.
 # A run of 5 rounds or more, 1 s or more, with all cells and servers is kept as RESULTS.md.
 set -u
 
@@ -285,23 +286,28 @@ check_files() {
 	done | awk -f "$here/check.awk" - "$here/cells.conf" "$here/targets.conf"
 }
 
-# Lines "CELL CPUS WORKERS KIND OPTIONS..." of cells.conf that are wanted.
+# Lines "CELL CPUS WORKERS KIND NTH OPTIONS..." of cells.conf that are wanted, one for each sample of the
+# round: the second ones come after all first ones, when the machine may be in another state.
 wanted_cells() {
-	sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$here/cells.conf" | while read -r name rest; do
-		matches "$name" "$BENCH_CELLS" && echo "$name $rest"
-	done
+	sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$here/cells.conf" |
+		while read -r name on workers kind samples options; do
+			matches "$name" "$BENCH_CELLS" || continue
+			for each in $(seq "$samples"); do
+				echo "$name $on $workers $kind $each $options"
+			done
+		done | sort -s -n -k 5,5
 }
 
-# In another order for each cell and round, and in the same one when it is run again: who follows whom
+# In another order for each cell, round and sample, and in the same one when it is run again: who follows whom
 # meets another machine than who comes first.
 in_turn() {
 	for name; do
-		echo "$(echo "$cell $round $name" | md5sum) $name"
+		echo "$(echo "$cell $round $nth $name" | md5sum) $name"
 	done | sort | sed 's/.* //'
 }
 
 run_round() {
-	while read -r cell on workers kind options; do
+	while read -r cell on workers kind nth options; do
 		set_cpus "$on"
 		echo "  $cell" >&2
 		# shellcheck disable=SC2046 # words
@@ -311,11 +317,11 @@ run_round() {
 	done <"$folder/wanted"
 }
 
-# Leaves in $folder/wanted the cells in which some server has less than half of its samples in the
-# state that counts.
+# Leaves in $folder/wanted the cells in which some server has less than one sample that counts for
+# every second round.
 want_what_is_short() {
 	results | jq -r --argjson rounds "$BENCH_ROUNDS" \
-		'.cells[] | select(.state != null and .fewest * 2 < $rounds) | .cell' >"$folder/short" || exit 70
+		'.cells[] | select(.fewest and .fewest * 2 < $rounds) | .cell' >"$folder/short" || exit 70
 	awk 'NR == FNR { short[$1]; next } $1 in short' "$folder/short" "$folder/cells" >"$folder/wanted"
 	[ -s "$folder/wanted" ]
 }
@@ -372,7 +378,7 @@ cp "$folder/cells" "$folder/wanted"
 present=$(find_servers | tr '\n' ' ')
 
 # With half a second for starts and ends.
-samples=$(while read -r cell on workers kind options; do
+samples=$(while read -r cell on workers kind nth options; do
 	for name in $(servers_of "$kind"); do
 		case " $present " in *" $kind:$name "*) echo "$name" ;; esac
 	done
@@ -394,7 +400,7 @@ while [ $((round += 1)) -le "$BENCH_ROUNDS" ]; do
 	run_round
 done
 while want_what_is_short && [ "$round" -le $((BENCH_ROUNDS + BENCH_ROUNDS / 2)) ]; do
-	echo "round $round, of cells in two states" >&2
+	echo "round $round, of cells with few samples" >&2
 	run_round
 	round=$((round + 1))
 done

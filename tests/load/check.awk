@@ -36,16 +36,17 @@ function check_target(    cells, servers, n_cells, n_servers, i, j) {
 }
 
 function check_cell() {
-	if ($1 in line_of && line_of[$1] != $0)
-		complain("two kinds of load in one cell", $1)
+	if ($1 in kind_of)
+		complain("a second cell of this name", $1)
 	if ($2 !~ /^(one|two|apart)$/)
 		complain("no CPUS", $2)
 	if ($3 !~ /^[1-9][0-9]*$/)
 		complain("no number of WORKERS", $3)
 	if (!($4 in kinds))
 		complain("no SERVERS", $4)
+	if ($5 !~ /^[1-9][0-9]*$/)
+		complain("no number of SAMPLES", $5)
 	kind_of[$1] = $4
-	line_of[$1] = $0
 }
 
 FNR == 1 { file++ }
