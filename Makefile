@@ -145,7 +145,7 @@ bench: deps-bench ## measure usher beside its peers; BENCH_ROUNDS (5), BENCH_SEC
 	@$(AGAIN) programs $(call exe,$(LIMITS))
 	@tests/load/bench.sh $(BUILD)
 
-bench-scaling: deps-bench ## measure what usher costs as connections, workers, listeners grow
+bench-scaling: deps-bench ## measure what usher costs as it grows; SCALING_ROUNDS (3), SCALING_SECONDS (1)
 	@$(AGAIN) programs
 	@tests/load/scaling.sh $(BUILD)
 

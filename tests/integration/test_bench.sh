@@ -151,26 +151,31 @@ else
 	echo "not ok table_says_what_the_results_say: $(cat "$folder/said" "$folder/table")"
 fi
 
-# point MODE AXIS N MESSAGE-US CONNECTION-US WORKERS-KIB
+# point ROUND MODE AXIS N MESSAGE-US CONNECTION-US WORKERS-KIB DISTURBED
 point() {
-	jq -nc --arg mode "$1" --arg axis "$2" --argjson n "$3" --argjson message "$4" \
-		--argjson connection "$5" --argjson kib "$6" '
-		{axis: $axis, mode: $mode, n: $n, start_ms: 20, count_ms: 2, supervisor_kib: 700,
+	jq -nc --argjson round "$1" --arg mode "$2" --arg axis "$3" --argjson n "$4" --argjson message "$5" \
+		--argjson connection "$6" --argjson kib "$7" --argjson disturbed "$8" '
+		{axis: $axis, mode: $mode, n: $n, round: $round, start_ms: 20, count_ms: 2, supervisor_kib: 700,
 		 supervisor_grew_kib: 4, workers_kib: $kib, workers_grew_kib: $kib,
 		 message: {server_us: $message, supervisor_us: 0, disturbed: false},
-		 connection: {server_us: $connection, supervisor_us: 0.5, disturbed: true}}'
+		 connection: {server_us: $connection, supervisor_us: 0.5, disturbed: $disturbed}}'
 }
 
 {
-	point shared connections 1024 6 24 300
-	point shared connections 512 5 20 200
-	point shared connections 0 4 16 0
-	point shared workers 1 4 16 500
+	point 1 shared connections 1024 6 24 300 false
+	point 1 shared connections 512 5 20 200 true
+	point 1 shared connections 0 4 16 0 true
+	point 1 shared workers 1 4 16 500 false
+	point 2 shared connections 1024 3 32 400 true
+	point 2 shared connections 0 4 16 0 false
+	point 3 shared connections 1024 8 40 200 false
+	point 3 shared connections 0 4 10 10 false
 } | jq -s . >"$folder/points"
 
 if both $here/scaling.jq "$folder/points" >"$folder/table" 2>"$folder/said" &&
-	grep -qx '| shared | connections | 0 to 1024 | 300 | 0 | x1.5 | x1.5 | 0.5 to 0.5 |' "$folder/table" &&
-	grep -qx '| 512 | 5 | 0 | 20 | 0.5 | 200 | 700 | 20 | 2 | d |' "$folder/table" &&
+	grep -qxF '| shared | connections | 0 to 1024 | 300 [190, 400] | 0 [0, 0] | x1.5 [0.75, 2] | x2 [1.5, 4] d2 | 0.5 [0.5, 0.5] d1 to 0.5 [0.5, 0.5] d1 |' "$folder/table" &&
+	grep -qxF '| 512 | 5 | 0 | 20 d1 | 0.5 d1 | 200 | 700 | 20 | 2 |' "$folder/table" &&
+	grep -qF '| 1024 | 6 [3, 8] | 0 [0, 0] | 32 [24, 40] d1 |' "$folder/table" &&
 	[ "$(grep -c '^| shared' "$folder/table")" = 1 ]; then
 	echo "ok scaling_says_what_one_more_costs"
 else

@@ -51,7 +51,7 @@ for each in BENCH_ROUNDS=0 BENCH_ROUNDS=1.5 BENCH_ROUNDS=08 BENCH_SECONDS=0 BENC
 	run bench.sh "$USHER_BUILD" BENCH_CELLS=none "$each"
 	expect "refused_$each" 64 "bench: ${each%=*} is not "
 done
-for each in SCALING_SECONDS=0 'SCALING_MODES=shared bogus' 'SCALING_MODES=*' SCALING_WORKERS=0 \
+for each in SCALING_ROUNDS=0 SCALING_SECONDS=0 'SCALING_MODES=shared bogus' 'SCALING_MODES=*' SCALING_WORKERS=0 \
 	'SCALING_CONNECTIONS=10 1.5' 'SCALING_LISTENERS=*' 'SCALING_LISTENERS= '; do
 	run scaling.sh "$USHER_BUILD" "$each"
 	expect "refused_$each" 64 "scaling: ${each%%=*} is not "
@@ -179,3 +179,17 @@ END
 run scaling.sh "$folder/deaf" SCALING_SECONDS=.05 SCALING_MODES=shared SCALING_CONNECTIONS=1
 expect point_without_a_figure_is_an_error 70 \
 	'shared, 1 connections: the connections could not be counted'
+
+programs heard usherctl <<'END'
+#!/bin/sh
+exit 0
+END
+run scaling.sh "$folder/heard" SCALING_SECONDS=.02 SCALING_MODES='shared reuse-port' SCALING_ROUNDS=2 \
+	SCALING_CONNECTIONS=1 SCALING_WORKERS=1 SCALING_LISTENERS='3 1 2'
+measured=$(jq -j 'select(.axis == "listeners") | "\(.round)\(.mode[:1])\(.n) "' \
+	"$folder/heard/scaling/points.jsonl")
+if [ "$status" = 0 ] && [ "$measured" = '1s1 1s2 1s3 1r1 1r2 1r3 2s1 2s3 2r1 2r3 ' ]; then
+	echo "ok ends_are_measured_in_every_round"
+else
+	echo "not ok ends_are_measured_in_every_round: status $status, $measured, $(tail -n 3 "$folder/said")"
+fi

@@ -5,6 +5,7 @@
 #
 #   tests/load/scaling.sh BUILD
 #
+# SCALING_ROUNDS (3): all is measured once, the fewest and the most of each in every round.
 # SCALING_SECONDS (1) for each sample, SCALING_MODES, SCALING_CONNECTIONS, SCALING_WORKERS,
 # SCALING_LISTENERS: lists of what to measure.
 set -u
@@ -15,6 +16,7 @@ connections='10 100 1000 5000 15000'
 workers='1 2 4 8 16 32 64'
 listeners='1 10 100 500'
 
+SCALING_ROUNDS=${SCALING_ROUNDS:-3}
 SCALING_SECONDS=${SCALING_SECONDS:-1}
 SCALING_MODES=${SCALING_MODES:-$modes}
 SCALING_CONNECTIONS=${SCALING_CONNECTIONS:-$connections}
@@ -31,6 +33,7 @@ export PATH
 # shellcheck source=tests/load/settings.sh
 . "$here/settings.sh"
 # Of many more, usherd or usher-load say themselves that they cannot.
+need_whole SCALING_ROUNDS 1 1000
 need_number SCALING_SECONDS 0.01 10
 need_words SCALING_MODES shared reuse-port round-robin least-connections source-hash
 need_wholes SCALING_CONNECTIONS 1 1000000
@@ -121,12 +124,12 @@ sample() {
 # record AXIS N: the figures of one point as a line of JSON.
 record() {
 	count_ms=$(count_ms) || fail "$mode, $2 $1: the connections could not be counted" 70
-	jq -nc --arg axis "$1" --arg mode "$mode" --argjson n "$2" --argjson start_ms "$start_ms" \
+	jq -nc --arg axis "$1" --arg mode "$mode" --argjson n "$2" --argjson round "$round" --argjson start_ms "$start_ms" \
 		--argjson before_kib "$before_kib" --argjson supervisor_before "$supervisor_before" \
 		--argjson supervisor_kib "$(supervisor_kib)" --argjson workers_kib "$(workers_kib)" \
 		--argjson count_ms "$count_ms" --slurpfile message "$folder/message" \
 		--slurpfile connection "$folder/connection" '
-		{axis: $axis, mode: $mode, n: $n, start_ms: $start_ms, count_ms: $count_ms,
+		{axis: $axis, mode: $mode, n: $n, round: $round, start_ms: $start_ms, count_ms: $count_ms,
 		 supervisor_kib: $supervisor_kib, supervisor_grew_kib: ($supervisor_kib - $supervisor_before),
 		 workers_kib: $workers_kib, workers_grew_kib: ($workers_kib - $before_kib),
 		 message: $message[0], connection: $connection[0]}' >>"$out/points.jsonl" ||
@@ -146,6 +149,12 @@ measure() {
 
 # --- what grows -------------------------------------------------------------------------------
 
+# points LIST: of the LIST, those that are measured in this round.
+points() {
+	# shellcheck disable=SC2086 # words
+	printf '%s\n' $1 | sort -nu | if [ "$round" -eq 1 ]; then cat; else sed '1b;$!d'; fi
+}
+
 holder= # pid of the one that holds connections
 
 # Held by one process of usher-load, which says by a pipe that all of them are open.
@@ -161,7 +170,7 @@ hold_connections() {
 }
 
 grow_connections() {
-	for n in $SCALING_CONNECTIONS; do
+	for n in $(points "$SCALING_CONNECTIONS"); do
 		start_usher "$mode" 2 1
 		note_memory
 		hold_connections "$n"
@@ -173,7 +182,7 @@ grow_connections() {
 }
 
 grow_workers() {
-	for n in $SCALING_WORKERS; do
+	for n in $(points "$SCALING_WORKERS"); do
 		start_usher "$mode" "$n" 1
 		note_memory
 		measure
@@ -183,7 +192,7 @@ grow_workers() {
 }
 
 grow_listeners() {
-	for n in $SCALING_LISTENERS; do
+	for n in $(points "$SCALING_LISTENERS"); do
 		start_usher "$mode" 2 "$n"
 		note_memory
 		measure
@@ -194,10 +203,12 @@ grow_listeners() {
 
 mkdir -p "$out"
 : >"$out/points.jsonl"
-for mode in $SCALING_MODES; do
-	for axis in connections workers listeners; do
-		echo "scaling: $mode, $axis" >&2
-		"grow_$axis"
+for round in $(seq "$SCALING_ROUNDS"); do
+	for mode in $SCALING_MODES; do
+		for axis in connections workers listeners; do
+			echo "scaling: round $round, $mode, $axis" >&2
+			"grow_$axis"
+		done
 	done
 done
 
@@ -208,6 +219,7 @@ done
 cat "$out/summary.md" "$out/details.md" >"$out/SCALING.md"
 cat "$out/SCALING.md"
 missing=$(
+	below SCALING_ROUNDS 3
 	below SCALING_SECONDS 1
 	other SCALING_MODES "$modes"
 	other SCALING_CONNECTIONS "$connections"
