@@ -1,5 +1,6 @@
 #include "worker/wakeup.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,15 +97,12 @@ void wakeup_unmark(int fd)
 void wakeup_requeue(int fd)
 {
 	struct mark *mark = find(fd);
-	int set;
 
 	if (!mark || mark->set == -1)
 		return;
-	set = mark->set;
-	mark->set = -1;
-	if (kernel_epoll_ctl(set, EPOLL_CTL_DEL, fd, NULL) == -1)
-		return;
-	/* A socket that cannot come back would be deaf; without the flag it may still fit. */
-	if (add_exclusive(fd, set, &mark->event) == -1)
-		kernel_epoll_ctl(set, EPOLL_CTL_ADD, fd, &mark->event);
+	/* Where the kernel had no room for its return the last time, it is not there. */
+	if (kernel_epoll_ctl(mark->set, EPOLL_CTL_DEL, fd, NULL) == -1 && errno != ENOENT)
+		mark->set = -1;
+	else
+		kernel_epoll_ctl(mark->set, EPOLL_CTL_ADD, fd, &mark->event);
 }

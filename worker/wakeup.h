@@ -28,8 +28,9 @@ void wakeup_unmark(int fd);
  * would be woken in the place of somebody who accepts, though nobody here waits. */
 void wakeup_leave(int fd);
 
-/* Lets the others come first, and wakes this process if something waits in the queue already. Does
- * nothing when fd is not marked or not watched. */
+/* Lets the others come first, and wakes this process if something waits in the queue already. Where
+ * the kernel has no room to take fd back, nobody is woken until the next call. Does nothing when fd
+ * is not marked or not watched. */
 void wakeup_requeue(int fd);
 
 #endif

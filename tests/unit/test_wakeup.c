@@ -1,4 +1,6 @@
-/* A listening socket that two processes sleep on: this one, and a child that is woken first. */
+/* A listening socket that two processes sleep on: this one, and a child that is woken first.
+ *
+ * wrap: syscall */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -8,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -29,6 +32,20 @@ struct pair {
 	pid_t child;
 	int told; /* a byte when the child begins, and for each of its wake-ups */
 };
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, int set, int operation, int fd, struct epoll_event *event);
+
+static bool no_room;
+
+long __wrap_syscall(long number, int set, int operation, int fd, struct epoll_event *event)
+{
+	if (no_room && number == SYS_epoll_ctl && operation == EPOLL_CTL_ADD) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return __real_syscall(number, set, operation, fd, event);
+}
 
 static int watch(int fd)
 {
@@ -106,6 +123,7 @@ static int teardown(void **state)
 {
 	struct pair *p = *state;
 
+	no_room = false;
 	kill(p->child, SIGKILL);
 	assert_int_equal(waitpid(p->child, NULL, 0), p->child);
 	wakeup_unmark(p->bound.fd);
@@ -202,6 +220,31 @@ static void coming_back_to_a_queue_that_is_not_empty_wakes(void **state)
 	assert_true(woken(p, 0));
 }
 
+/* The kernel has a limit for what is watched. */
+static void who_cannot_come_back_does_so_with_the_next_call(void **state)
+{
+	struct pair *p = *state;
+
+	start(p, false);
+	connect_one(p);
+	assert_true(wait_readable(p->told, WAIT_MS));
+	no_room = true;
+	for (int i = 0; i < 2; i++) {
+		wakeup_requeue(p->bound.fd);
+		assert_false(woken(p, 0));
+	}
+	no_room = false;
+	wakeup_requeue(p->bound.fd);
+	assert_true(woken(p, 0));
+
+	no_room = true;
+	wakeup_requeue(p->bound.fd);
+	wakeup_leave(p->bound.fd);
+	no_room = false;
+	wakeup_requeue(p->bound.fd);
+	assert_false(woken(p, 0));
+}
+
 static void without_a_mark_all_are_woken(void **state)
 {
 	struct pair *p = *state;
@@ -247,6 +290,7 @@ int main(void)
 		TEST(a_connection_wakes_one_process),
 		TEST(processes_take_turns),
 		TEST(coming_back_to_a_queue_that_is_not_empty_wakes),
+		TEST(who_cannot_come_back_does_so_with_the_next_call),
 		TEST(without_a_mark_all_are_woken),
 		TEST(who_has_left_is_not_woken),
 		cmocka_unit_test(what_is_not_marked_is_left_alone),
