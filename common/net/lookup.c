@@ -12,6 +12,9 @@
 /* So many are delivered per wake-up, that a busy resolver cannot starve the loop. */
 #define DELIVERED_PER_WAKEUP 64
 
+/* Where the kernel has no room for one watch more, results are looked for after this. */
+#define PAUSE_S 0.1
+
 enum state {
 	QUEUED,    /* in pool.queue */
 	RUNNING,   /* a thread asks */
@@ -40,6 +43,7 @@ struct mailbox {
 	LIST_ENTRY(mailbox) link;
 	struct ev_loop *loop;
 	ev_io watcher;
+	ev_timer pause; /* the watcher is refused */
 	int event;
 	unsigned users; /* pending lookups, and on_wakeup() while it runs */
 	struct lookup_list finished;
@@ -208,6 +212,7 @@ static void mailbox_leave(struct mailbox *mailbox)
 	if (used)
 		return;
 	ev_io_stop(mailbox->loop, &mailbox->watcher);
+	ev_timer_stop(mailbox->loop, &mailbox->pause);
 	close(mailbox->event);
 	free(mailbox);
 }
@@ -217,6 +222,11 @@ static void on_wakeup(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct mailbox *mailbox = CONTAINER_OF(watcher, struct mailbox, watcher);
 	struct lookup *lookup;
+
+	if (events & EV_ERROR) {
+		ev_timer_set(&mailbox->pause, PAUSE_S, 0);
+		ev_timer_start(loop, &mailbox->pause);
+	}
 
 	lock();
 	mailbox->users++; /* callbacks may cancel the last lookup */
@@ -228,6 +238,11 @@ static void on_wakeup(struct ev_loop *loop, ev_io *watcher, int events)
 		lookup_free(lookup);
 	}
 	mailbox_leave(mailbox);
+}
+
+static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	ev_io_start(loop, &CONTAINER_OF(timer, struct mailbox, pause)->watcher);
 }
 
 static int mailbox_new(struct ev_loop *loop, struct mailbox **ret)
@@ -245,6 +260,7 @@ static int mailbox_new(struct ev_loop *loop, struct mailbox **ret)
 	TAILQ_INIT(&mailbox->finished);
 	mailbox->loop = loop;
 	mailbox->event = take_fd(&event);
+	ev_init(&mailbox->pause, on_pause_over);
 	ev_io_init(&mailbox->watcher, on_wakeup, mailbox->event, EV_READ);
 	ev_io_start(loop, &mailbox->watcher);
 	*ret = mailbox;

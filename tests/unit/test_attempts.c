@@ -16,6 +16,7 @@
 
 #include "common/macros.h"
 #include "tests/helpers/kernel.h"
+#include "tests/helpers/watches.h"
 
 #define WATCHDOG_S 60
 #define FAR_MS     (3600 * 1000) /* a delay that no test lives to see */
@@ -87,6 +88,7 @@ static int set_up(void **state)
 	alarm(WATCHDOG_S);
 	socket_error = 0;
 	calloc_budget = -1;
+	watches_refused = false;
 	f->loop = ev_loop_new(EVFLAG_AUTO);
 	ev_run(f->loop, EVRUN_NOWAIT); /* opens what it opens */
 	f->fds_before = open_fd_count();
@@ -461,6 +463,18 @@ static void single_address_fails_with_its_own_error(void **state)
 	assert_int_equal(f->failure_count, 1);
 }
 
+static void address_that_cannot_be_watched_fails(void **state)
+{
+	struct fixture *f = *state;
+	struct addr addr = silent(f, "127.0.0.1", NULL);
+
+	watches_refused = true;
+	run(f, &addr, 1, 0);
+	assert_int_equal(f->done_calls, 1);
+	assert_int_equal(f->status, -ENOMEM);
+	assert_nothing_else_open(f);
+}
+
 static void no_more_than_the_bound_are_tried(void **state)
 {
 	struct fixture *f = *state;
@@ -702,6 +716,7 @@ int main(void)
 		TEST(first_family_is_that_of_the_first_address),
 		TEST(when_all_fail_the_result_lists_each),
 		TEST(single_address_fails_with_its_own_error),
+		TEST(address_that_cannot_be_watched_fails),
 		TEST(no_more_than_the_bound_are_tried),
 		TEST(local_address_and_port_are_bound),
 		TEST(local_address_without_port_gets_any_port),

@@ -20,6 +20,7 @@
 #include "common/macros.h"
 #include "daemon/control.h"
 #include "tests/helpers/line_client.h"
+#include "tests/helpers/watches.h"
 
 #define STATUS "{\"version\":1,\"command\":\"status\"}\n"
 #define NOBODY 65534
@@ -321,6 +322,22 @@ static void out_of_descriptors_accepting_pauses_and_resumes(void **state)
 	line_client_done(&client);
 }
 
+static void a_refused_watch_is_made_again(void **state)
+{
+	struct fixture *f = *state;
+	struct line_client client;
+
+	watches_refused = true;
+	watches_asked = 0;
+	for (int i = 0; i < 100; i++)
+		ev_run(f->loop, EVRUN_NOWAIT);
+	assert_in_range(watches_asked, 1, 50); /* not in every turn */
+	watches_refused = false;
+	ask(f, &client);
+	run_until_asked(f, 1);
+	line_client_done(&client);
+}
+
 static void a_client_lost_while_accepting_costs_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -433,6 +450,7 @@ int main(void)
 		OPEN(more_clients_than_calls_wait_for_room),
 		OPEN(garbage_is_refused_and_the_next_client_served),
 		OPEN(out_of_descriptors_accepting_pauses_and_resumes),
+		OPEN(a_refused_watch_is_made_again),
 		OPEN(a_client_lost_while_accepting_costs_nothing),
 		OPEN(its_descriptors_do_not_reach_children),
 		CLOSED(root_and_the_sockets_group_may_change_others_may_ask),

@@ -20,6 +20,7 @@
 
 #include "common/macros.h"
 #include "tests/helpers/wait.h"
+#include "tests/helpers/watches.h"
 
 #define WATCHDOG_S 60
 #define MANY       6 /* more than there are threads */
@@ -165,6 +166,7 @@ static int set_up(void **state)
 	sem_init(&gate, 0, 0);
 	threads_started = asked = most_running = signals_open = 0;
 	pthread_create_error = eventfd_error = 0;
+	watches_refused = false;
 	*state = ev_loop_new(EVFLAG_AUTO);
 	return *state ? 0 : -1;
 }
@@ -417,6 +419,54 @@ static void threads_take_no_signals(void **state)
 }
 
 /* CN-7 */
+/* Begins one whose answer comes to a loop that cannot watch for it. */
+static struct lookup *start_unwatched(struct ev_loop *loop, struct answer *answer)
+{
+	struct lookup *lookup;
+
+	ev_run(loop, EVRUN_NOWAIT); /* opens what it opens */
+	watches_refused = true;
+	watches_asked = 0;
+	lookup = start(loop, "slow.test", 0, answer);
+	wait_for(&entered);
+	for (int i = 0; i < 100; i++)
+		ev_run(loop, EVRUN_NOWAIT);
+	assert_in_range(watches_asked, 1, 50); /* not in every turn */
+	assert_int_equal(answer->calls, 0);
+	sem_post(&gate);
+	return lookup;
+}
+
+static void answer_comes_though_nothing_can_be_watched(void **state)
+{
+	struct answer answer;
+
+	start_unwatched(*state, &answer);
+	ev_run(*state, 0);
+	assert_int_equal(answer.calls, 1);
+	assert_int_equal(answer.status, 0);
+}
+
+static void refused_watch_is_made_again(void **state)
+{
+	struct answer answer;
+
+	start_unwatched(*state, &answer);
+	watches_refused = false;
+	ev_run(*state, 0);
+	assert_int_equal(answer.calls, 1);
+	assert_int_equal(answer.status, 0);
+}
+
+static void cancelled_while_it_cannot_be_watched_is_forgotten(void **state)
+{
+	struct answer answer;
+
+	lookup_cancel(start_unwatched(*state, &answer));
+	assert_false(ev_run(*state, 0));
+	assert_int_equal(answer.calls, 0);
+}
+
 static void cancelled_while_queued_is_never_asked(void **state)
 {
 	struct answer answers[LOOKUP_THREADS], answer;
@@ -693,6 +743,9 @@ int main(void)
 		TEST(at_most_four_threads_serve_many_names),
 		TEST(thread_that_runs_serves_a_lookup_that_gets_none),
 		TEST(threads_take_no_signals),
+		TEST(answer_comes_though_nothing_can_be_watched),
+		TEST(refused_watch_is_made_again),
+		TEST(cancelled_while_it_cannot_be_watched_is_forgotten),
 		TEST(cancelled_while_queued_is_never_asked),
 		TEST(cancelled_while_running_is_never_answered),
 		TEST(cancelled_when_finished_is_never_answered),
