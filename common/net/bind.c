@@ -158,11 +158,12 @@ int bind_absolute_path(const char *path, char **ret)
 	return asprintf(ret, "%s/%s", directory, path) < 0 ? -ENOMEM : 0;
 }
 
-static bool nobody_listens(const struct addr *addr)
+/* Asked by a datagram socket, which gets EPROTOTYPE and leaves nothing in the queue (unix(7)). */
+static bool nobody_is_bound(const struct addr *addr)
 {
-	AUTO_CLOSE int fd = -1;
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	if (open_socket(AF_UNIX, &fd) < 0)
+	if (fd == -1)
 		return false;
 	return connect(fd, &addr->sa, addr->len) == -1 && errno == ECONNREFUSED;
 }
@@ -176,7 +177,7 @@ static int remove_stale(const struct addr *addr)
 
 	if (lstat(path, &before) == -1)
 		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(before.st_mode) || !nobody_listens(addr))
+	if (!S_ISSOCK(before.st_mode) || !nobody_is_bound(addr))
 		return -EADDRINUSE;
 	if (lstat(path, &after) == -1)
 		return errno == ENOENT ? 0 : -errno;
