@@ -1,6 +1,7 @@
 #include "daemon/listener.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -78,15 +79,37 @@ static struct bind_options own_options(const struct config_listener *config)
 	};
 }
 
+/* The workers of an usherd that was killed stop listening when they hear of it, which nobody tells
+ * us: it is tried again. */
+static int bind_patiently(const struct bind_options *options, unsigned int *patience_ms,
+			  struct bound *ret, const char **ret_syscall)
+{
+	int error = -EADDRINUSE;
+
+	for (unsigned int pause = 10; error == -EADDRINUSE && *patience_ms > 0; pause *= 2) {
+		if (pause > *patience_ms)
+			pause = *patience_ms;
+		poll(NULL, 0, (int)pause);
+		*patience_ms -= pause;
+		error = bind_open(options, ret, ret_syscall);
+	}
+	return error;
+}
+
 static int open_bound(const struct config_listener *config, const struct bind_options *options,
-		      struct bound *ret)
+		      unsigned int *patience_ms, struct bound *ret)
 {
 	char address[LISTENER_ADDRESS_SIZE];
 	const char *syscall = "bind";
 	int error = bind_open(options, ret, &syscall);
 
+	wanted_address(config, address, sizeof(address));
+	if (error == -EADDRINUSE && *patience_ms > 0) {
+		log_info("listener \"%s\": %s is in use; trying again for up to %u ms",
+			 config->name, address, *patience_ms);
+		error = bind_patiently(options, patience_ms, ret, &syscall);
+	}
 	if (error < 0) {
-		wanted_address(config, address, sizeof(address));
 		complain(config, "cannot listen on %s: %s (%s)%s", address,
 			 net_error_message(error), syscall, advice(config, error));
 	}
@@ -96,31 +119,32 @@ static int open_bound(const struct config_listener *config, const struct bind_op
 /* The kernel lets every program of our user join a port that is opened for reuse: a socket that is
  * not tells whether one is there already. */
 static int open_reusable(const struct config_listener *config, struct bind_options *options,
-			 struct bound *ret)
+			 unsigned int *patience_ms, struct bound *ret)
 {
 	struct bound probe;
-	int error = config->port ? open_bound(config, options, &probe) : 0;
+	int error = config->port ? open_bound(config, options, patience_ms, &probe) : 0;
 
 	if (error < 0)
 		return error;
 	if (config->port)
 		bound_close(&probe);
 	options->reuse_port = true;
-	return open_bound(config, options, ret);
+	return open_bound(config, options, patience_ms, ret);
 }
 
-static int open_own(const struct config_listener *config, struct bound *ret)
+static int open_own(const struct config_listener *config, unsigned int *patience_ms,
+		    struct bound *ret)
 {
 	struct bind_options options = own_options(config);
 	char abstract[LISTENER_ADDRESS_SIZE];
 
 	if (config->distribute == DISTRIBUTE_REUSE_PORT)
-		return open_reusable(config, &options, ret);
+		return open_reusable(config, &options, patience_ms, ret);
 	if (config->kind == CONFIG_ABSTRACT) {
 		snprintf(abstract, sizeof(abstract), "@%s", config->path);
 		options.path = abstract;
 	}
-	return open_bound(config, &options, ret);
+	return open_bound(config, &options, patience_ms, ret);
 }
 
 static bool is_listening_stream(int fd)
@@ -144,7 +168,8 @@ static int adopt(const struct config_listener *config, int fd, struct bound *ret
 	return error;
 }
 
-static int open_fd(const struct config_listener *config, struct bound *ret)
+static int open_fd(const struct config_listener *config, unsigned int *patience_ms,
+		   struct bound *ret)
 {
 	if (!is_listening_stream(config->fd)) {
 		complain(config, "descriptor %d is not a listening stream socket", config->fd);
@@ -153,7 +178,8 @@ static int open_fd(const struct config_listener *config, struct bound *ret)
 	return adopt(config, config->fd, ret);
 }
 
-static int open_systemd(const struct config_listener *config, struct bound *ret)
+static int open_systemd(const struct config_listener *config, unsigned int *patience_ms,
+			struct bound *ret)
 {
 	int fd = activation_take(config->systemd_name);
 
@@ -189,6 +215,7 @@ static int open_another(struct listener *l)
 {
 	struct bind_options options = own_options(l->config);
 	struct net_address first;
+	unsigned int patience_ms = 0;
 	struct bound bound;
 	int error;
 
@@ -197,7 +224,7 @@ static int open_another(struct listener *l)
 		options.host = first.address;
 	options.port = first.port;
 	options.reuse_port = true;
-	error = open_bound(l->config, &options, &bound);
+	error = open_bound(l->config, &options, &patience_ms, &bound);
 	return error < 0 ? error : add_handle(l, &bound);
 }
 
@@ -210,16 +237,16 @@ int listener_grow(struct listener *l, unsigned int slots)
 	return error;
 }
 
-static int open_first(struct listener *l)
+static int open_first(struct listener *l, unsigned int *patience_ms)
 {
-	typedef int open_fn(const struct config_listener *, struct bound *);
+	typedef int open_fn(const struct config_listener *, unsigned int *, struct bound *);
 	static open_fn *const open_kind[] = {
 		[CONFIG_HOST_PORT] = open_own,   [CONFIG_PATH] = open_own,
 		[CONFIG_ABSTRACT] = open_own,    [CONFIG_FD] = open_fd,
 		[CONFIG_SYSTEMD] = open_systemd,
 	};
 	struct bound bound;
-	int error = open_kind[l->config->kind](l->config, &bound);
+	int error = open_kind[l->config->kind](l->config, patience_ms, &bound);
 
 	return error < 0 ? error : add_handle(l, &bound);
 }
@@ -258,7 +285,7 @@ static void write_hint(const struct listener *l, char *text, size_t size)
 }
 
 int listener_open(const struct config_listener *config, uint32_t id, unsigned int slots,
-		  struct listener *ret)
+		  unsigned int *patience_ms, struct listener *ret)
 {
 	char hint[LISTENER_ADDRESS_SIZE + 64];
 	int error;
@@ -270,7 +297,7 @@ int listener_open(const struct config_listener *config, uint32_t id, unsigned in
 		.policy = distribute_policy(config->distribute),
 		.hash_port = config->hash_port,
 	};
-	error = open_first(ret);
+	error = open_first(ret, patience_ms);
 	if (error == 0)
 		error = check_family(ret);
 	if (error == 0)

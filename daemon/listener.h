@@ -39,9 +39,10 @@ struct listener {
 };
 
 /* config is borrowed. With reuse-port slots sockets are opened, else one. An address that another
- * program listens on is taken, even if that one would share it. */
+ * program listens on is taken, even if that one would share it. Waits for as much of patience_ms as
+ * it needs until that one has gone, and takes it off. */
 int listener_open(const struct config_listener *config, uint32_t id, unsigned int slots,
-		  struct listener *ret);
+		  unsigned int *patience_ms, struct listener *ret);
 
 /* Sees to it that there is a socket for each of so many slots. Those for more stay: closing one
  * would reset what waits in its queue. On failure those that were opened stay as well. */

@@ -11,6 +11,9 @@
 #include "daemon/limits.h"
 #include "daemon/supervisor_dispatch.h"
 
+/* All listeners together wait so long for addresses that are in use. */
+#define LISTEN_PATIENCE_MS 2000
+
 /* --- the workers as a whole ----------------------------------------------------------------- */
 
 unsigned int supervisor_count_in(const struct supervisor *s, enum child_state state)
@@ -256,11 +259,12 @@ int supervisor_scale(struct supervisor *s, unsigned int workers)
 
 static int open_listeners(struct supervisor *s)
 {
+	unsigned int patience_ms = LISTEN_PATIENCE_MS;
 	int first_error = 0;
 
 	for (size_t i = 0; i < s->config->n_listeners; i++) {
 		int error = listener_open(&s->config->listeners[i], (uint32_t)i, s->workers,
-					  &s->listeners[i]);
+					  &patience_ms, &s->listeners[i]);
 
 		if (error < 0 && first_error == 0)
 			first_error = error;

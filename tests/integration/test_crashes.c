@@ -205,6 +205,34 @@ static void idle_clients_of_orphans_are_ended_at_the_deadline(void **state)
 	assert_true(poll_until(workers_have_gone, NULL, WAIT_MS));
 }
 
+/* WK-7: one that is stopped listens until it goes on. */
+static void a_restart_waits_until_the_old_workers_have_left_its_addresses(void **state)
+{
+	static const char again[] = "workers: 2\n"
+				    "listeners:\n"
+				    "  - {name: echo, host: 127.0.0.1, port: %d, handler: echo}\n"
+				    "  - {name: path, path: %s, handler: echo}\n";
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int port;
+
+	usher_configure(u, again, 0, usher_path(u, "s"));
+	usher_start(u);
+	port = ask_port(u, "echo");
+	ask_ready(u, 2, pids);
+	kernel_stop(pids[0]);
+	usher_signal(u, SIGKILL);
+	assert_int_equal(usher_ended(u), 128 + SIGKILL);
+
+	usher_configure(u, again, port, usher_path(u, "s"));
+	usher_launch(u);
+	assert_true(usher_logs(u, "is in use; trying again"));
+	kernel_resume(pids[0]);
+	assert_true(usher_was_told(u, "READY=1", WAIT_MS));
+	clients_connect(&u->clients, port, 10);
+	clients_expect_echo(&u->clients);
+}
+
 static void a_hundred_kills_leave_it_serving(void **state)
 {
 	enum { KILLS = 100 };
@@ -244,6 +272,7 @@ int main(void)
 		USHER_TEST(quick_deaths_back_off),
 		USHER_TEST(workers_without_a_supervisor_drain_and_end),
 		USHER_TEST(idle_clients_of_orphans_are_ended_at_the_deadline),
+		USHER_TEST(a_restart_waits_until_the_old_workers_have_left_its_addresses),
 		USHER_TEST(a_hundred_kills_leave_it_serving),
 	};
 
