@@ -22,6 +22,9 @@
 
 #define TEXT_MAX 4096
 
+/* Those below have limits of time, so that a signal ends a wait of theirs, see signal(7): they are
+ * called again, a connect as well, which then goes on. */
+
 /* from: NULL for any address. */
 static int try_connect_from(const struct sockaddr_in *from, const struct sockaddr *address,
 			    socklen_t size)
@@ -38,7 +41,7 @@ static int try_connect_from(const struct sockaddr_in *from, const struct sockadd
 		return -errno;
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == -1 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == -1 ||
-	    connect(fd, address, size) == -1)
+	    TEMP_FAILURE_RETRY(connect(fd, address, size)) == -1)
 		return -errno;
 	return take_fd(&fd);
 }
@@ -146,7 +149,7 @@ void client_send(int fd, const char *text)
 {
 	size_t size = strlen(text);
 
-	assert_int_equal(send(fd, text, size, MSG_NOSIGNAL), size);
+	assert_int_equal(TEMP_FAILURE_RETRY(send(fd, text, size, MSG_NOSIGNAL)), size);
 }
 
 /* A child that ends interrupts a socket with a time limit, also in the middle of MSG_WAITALL. */
