@@ -95,6 +95,7 @@ static int unshift(struct arrival *arrival)
 {
 	if (arrival->unread == 0)
 		return 0;
+	arrival->socket->bytes_read += arrival->unread;
 	return read_put_back(arrival->socket, arrival->data, arrival->unread);
 }
 

@@ -437,6 +437,7 @@ NET_API int net_socket_remote_address(const struct net_socket *socket, struct ne
 NET_API int net_socket_remote_port(const struct net_socket *socket);
 NET_API int net_socket_remote_family(const struct net_socket *socket);
 
+/* Bytes that came from the peer; those that were unshifted are not counted again. */
 NET_API uint64_t net_socket_bytes_read(const struct net_socket *socket);
 NET_API uint64_t net_socket_bytes_written(const struct net_socket *socket);
 /* Bytes that are queued in this process; writable_length is its later name. */

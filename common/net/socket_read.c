@@ -162,7 +162,10 @@ static inline ssize_t receive(struct net_socket *s, void *buffer, size_t size)
 
 	/* Less than asked for: the kernel has no more, and need not be asked again. */
 	s->read_short = n >= 0 && (size_t)n < size;
-	return n < 0 ? -errno : n;
+	if (n < 0)
+		return -errno;
+	s->bytes_read += (size_t)n;
+	return n;
 }
 
 /* What was unshifted comes before what the kernel has. */
@@ -203,7 +206,6 @@ static ssize_t read_to_memory(struct net_socket *s)
 	if (n < 0)
 		return n;
 	was_short = s->read_short;
-	s->bytes_read += (size_t)n;
 	timeout_touch(s);
 	if (n > 0 && pipe_of(s))
 		pipe_copy(pipe_of(s), buffer, (size_t)n);
@@ -240,7 +242,6 @@ static ssize_t read_plainly(struct net_socket *s)
 
 	if (n <= 0)
 		return n;
-	s->bytes_read += (size_t)n;
 	timeout_touch(s);
 	s->ops->on_data(s, s->context->buffer, (size_t)n, s->ctx);
 	return n;

@@ -47,6 +47,7 @@ static void what_is_put_back_comes_first(void **state)
 	assert_string_equal(stage->story.text, "");
 	run_until_received(stage, &stage->guest, 11);
 	assert_memory_equal(stage->guest.data, "hello world", 11);
+	assert_int_equal(net_socket_bytes_read(stage->guest.socket), 5);
 	close_fd(client);
 }
 
