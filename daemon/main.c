@@ -223,6 +223,8 @@ static int serve(struct ev_loop *loop, const struct config *config, const struct
 	struct control *control = NULL;
 	int error;
 
+	/* One that comes before the loop runs is handled as its first event. */
+	watch_signals(loop, &signals, &supervisor);
 	error = supervisor_init(&supervisor, loop, config, program, workers);
 	activation_close_rest(complain_unused, NULL);
 	if (error == 0) {
@@ -232,7 +234,6 @@ static int serve(struct ev_loop *loop, const struct config *config, const struct
 	}
 	if (error == 0) {
 		log_info("usherctl asks at %s", config->control);
-		watch_signals(loop, &signals, &supervisor);
 		supervisor_start(&supervisor);
 		ev_run(loop, 0);
 		log_info("stopped");

@@ -1,5 +1,6 @@
 /* How usherd is told to stop, and what it lets its clients do meanwhile. */
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -112,6 +113,31 @@ static void a_second_int_ends_at_once(void **state)
 }
 
 /* Reloading is for later; nothing is lost by asking for it. */
+/* The address that it waits for is a socket's of ours. */
+static void what_comes_before_it_listens_stops_it_then(void **state)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t size = sizeof(address);
+	struct usher *u = *state;
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+	usher_configure(u,
+			"listeners:\n"
+			"  - {name: late, host: 127.0.0.1, port: %d, handler: echo}\n",
+			ntohs(address.sin_port));
+	usher_launch(u);
+	assert_true(usher_logs(u, "is in use; trying again"));
+	kernel_stop(u->process.pid);
+	usher_signal(u, SIGTERM);
+	close_fd(take_fd(&fd));
+	kernel_resume(u->process.pid);
+	assert_int_equal(usher_ended(u), 0);
+	assert_true(usher_logs(u, "stopped"));
+}
+
 static void hup_does_not_kill(void **state)
 {
 	struct usher *u = *state;
@@ -247,6 +273,7 @@ int main(void)
 		USHER_TEST(a_second_term_ends_at_once),
 		USHER_TEST(int_after_term_ends_at_once),
 		USHER_TEST(a_second_int_ends_at_once),
+		USHER_TEST(what_comes_before_it_listens_stops_it_then),
 		USHER_TEST(hup_does_not_kill),
 		USHER_TEST(hup_does_not_kill_workers),
 		USHER_TEST(int_to_all_is_as_graceful_as_to_one),
