@@ -228,7 +228,7 @@ take_sample() {
 		set -- --upstream-pid "$upstream"
 	fi
 	# shellcheck disable=SC2046,SC2086 # words
-	timeout 60 taskset -c "$load_cpus" "$load" --json --quiet --wait 10 -S "$server" \
+	timeout 150 taskset -c "$load_cpus" "$load" --json --quiet --wait 10 -S "$server" \
 		-d "$BENCH_SECONDS" --warmup "$BENCH_WARMUP" "$@" $(sources_of "$kind" "$options") $options "$target" \
 		>"$folder/sample" 2>"$folder/load.log"
 	status=$?

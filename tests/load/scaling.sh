@@ -111,7 +111,7 @@ sample() {
 	name=$1
 	shift
 	us=$(supervisor_us)
-	timeout 60 taskset -c "$cpus" "$load" --json --quiet -S "$server" -d "$SCALING_SECONDS" \
+	timeout 150 taskset -c "$cpus" "$load" --json --quiet -S "$server" -d "$SCALING_SECONDS" \
 		--warmup 0.2 "$@" "127.0.0.1:$port" >"$folder/load" 2>"$folder/load.log" ||
 		fail "$name failed: $(cat "$folder/load.log")" 70
 	jq --argjson us "$(($(supervisor_us) - us))" '{
