@@ -227,7 +227,11 @@ static void a_restart_waits_until_the_old_workers_have_left_its_addresses(void *
 	usher_configure(u, again, port, usher_path(u, "s"));
 	usher_launch(u);
 	assert_true(usher_logs(u, "is in use; trying again"));
+	/* Its time does not pass while the worker finds its own. */
+	kernel_stop(u->process.pid);
 	kernel_resume(pids[0]);
+	kernel_await_no_listener(port);
+	kernel_resume(u->process.pid);
 	assert_true(usher_was_told(u, "READY=1", WAIT_MS));
 	clients_connect(&u->clients, port, 10);
 	clients_expect_echo(&u->clients);
