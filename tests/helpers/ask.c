@@ -13,6 +13,9 @@
 #include "tests/helpers/kernel.h"
 #include "tests/helpers/wait.h"
 
+/* usherd waits for an answer for a second; the rest is for a loaded machine. */
+#define ANSWER_MS 10000
+
 int ask_ctl(const struct usher *u, char **ret_out, char **ret_err, ...)
 {
 	char program[PATH_MAX];
@@ -59,6 +62,38 @@ json_t *ask_status(const struct usher *u)
 json_t *ask_connections(const struct usher *u)
 {
 	return ask(u, "connections", NULL, NULL);
+}
+
+/* How many workers have not answered in time; the one that is stopped is among them. */
+static size_t count_stale(const json_t *answer, pid_t stopped)
+{
+	bool among_them = stopped == 0;
+	size_t i, stale = 0;
+	json_t *row;
+
+	json_array_foreach (json_object_get(answer, "workers"), i, row)
+		if (json_is_true(json_object_get(row, "stale"))) {
+			among_them |= json_integer_value(json_object_get(row, "pid")) == stopped;
+			stale++;
+		}
+	assert_true(among_them);
+	return stale;
+}
+
+json_t *ask_answered(const struct usher *u, pid_t stopped)
+{
+	int64_t deadline = now_ms() + WAIT_MS;
+
+	for (;;) {
+		int64_t asked = now_ms();
+		json_t *answer = ask_connections(u);
+
+		assert_in_range(now_ms() - asked, 0, ANSWER_MS);
+		if (count_stale(answer, stopped) == (stopped != 0))
+			return answer;
+		json_decref(answer);
+		assert_true(now_ms() < deadline);
+	}
 }
 
 json_t *ask_list(const struct usher *u, const char *listener)

@@ -20,6 +20,9 @@ int ask_ctl(const struct usher *u, char **ret_out, char **ret_err, ...) __attrib
 /* The answer of usherctl --json status and connections; for json_decref(). */
 json_t *ask_status(const struct usher *u);
 json_t *ask_connections(const struct usher *u);
+/* That of connections, asked for until all workers have answered in time but the one that is
+ * stopped (0: none is). However slow they are, each answer comes in time. */
+json_t *ask_answered(const struct usher *u, pid_t stopped);
 /* That of connections --list, of a listener or with NULL of all. */
 json_t *ask_list(const struct usher *u, const char *listener);
 /* A string that an answer or a row of it must have. */

@@ -18,9 +18,6 @@
 
 #define WATCHDOG_SECONDS 280
 
-/* usherd waits for an answer for a second; the rest is for a loaded machine. */
-#define ANSWER_MS 10000
-
 static const struct mode {
 	const char *keys;
 	bool hands_off;
@@ -50,39 +47,6 @@ static int start(struct usher *u, unsigned int workers)
 	return ask_port(u, "it");
 }
 
-/* How many workers have not answered in time; the one that is stopped is among them. */
-static size_t count_stale(const json_t *answer, pid_t stopped)
-{
-	bool among_them = false;
-	size_t i, stale = 0;
-	json_t *row;
-
-	json_array_foreach (json_object_get(answer, "workers"), i, row)
-		if (json_is_true(json_object_get(row, "stale"))) {
-			among_them |= json_integer_value(json_object_get(row, "pid")) == stopped;
-			stale++;
-		}
-	assert_true(among_them);
-	return stale;
-}
-
-/* The answer to a question while a worker is stopped. The others may be slow, but not for ever. */
-static json_t *ask_in_time(const struct usher *u, pid_t stopped)
-{
-	int64_t deadline = now_ms() + WAIT_MS;
-
-	for (;;) {
-		int64_t asked = now_ms();
-		json_t *answer = ask_connections(u);
-
-		assert_in_range(now_ms() - asked, 0, ANSWER_MS);
-		if (count_stale(answer, stopped) == 1)
-			return answer;
-		json_decref(answer);
-		assert_true(now_ms() < deadline);
-	}
-}
-
 /* DF-6, GC-5: its row has its last figure and says so, all others are of now. */
 static void the_answer_comes_in_time_and_says_what_is_old(void **state)
 {
@@ -96,7 +60,7 @@ static void the_answer_comes_in_time_and_says_what_is_old(void **state)
 	ask_ready(u, 3, pids);
 	kernel_stop(pids[1]);
 	for (int i = 0; i < 3; i++) {
-		json_t *answer = ask_in_time(u, pids[1]);
+		json_t *answer = ask_answered(u, pids[1]);
 
 		assert_int_equal(json_integer_value(json_object_get(answer, "connections")), 60);
 		json_decref(answer);
@@ -120,7 +84,7 @@ static void what_was_handed_to_it_is_known(void **state)
 	ask_ready(u, 3, pids);
 	kernel_stop(pids[1]);
 
-	json_t *answer = ask_in_time(u, pids[1]);
+	json_t *answer = ask_answered(u, pids[1]);
 	assert_in_range(json_integer_value(json_object_get(answer, "connections")),
 			mode->hands_off ? 60 : 0, 60);
 	json_decref(answer);
@@ -141,7 +105,7 @@ static void others_serve_meanwhile(void **state)
 	clients_connect_apart(&u->clients, port, 60);
 	if (!mode->has_owners)
 		clients_expect_echo(&u->clients);
-	json_decref(ask_in_time(u, pids[1]));
+	json_decref(ask_answered(u, pids[1]));
 
 	kernel_resume(pids[1]);
 	ask_expect_served(u, port);
