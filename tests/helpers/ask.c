@@ -1,6 +1,8 @@
 #include "tests/helpers/ask.h"
 
+#include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -180,6 +182,22 @@ bool ask_until_replaced(struct usher *u, pid_t pid, size_t count)
 	struct workers_question q = {u, "ready", count, pid};
 
 	return poll_until(are_so_many, &q, WAIT_MS);
+}
+
+static bool backs_off(void *ctx)
+{
+	struct usher *u = ctx;
+	pid_t pids[USHER_WORKERS_MAX];
+
+	/* usherd may not yet have noticed that it was killed before. */
+	if (ask_workers(u, "ready", pids) == 1)
+		assert_true(kill(pids[0], SIGKILL) == 0 || errno == ESRCH);
+	return ask_workers(u, "backing-off", pids) == 1;
+}
+
+bool ask_until_backing_off(struct usher *u)
+{
+	return poll_until(backs_off, u, WAIT_MS);
 }
 
 static long sum_of_rows(const json_t *answer, const char *rows)

@@ -38,6 +38,9 @@ size_t ask_workers(const struct usher *u, const char *state, pid_t pids[USHER_WO
 bool ask_until_workers(struct usher *u, const char *state, size_t count);
 /* The same, where pid is none of them any more. */
 bool ask_until_replaced(struct usher *u, pid_t pid, size_t count);
+/* Kills the only worker as often as it is ready, until it is seen to back off: who is slow to ask
+ * finds it ready again. */
+bool ask_until_backing_off(struct usher *u);
 /* Those of the workers that are ready, which must be so many. */
 void ask_ready(const struct usher *u, size_t count, pid_t pids[USHER_WORKERS_MAX]);
 

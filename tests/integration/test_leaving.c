@@ -155,24 +155,13 @@ static void a_stop_waits_for_those_that_drain_already(void **state)
 	assert_in_range(now_ms() - since, 0, AT_ONCE_MS);
 }
 
-static bool backs_off(void *ctx)
-{
-	struct usher *u = ctx;
-	pid_t pids[USHER_WORKERS_MAX];
-
-	/* usherd may not yet have noticed that it was killed before. */
-	if (ask_workers(u, "ready", pids) == 1)
-		assert_true(kill(pids[0], SIGKILL) == 0 || errno == ESRCH);
-	return ask_workers(u, "backing-off", pids) == 1;
-}
-
 /* WK-9: of no worker at all. */
 static void a_stop_without_a_worker_ends_at_once(void **state)
 {
 	struct usher *u = *state;
 
 	start(u, 1, "round-robin");
-	assert_true(poll_until(backs_off, u, WAIT_MS));
+	assert_true(ask_until_backing_off(u));
 	int64_t since = now_ms();
 	usher_signal(u, SIGTERM);
 	assert_int_equal(usher_ended(u), 0);
