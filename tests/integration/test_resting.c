@@ -101,7 +101,13 @@ static json_int_t field_of(json_t *answer, unsigned int worker, const char *fiel
 
 static long load_of(const struct usher *u, unsigned int worker)
 {
-	return (long)field_of(ask_connections(u), worker, "connections");
+	return (long)field_of(ask_answered(u, 0), worker, "connections");
+}
+
+/* Who answers has read what it was told before; usherd waits for one that is to rest a second. */
+static void await_rest(const struct usher *u)
+{
+	json_decref(ask_answered(u, 0));
 }
 
 static pid_t pid_of(const struct usher *u, unsigned int worker)
@@ -146,6 +152,7 @@ static void a_resting_worker_keeps_what_it_has_and_gets_nothing_new(void **state
 	pid_t pids[USHER_WORKERS_MAX];
 
 	each_other(u, worker, rest);
+	await_rest(u);
 	clients_connect_apart(&u->clients, port, 20);
 	ask_expect_served(u, port);
 	each_other(u, worker, resume);
@@ -179,6 +186,7 @@ static void a_worker_that_has_rested_gets_connections_again(void **state)
 	unsigned int worker = chosen(u);
 
 	rest(u, worker);
+	await_rest(u);
 	clients_connect_apart(&u->clients, port, 30);
 	ask_expect_served(u, port);
 	assert_int_equal(load_of(u, worker), 0);
@@ -186,6 +194,7 @@ static void a_worker_that_has_rested_gets_connections_again(void **state)
 	/* Alone, so that it must take all of them. */
 	resume(u, worker);
 	each_other(u, worker, rest);
+	await_rest(u);
 	clients_connect_apart(&u->clients, port, 30);
 	ask_expect_served(u, port);
 	assert_int_equal(load_of(u, worker), 30);
@@ -205,6 +214,7 @@ static void with_all_workers_resting_connections_wait(void **state)
 	clients_connect_apart(&u->clients, port, 20);
 	ask_expect_served(u, port);
 	rest_all(u);
+	await_rest(u);
 	expect_state(u, "degraded");
 
 	clients_connect_apart(&u->clients, port, 40);
