@@ -232,6 +232,28 @@ long ask_total(const struct usher *u)
 	return count;
 }
 
+struct total_question {
+	const struct usher *usher;
+	long wanted;
+	long counted;
+};
+
+static bool is_the_total(void *ctx)
+{
+	struct total_question *q = ctx;
+
+	q->counted = ask_total(q->usher);
+	return q->counted == q->wanted;
+}
+
+void ask_expect_total(const struct usher *u, long count)
+{
+	struct total_question q = {.usher = u, .wanted = count};
+
+	if (!poll_until(is_the_total, &q, WAIT_MS))
+		fail_msg("%ld connections expected; usherctl says %ld", count, q.counted);
+}
+
 struct count_question {
 	const struct usher *usher;
 	struct clients *clients; /* whose number is wanted, or NULL */

@@ -46,6 +46,8 @@ void ask_ready(const struct usher *u, size_t count, pid_t pids[USHER_WORKERS_MAX
 
 /* The sum that usherctl connections gives. */
 long ask_total(const struct usher *u);
+/* At rest it is count: a worker that does not answer in time has an old figure in it. */
+void ask_expect_total(const struct usher *u, long count);
 /* At rest usherctl and the kernel agree on count connections of the TCP port, and usherctl's rows
  * add up. */
 void ask_expect_connections(struct usher *u, int port, long count);

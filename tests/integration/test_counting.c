@@ -106,7 +106,7 @@ static void each_listener_is_counted_by_itself(void **state)
 	clients_connect(&u->clients, ask_port(u, "other"), 5);
 	clients_expect_echo(&u->clients);
 
-	assert_int_equal(ask_total(u), 8);
+	ask_expect_total(u, 8);
 	assert_int_equal(ask_ctl(u, &out, NULL, "--json", "connections", "other", NULL), 0);
 	json_t *answer = json_loads(out, 0, NULL);
 	assert_int_equal(json_integer_value(json_object_get(answer, "connections")), 5);

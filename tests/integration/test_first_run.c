@@ -139,7 +139,7 @@ static void a_path_is_served_with_its_mode(void **state)
 	assert_int_equal(st.st_mode & 07777, 0640);
 	AUTO_CLOSE int fd = connect_unix(usher_path(u, "echo.sock"));
 	client_expect_echo(fd);
-	assert_int_equal(ask_total(u), 1);
+	ask_expect_total(u, 1);
 	assert_int_equal(kernel_unix_connections(usher_path(u, "echo.sock")), 1);
 }
 
@@ -177,7 +177,7 @@ static void an_abstract_name_is_served(void **state)
 	assert_string_equal(ask_address(u, "hidden"), name);
 	AUTO_CLOSE int fd = connect_unix(name);
 	client_expect_echo(fd);
-	assert_int_equal(ask_total(u), 1);
+	ask_expect_total(u, 1);
 	assert_int_equal(kernel_unix_connections(name), 1);
 }
 

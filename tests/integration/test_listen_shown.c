@@ -75,12 +75,12 @@ static void usherctl_shows_who_listens_and_counts_their_connections(void **state
 	crew_say(&crew, 0, "close a");
 	crew_say(&crew, 1, "close a");
 	listen_expect_refused(port);
-	assert_int_equal(ask_total(u), ARRAY_LEN(fds));
+	ask_expect_connections(u, port, ARRAY_LEN(fds));
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		close(fds[i]);
 	crew_hear(&crew, 0, "a closed");
 	crew_hear(&crew, 1, "a closed");
-	assert_int_equal(ask_total(u), 0);
+	ask_expect_connections(u, port, 0);
 	status = ask_status(u);
 	assert_null(row_of(json_object_get(status, "listeners"), name));
 	json_decref(status);

@@ -305,7 +305,7 @@ static void fewer_than_workers_may_be_the_limit(void **state)
 
 static size_t expect_shares(const struct usher *u, long most)
 {
-	json_t *answer = ask_connections(u);
+	json_t *answer = ask_answered(u, 0);
 	size_t i, n = 0;
 	json_t *row;
 
@@ -521,7 +521,7 @@ static void the_clients_of_a_path_wait_too(void **state)
 	client_expect(fds[0], "hi");
 	client_expect(fds[1], "hi");
 	for (size_t i = 0; i < 3; i++) {
-		assert_int_equal(ask_total(u), 2);
+		ask_expect_total(u, 2);
 		for (size_t waiting = i + 2; waiting < ARRAY_LEN(fds); waiting++)
 			assert_false(has_something(fds[waiting]));
 		close(fds[i]);

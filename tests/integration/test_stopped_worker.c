@@ -162,13 +162,6 @@ static bool so_many_wait(void *ctx)
 	return waiting == counting->waiting;
 }
 
-static bool is_so_many(void *ctx)
-{
-	const struct counting *counting = ctx;
-
-	return ask_total(counting->usher) == counting->expected;
-}
-
 /* GC-6: from the moment at which usherd has accepted them until long after, the sum is the same:
  * on their way, given back, waiting, on their way again, served. */
 static void what_no_worker_takes_counts_once(void **state)
@@ -182,7 +175,7 @@ static void what_no_worker_takes_counts_once(void **state)
 	for (int i = 0; i < 2; i++)
 		kernel_stop(pids[i]);
 	clients_connect_apart(&u->clients, port, 40);
-	assert_true(poll_until(is_so_many, &counting, WAIT_MS));
+	ask_expect_total(u, counting.expected);
 	assert_true(poll_until(so_many_wait, &counting, WAIT_MS));
 
 	AUTO_FREE char *out = NULL;
@@ -217,7 +210,7 @@ static void what_workers_refuse_counts_once(void **state)
 		assert_int_equal(prlimit(pids[i], RLIMIT_NOFILE, &none, NULL), 0);
 	}
 	clients_connect_apart(&u->clients, port, 30);
-	assert_true(poll_until(is_so_many, &counting, WAIT_MS));
+	ask_expect_total(u, counting.expected);
 	for (int i = 0; i < QUESTIONS; i++)
 		so_many_wait(&counting);
 	assert_true(usher_logs(u, "Too many open files"));
