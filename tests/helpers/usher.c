@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -25,6 +26,9 @@
 #include "tests/helpers/wait.h"
 
 #define NOTIFY_SIZE 4096
+
+/* Of the processor: what may be used while nothing happens. */
+#define IDLE_PERCENT 5
 
 /* Of a listening socket, in /proc/net/unix. */
 #define ACCEPTS 0x10000
@@ -238,6 +242,44 @@ bool usher_logs(struct usher *u, const char *text)
 	struct log_question q = {u, text};
 
 	return poll_until(is_in_log, &q, WAIT_MS);
+}
+
+static long used_ms(const struct usher *u, int for_ms)
+{
+	pid_t pids[USHER_WORKERS_MAX + 1];
+	size_t n = kernel_children(u->process.pid, pids, USHER_WORKERS_MAX);
+	long before[USHER_WORKERS_MAX + 1], most = 0;
+
+	pids[n++] = u->process.pid;
+	for (size_t i = 0; i < n; i++)
+		before[i] = kernel_cpu_ms(pids[i]);
+	poll(NULL, 0, for_ms);
+	for (size_t i = 0; i < n; i++) {
+		long used = kernel_cpu_ms(pids[i]) - before[i];
+
+		most = used > most ? used : most;
+	}
+	return most;
+}
+
+struct idle_question {
+	const struct usher *usher;
+	int for_ms;
+};
+
+static bool are_idle(void *ctx)
+{
+	const struct idle_question *q = ctx;
+
+	return used_ms(q->usher, q->for_ms) <= q->for_ms * IDLE_PERCENT / 100;
+}
+
+void usher_expect_idle(const struct usher *u, int for_ms)
+{
+	struct idle_question q = {u, for_ms};
+
+	if (!poll_until(are_idle, &q, WAIT_MS))
+		fail_msg("usherd or a worker is busy while nothing happens");
 }
 
 void usher_holds_other_fds(struct usher *u)

@@ -66,6 +66,10 @@ int usher_ended(struct usher *u);
 char *usher_log(const struct usher *u);
 bool usher_logs(struct usher *u, const char *text);
 
+/* Soon neither usherd nor a worker uses the processor for so long: what happened before may have to
+ * be finished, but who is kept busy never is idle. */
+void usher_expect_idle(const struct usher *u, int for_ms);
+
 /* FOLDER/NAME; the last USHER_PATHS of them live. */
 const char *usher_path(const struct usher *u, const char *name);
 

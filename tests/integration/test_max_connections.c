@@ -34,9 +34,6 @@
 #define STORM_MS 1500
 #define STAYS_MS 20
 
-/* Of the processor: what may be used while nothing happens. */
-#define IDLE_PERCENT 5
-
 static const char *const modes[] = {"shared",      "round-robin", "least-connections",
 				    "source-hash", "reuse-port",  "exclusive"};
 static const char *mode;
@@ -183,45 +180,6 @@ static void clients_come_and_go_and_the_limit_holds(void **state)
 	end(&s);
 }
 
-static long used_ms(const struct usher *u, int for_ms)
-{
-	pid_t pids[USHER_WORKERS_MAX + 1];
-	size_t n = kernel_children(u->process.pid, pids, USHER_WORKERS_MAX);
-	long before[USHER_WORKERS_MAX + 1], most = 0;
-
-	pids[n++] = u->process.pid;
-	for (size_t i = 0; i < n; i++)
-		before[i] = kernel_cpu_ms(pids[i]);
-	poll(NULL, 0, for_ms);
-	for (size_t i = 0; i < n; i++) {
-		long used = kernel_cpu_ms(pids[i]) - before[i];
-
-		most = used > most ? used : most;
-	}
-	return most;
-}
-
-struct idle_question {
-	const struct usher *usher;
-	int for_ms;
-};
-
-static bool are_idle(void *ctx)
-{
-	const struct idle_question *q = ctx;
-
-	return used_ms(q->usher, q->for_ms) <= q->for_ms * IDLE_PERCENT / 100;
-}
-
-/* Soon, for what happened before may have to be finished; who is kept busy never is. */
-static void expect_idle(const struct usher *u, int for_ms)
-{
-	struct idle_question q = {u, for_ms};
-
-	if (!poll_until(are_idle, &q, WAIT_MS))
-		fail_msg("%s: somebody is busy while nothing happens", mode);
-}
-
 /* DF-3 */
 static void a_full_listener_keeps_nobody_busy(void **state)
 {
@@ -231,7 +189,7 @@ static void a_full_listener_keeps_nobody_busy(void **state)
 	s.crowd->stays_ms = -1;
 	crowd_fill(s.crowd);
 	fill(&s);
-	expect_idle(s.usher, 1000);
+	usher_expect_idle(s.usher, 1000);
 
 	/* And lets in as many as leave. */
 	crowd_leave(s.crowd, 7);
@@ -286,7 +244,7 @@ static void storm_of(void **state, const char *keys, size_t limit, unsigned int 
 	assert_true(crowd_run(s.crowd, WAIT_MS, enough_are_served, &s));
 	s.crowd->stays_ms = -1;
 	fill(&s);
-	expect_idle(s.usher, 300);
+	usher_expect_idle(s.usher, 300);
 	expect_no_ends(&s);
 	end(&s);
 }
@@ -338,7 +296,7 @@ static void no_worker_has_more_than_it_may(void **state)
 	crowd_fill(s.crowd);
 	fill(&s);
 	assert_int_equal(expect_shares(s.usher, 10), exclusive ? 1 : 4);
-	expect_idle(s.usher, 300);
+	usher_expect_idle(s.usher, 300);
 	let_all_be_served(&s);
 	expect_no_ends(&s);
 	end(&s);
@@ -368,7 +326,7 @@ static void turn_away(void **state, const char *keys, bool is_reset)
 	assert_int_equal(is_reset ? s.crowd->figures.ended : s.crowd->figures.reset, 0);
 	assert_int_equal(s.crowd->figures.cut_off, 0);
 	assert_true(usher_logs(s.usher, is_reset ? " reset" : " dropped"));
-	expect_idle(s.usher, 300);
+	usher_expect_idle(s.usher, 300);
 
 	/* There is room for five, and then for none again. */
 	crowd_leave(s.crowd, 5);
