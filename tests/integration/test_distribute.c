@@ -234,6 +234,7 @@ static void with_no_worker_able_connections_wait(void **state)
 	stop_both(pids);
 	connect_many(u, port, MANY);
 	/* usherd has taken what it may hand off, and leaves the others to the kernel. */
+	assert_true(usher_logs(u, "does not take its connections"));
 	assert_true(kernel_fd_count(u->process.pid) < u->daemon_fds + 2 * 256 + 8);
 	for (int i = 0; i < 2; i++)
 		kernel_kill(pids[i]);
