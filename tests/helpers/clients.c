@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -193,10 +195,31 @@ void client_expect_end(int fd)
 		fail_msg("no end: %s", strerror(errno));
 }
 
+/* An end that was sent counts as a byte. */
+static bool is_acknowledged(void *ctx)
+{
+	int left = -1;
+
+	assert_int_equal(ioctl(*(int *)ctx, SIOCOUTQ, &left), 0);
+	return left == 0;
+}
+
+void client_await_arrival(int fd)
+{
+	assert_true(poll_until(is_acknowledged, &fd, WAIT_MS));
+}
+
 void client_leave(int fd)
 {
 	assert_int_equal(shutdown(fd, SHUT_WR), 0);
 	client_expect_end(fd);
+}
+
+void client_hang_up(int fd)
+{
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	client_await_arrival(fd);
+	close(fd);
 }
 
 void client_expect_echo(int fd)

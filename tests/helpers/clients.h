@@ -32,8 +32,12 @@ void client_send(int fd, const char *text);
 void client_expect(int fd, const char *text);
 /* The other end has closed: end of file or a reset, and no byte before. */
 void client_expect_end(int fd);
+/* Waits until all that was sent, our end as well, is ready to be read at the other end. */
+void client_await_arrival(int fd);
 /* Ends our side and expects the end of the other. */
 void client_leave(int fd);
+/* Closes a client whose end has arrived. */
+void client_hang_up(int fd);
 /* Sends a text that no other call has sent, and expects it back. */
 void client_expect_echo(int fd);
 

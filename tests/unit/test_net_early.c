@@ -1,26 +1,16 @@
 /* What came along with a connection: it is read before the loop sleeps again. */
-#include <linux/sockios.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/net/server.h"
+#include "tests/helpers/clients.h"
 #include "tests/helpers/stage.h"
-#include "tests/helpers/wait.h"
-
-static bool has_arrived(void *ctx)
-{
-	int left = -1;
-
-	assert_int_equal(ioctl(*(int *)ctx, SIOCOUTQ, &left), 0);
-	return left == 0;
-}
 
 /* A client that has spoken before it is accepted. */
 static int early_client(struct stage *stage, const char *text)
@@ -28,7 +18,7 @@ static int early_client(struct stage *stage, const char *text)
 	int fd = plain_connect(&stage->host);
 
 	plain_send(fd, text);
-	assert_true(poll_until(has_arrived, &fd, WAIT_MS));
+	client_await_arrival(fd);
 	return fd;
 }
 

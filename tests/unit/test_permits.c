@@ -3,13 +3,11 @@
 #include "worker/permits.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -155,20 +153,13 @@ static void expect_silence(struct fixture *f)
 	assert_false(turn(f));
 }
 
-static bool is_acknowledged(void *ctx)
-{
-	int left;
-
-	return ioctl(*(int *)ctx, SIOCOUTQ, &left) == 0 && left == 0;
-}
-
 /* The connection and its byte are there when the loop is run for what is ready. */
 static int client_of(const struct fixture *f, size_t index)
 {
 	int fd = connect_tcp("127.0.0.1", f->ports[index]);
 
 	client_send(fd, "x");
-	assert_true(poll_until(is_acknowledged, &fd, WAIT_MS));
+	client_await_arrival(fd);
 	return fd;
 }
 
@@ -226,7 +217,7 @@ static void what_may_be_kept_is_for_those_who_come(void **state)
 	/* And for those who come when somebody has gone. */
 	grant(f, 0, 3);
 	expect_told(f, 3, 1);
-	close_fd(take_fd(&one));
+	client_hang_up(take_fd(&one));
 	AUTO_CLOSE int two = client(f);
 	AUTO_CLOSE int three = client(f);
 	AUTO_CLOSE int four = client(f);
@@ -245,6 +236,8 @@ static void two_sockets_share_the_permits_of_their_listener(void **state)
 	AUTO_CLOSE int other = client_of(f, 1);
 	grant(f, 1, 1);
 	expect_told(f, 1, 1);
+	while (!wait_readable(one, 1) && !wait_readable(other, 1))
+		;
 	assert_true(wait_readable(one, 0) != wait_readable(other, 0));
 	grant(f, 1, 2);
 	expect_told(f, 2, 2);
@@ -267,7 +260,7 @@ static void what_is_not_needed_and_may_not_be_kept_goes_back(void **state)
 	expect_waits(f, two);
 
 	/* Nor is the permit of one that has ended for the next one. */
-	close_fd(take_fd(&one));
+	client_hang_up(take_fd(&one));
 	expect_told(f, 0, 0);
 	expect_waits(f, two);
 }
@@ -351,7 +344,7 @@ static void running_out_is_told_once(void **state)
 	expect_silence(f);
 
 	/* There is one free, and the next has taken it before anybody could be told. */
-	close_fd(take_fd(&one));
+	client_hang_up(take_fd(&one));
 	expect_silence(f);
 	client_expect(three, "x");
 
@@ -440,11 +433,11 @@ static void a_service_that_has_stopped_keeps_what_it_uses(void **state)
 	expect_silence(f);
 	grant(f, 2, 4);
 	expect_told(f, 2, 2);
-	close_fd(take_fd(&one));
+	client_hang_up(take_fd(&one));
 	expect_told(f, 1, 1);
 
 	/* The last one takes the service with it. */
-	close_fd(take_fd(&two));
+	client_hang_up(take_fd(&two));
 	expect_told(f, 0, 0);
 	assert_null(f->services[0]);
 	expect_silence(f);
@@ -466,7 +459,7 @@ static void the_connections_of_a_former_service_count(void **state)
 	expect_told(f, 2, 2);
 	client_expect(one, "x");
 	expect_waits(f, two);
-	close_fd(take_fd(&former));
+	client_hang_up(take_fd(&former));
 	expect_silence(f);
 	client_expect(two, "x");
 }

@@ -215,11 +215,11 @@ static void what_is_taken_is_told_by_the_page_alone(void **state)
 	announce(f, HANDLER_ECHO, false);
 	AUTO_CLOSE int client = hand_off(f, LISTENER);
 	client_send(client, "x");
-	run_ready(f);
+	run_until_heard(f, client);
 	expect_taken(f, 1);
 	client_expect(client, "x");
 	assert_int_equal(claims_reason(&f->claims, 1), 0);
-	close_fd(take_fd(&client));
+	client_hang_up(take_fd(&client));
 	run_ready(f);
 	expect_silence(f);
 }
@@ -307,7 +307,7 @@ static void each_end_is_counted_once(void **state)
 	AUTO_CLOSE int unknown = hand_off(f, LISTENER + 1);
 	run_ready(f);
 	assert_int_equal(claims_ended(&f->claims, TALLY), 0);
-	close_fd(take_fd(&one));
+	client_hang_up(take_fd(&one));
 	run_ready(f);
 	assert_int_equal(claims_ended(&f->claims, TALLY), 1);
 
@@ -488,7 +488,7 @@ static void the_number_of_connections_is_told_when_it_changes(void **state)
 	run_until_heard(f, two);
 	client_expect(two, "x");
 	assert_false(hear(f, IPC_PROGRESS, &message));
-	close_fd(take_fd(&one));
+	client_hang_up(take_fd(&one));
 	run_ready(f);
 	expect_told(f, 1);
 	assert_int_equal(f->worker.channel.queued_messages, 0);
@@ -505,7 +505,7 @@ static void who_has_left_already_is_told_before_the_loop_sleeps(void **state)
 
 	say(f, IPC_ADOPT, &adopt, "it", 2, NULL);
 	run_ready(f);
-	close(hand_off_one(f, LISTENER));
+	client_hang_up(hand_off_one(f, LISTENER));
 	ev_run(f->loop, EVRUN_NOWAIT); /* it comes */
 	ev_run(f->loop,
 	       EVRUN_NOWAIT); /* it is taken, and its end is found, before the loop waits */
