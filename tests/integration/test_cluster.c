@@ -307,7 +307,7 @@ static void who_does_not_end_in_time_is_terminated_and_then_killed(void **state)
 /* The second comes as long after the first, by which time it must have begun. */
 static void who_minds_the_first_signal_needs_no_second(void **state)
 {
-	const struct cluster_settings settings = {.disconnect_timeout_ms = 1000};
+	const struct cluster_settings settings = {.disconnect_timeout_ms = 3000};
 	struct cluster_world *w = *state;
 
 	cluster_world_start(w, "never_open", &settings);
