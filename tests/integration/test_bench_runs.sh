@@ -88,10 +88,16 @@ wrong name_of_two_cells cells.conf 'churn one 2 echo 1 churn' 'a second cell of 
 
 # --- a whole run ------------------------------------------------------------------------------
 
-# The round-robin of usher fails.
+# The round-robin of usher fails. Who is to hold connections does nothing else.
 programs quick usher-load <<'END'
 #!/bin/sh
-while [ "$1" != -S ]; do shift; done
+while [ "$1" != -S ]; do
+	if [ "$1" = --midway ]; then
+		sh -c "$2"
+		exec sleep 60
+	fi
+	shift
+done
 [ -z "${DISTURBED:-}" ] || foreign=1
 config=$(tr '\0' '\n' <"/proc/$2/cmdline" | grep 'usher.yaml$')
 if [ -n "$config" ] && grep -q round-robin "$config"; then
@@ -108,6 +114,15 @@ sed "s/@/${foreign:-0}/" <<'LINE'
 		"pss_per_connection": 5, "spread": [32, 32, 0]}}
 LINE
 END
+# Node starts slowly, and need not be installed.
+mkdir "$folder/peers"
+cat >"$folder/peers/node" <<'END'
+#!/bin/sh
+[ "$1" = --version ] || { echo ready; exec sleep 60; }
+END
+chmod +x "$folder/peers/node"
+PATH=$folder/peers:$PATH
+
 echo 'here one 2 unix 1 echo' >"$folder/load/cells.conf"
 echo 'here shared,round-robin rate limit >=0.9' >"$folder/load/targets.conf"
 
@@ -184,6 +199,7 @@ programs heard usherctl <<'END'
 #!/bin/sh
 exit 0
 END
+ln -sf "$folder/quick/usher-load" "$folder/heard"
 run scaling.sh "$folder/heard" SCALING_SECONDS=.02 SCALING_MODES='shared reuse-port' SCALING_ROUNDS=2 \
 	SCALING_CONNECTIONS=1 SCALING_WORKERS=1 SCALING_LISTENERS='3 1 2'
 measured=$(jq -j 'select(.axis == "listeners") | "\(.round)\(.mode[:1])\(.n) "' \
