@@ -413,7 +413,9 @@ static void errors_of_one_connection_are_passed_over(void **state)
 		story_forget(&stage->story);
 		accepts = 0;
 		accept_error = passing[i];
-		ev_run(stage->story.loop, EVRUN_ONCE);
+		/* The end of the one before may come first. */
+		while (accepts == 0)
+			ev_run(stage->story.loop, EVRUN_ONCE);
 		accept_error = 0;
 		assert_int_equal(accepts, 64);
 		story_run_until(&stage->story, "H.connection");

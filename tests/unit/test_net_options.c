@@ -112,6 +112,7 @@ static void the_type_of_service_is_set_and_remembered(void **state)
 	assert_int_equal(net_socket_set_type_of_service(stage->client.socket, 256),
 			 NET_ERR_OUT_OF_RANGE);
 	assert_int_equal(net_socket_set_type_of_service(stage->client.socket, 0x10), 0);
+	story_run_until(&stage->story, "H.connection");
 	story_run_until(&stage->story, "C.ready");
 	assert_int_equal(option_of(stage->client.socket, IPPROTO_IP, IP_TOS), 0x10);
 	assert_int_equal(net_socket_set_type_of_service(stage->client.socket, 0x08), 0);

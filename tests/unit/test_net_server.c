@@ -169,6 +169,7 @@ static void a_server_may_be_freed_in_its_own_events(void **state)
 	stage_open(stage, NULL);
 	stage->host.on[ON_CONNECTION] = free_host;
 	actor_connect(&stage->client, &stage->story, "C", &stage->host, NULL);
+	story_run_until(&stage->story, "H.connection");
 	story_run_until(&stage->story, "C.ready");
 	assert_null(net_socket_server(stage->guest.socket));
 	net_socket_write(stage->client.socket, "still", 5, NULL, NULL);
