@@ -36,8 +36,8 @@ bool kernel_waits_for_events(pid_t pid);
 /* The processor time that a process has used. */
 long kernel_cpu_ms(pid_t pid);
 
-/* Kills a process with SIGKILL and waits until it has ended, which it may have done already; it need
- * not be a child. */
+/* Kills a process with SIGKILL and waits until it has ended, which it may have done already. It
+ * need not be a child. */
 void kernel_kill(pid_t pid);
 
 /* Waits until a process has ended, which nobody need have waited for yet. */
