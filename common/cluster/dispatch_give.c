@@ -15,12 +15,13 @@ bool dispatch_has_able(const struct dispatcher *d, const struct source *s)
 	return false;
 }
 
-static bool anybody_is_able(const struct dispatcher *d)
+/* Any but other, which may be NULL. */
+static bool anybody_is_able(const struct dispatcher *d, const struct taker *other)
 {
 	const struct taker *t;
 
 	TAILQ_FOREACH (t, &d->takers, link)
-		if (taker_is_able(t))
+		if (t != other && taker_is_able(t))
 			return true;
 	return false;
 }
@@ -137,14 +138,7 @@ static void expire(struct dispatcher *d, struct taker *t, int64_t now_ms)
  * lives. */
 static bool is_left_alone(const struct dispatcher *d, const struct taker *taker)
 {
-	const struct taker *t;
-
-	if (!d->emptying && !d->stopped)
-		return false;
-	TAILQ_FOREACH (t, &d->takers, link)
-		if (t != taker && taker_is_able(t))
-			return false;
-	return true;
+	return (d->emptying || d->stopped) && !anybody_is_able(d, taker);
 }
 
 void dispatch_expire(struct dispatcher *d, int64_t now_ms)
@@ -189,7 +183,7 @@ static bool give_some_parked(struct dispatcher *d)
 	bool given = false;
 
 	TAILQ_CONCAT(&parked, &d->parked, link);
-	while ((transit = TAILQ_FIRST(&parked)) && anybody_is_able(d)) {
+	while ((transit = TAILQ_FIRST(&parked)) && anybody_is_able(d, NULL)) {
 		TAILQ_REMOVE(&parked, transit, link);
 		if (try_to_give(d, transit))
 			given = true;
