@@ -190,7 +190,7 @@ static void on_accepted(int fd, void *ctx)
 	wakeup_requeue(fd);
 }
 
-static void on_short_alone(int error, void *ctx)
+static void complain_of_shortness(int error, void *ctx)
 {
 	struct worker *w = ctx;
 
@@ -207,13 +207,13 @@ static void on_short(int error, void *ctx)
 {
 	struct worker *w = ctx;
 
-	on_short_alone(error, w);
+	complain_of_shortness(error, w);
 	if (w->channel.queued_messages == 0)
 		(void)channel_send(&w->channel, IPC_SHORT, NULL, NULL, 0, NULL);
 }
 
 const struct server_sharing worker_sharing = {.accepted = on_accepted, .is_short = on_short};
-const struct server_sharing worker_alone = {.is_short = on_short_alone};
+const struct server_sharing worker_alone = {.is_short = complain_of_shortness};
 
 static void on_shared(struct net_server *server, int fd, void *ctx)
 {

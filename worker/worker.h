@@ -22,7 +22,8 @@ struct server_sharing;
 
 LIST_HEAD(service_list, service);
 
-/* Of every socket that other workers watch as well, and of one's own; the ctx is the worker. */
+/* Of a socket that other workers watch as well, and of one that is this worker's alone; the ctx is
+ * the worker. */
 extern const struct server_sharing worker_sharing, worker_alone;
 
 struct worker {

@@ -69,7 +69,7 @@ struct net_server {
 	bool freed;
 	bool stands_in;                       /* for another process's, whose sockets came here */
 	struct server_remote *remote;         /* NULL: none of its sockets was ever sent */
-	const struct server_sharing *sharing; /* NULL: nobody else watches */
+	const struct server_sharing *sharing; /* NULL: nobody has to know */
 	void *sharing_ctx;
 	const struct server_gate *gate; /* NULL: it is always open */
 	void *gate_ctx;
@@ -88,7 +88,7 @@ int server_open_unbound(struct net_server *server);
  * (no on_connection), -ENOMEM. Must not be called inside a call of the user's. */
 int server_adopt(struct net_server *server, int fd, const struct addr *peer);
 
-/* What must be known of a server whose socket other processes watch, too. */
+/* What others must know of a server's wake-ups, most of all where they watch its socket, too. */
 struct server_sharing {
 	/* A wake-up took connections from fd, which listens. NULL: nobody has to know. */
 	void (*accepted)(int fd, void *ctx);
