@@ -164,11 +164,13 @@ set_addresses() {
 
 # --- samples ----------------------------------------------------------------------------------
 
-# Sets cpus, for the servers, and load_cpus.
+# Sets cpus and scheduling, for the servers, and load_cpus.
 set_cpus() {
+	scheduling=
 	case $1 in
 	one) cpus=$first ;;
 	two) cpus=$first,$second ;;
+	batch) cpus=$first,$second scheduling='chrt --batch 0' ;;
 	apart) cpus=$second ;;
 	esac
 	load_cpus=$cpus

@@ -38,7 +38,7 @@ function check_target(    cells, servers, n_cells, n_servers, i, j) {
 function check_cell() {
 	if ($1 in kind_of)
 		complain("a second cell of this name", $1)
-	if ($2 !~ /^(one|two|apart)$/)
+	if ($2 !~ /^(one|two|batch|apart)$/)
 		complain("no CPUS", $2)
 	if ($3 !~ /^[1-9][0-9]*$/)
 		complain("no number of WORKERS", $3)

@@ -4,7 +4,8 @@
 # script again, once the network is there.
 #
 # Sets: folder (removed at the end), first and second (processors), cpus, port by next_port.
-# Reads: cpus (where start puts a server), server and upstream (pids that end with the script).
+# Reads: cpus (where start puts a server), scheduling (a command before it, to give it another policy),
+# server and upstream (pids that end with the script).
 
 # Its own network: every port is free, nothing from outside comes in, and the settings are ours.
 # Without the right to one, the machine's own.
@@ -53,7 +54,8 @@ start() {
 	variable=$1
 	shift
 	: >"$folder/$variable.log"
-	setpriv --pdeathsig KILL taskset -c "$cpus" "$@" >>"$folder/$variable.log" 2>&1 &
+	# shellcheck disable=SC2086 # words
+	setpriv --pdeathsig KILL taskset -c "$cpus" $scheduling "$@" >>"$folder/$variable.log" 2>&1 &
 	eval "$variable=$!"
 }
 
@@ -101,3 +103,4 @@ first=$(echo "$processors" | sed -n 1p)
 second=$(echo "$processors" | sed -n 2p)
 second=${second:-$first}
 cpus=$first
+scheduling=

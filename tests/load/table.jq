@@ -56,8 +56,8 @@ def peers: paced as $paced | .servers as $all
 			| "\($own / . | rounded(2)) times \($peer)"]
 			| join(", "))" end;
 
-def cpus: if .cpus == "two" then "two CPUs" elif .cpus == "apart" then "load and servers on a CPU each"
-	else "one CPU" end;
+def cpus: {one: "one CPU", two: "two CPUs", batch: "two CPUs, servers in SCHED_BATCH",
+	apart: "load and servers on a CPU each"}[.cpus];
 
 # "echo, 64 bytes, 64 connections, one CPU"
 def work: [.mode // "nothing measured",
