@@ -38,6 +38,22 @@ test_no_process_is_roots_and_workers_have_no_capability() {
 	done
 }
 
+# What usherd(8) tells to do for more messages a second.
+test_the_scheduling_policy_of_a_drop_in_reaches_the_workers() {
+	local pid
+
+	configure_echo
+	drop_in <<-EOF
+		[Service]
+		CPUSchedulingPolicy=batch
+	EOF
+	start
+	for pid in $(workers); do
+		chrt -p "$pid" | grep -q SCHED_BATCH || fail "$(chrt -p "$pid")"
+	done
+	echoes "$PORT" || fail "no echo"
+}
+
 test_only_members_of_the_group_reach_the_control_socket() {
 	configure_echo
 	start
