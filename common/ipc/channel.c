@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdalign.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "common/fdpass.h"
@@ -193,6 +194,7 @@ static bool receive(struct channel *channel)
 				       : "its channel cannot be read");
 		return false;
 	}
+	channel->received += (size_t)size;
 
 	int error = ipc_decode(channel->other, packet, (size_t)size, lost ? IPC_FDS_LOST : n_fds,
 			       &message, &why);
@@ -211,7 +213,18 @@ static bool receive(struct channel *channel)
 
 void channel_finish(struct channel *channel)
 {
-	while (channel->fd != -1 && receive(channel))
+	size_t end;
+	int waiting; /* bytes, of all messages */
+
+	if (channel->fd == -1)
+		return;
+	if (ioctl(channel->fd, FIONREAD, &waiting) == -1) {
+		lose(channel, -errno, "its channel cannot be read");
+		return;
+	}
+	/* Every message is some bytes of that, so this ends; then comes the end, or who goes on. */
+	end = channel->received + (size_t)waiting;
+	while (receive(channel) && channel->received <= end)
 		;
 }
 

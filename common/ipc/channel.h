@@ -54,6 +54,7 @@ struct channel {
 	struct channel_queue queue;
 	size_t queued_bytes;
 	size_t queued_messages;
+	size_t received; /* bytes */
 	channel_drained_fn *drained;
 	void *drained_ctx;
 	bool unreferenced;
@@ -80,8 +81,8 @@ void channel_unref(struct channel *channel);
 /* Closes at once; what is queued is lost. Closing twice is allowed. */
 void channel_close(struct channel *channel);
 
-/* Receives all that has come, and if the other end has closed tells that as well: for an end that
- * is known to send no more. */
+/* Receives all that has come by now, and if the other end has closed tells that as well: for an end
+ * that is known to send no more. Whoever else has that end may go on: nobody waits for him. */
 void channel_finish(struct channel *channel);
 
 /* Sends a message of the table, or queues it. fds are as many as the table says, and borrowed.

@@ -510,6 +510,27 @@ static void an_end_that_is_finished_has_told_all_that_came_and_its_loss(void **s
 	assert_int_equal(w->supervisor.lost_count, 1);
 }
 
+static void send_another(struct end *end, struct ipc_message *message)
+{
+	struct world *w = CONTAINER_OF(end, struct world, supervisor);
+
+	if (end->count < WORLD_REMEMBERED)
+		assert_true(world_send_hello(w, end->count, 0));
+}
+
+/* It was closed by the one and is another's still, who says more for each message that is read. */
+static void an_end_that_is_finished_does_not_wait_for_who_goes_on_sending(void **state)
+{
+	struct world *w = *state;
+
+	for (size_t i = 0; i < 3; i++)
+		assert_true(world_send_hello(w, i, 0));
+	w->supervisor.react = send_another;
+	channel_finish(&w->supervisor.channel);
+	assert_in_range(w->supervisor.count, 3, 4);
+	assert_int_equal(w->supervisor.lost_count, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -536,6 +557,7 @@ int main(void)
 		TEST(missing_descriptor_is_refused),
 		TEST(descriptor_lost_at_the_limit_ends_the_channel),
 		TEST(an_end_that_is_finished_has_told_all_that_came_and_its_loss),
+		TEST(an_end_that_is_finished_does_not_wait_for_who_goes_on_sending),
 #undef TEST
 	};
 
