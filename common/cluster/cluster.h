@@ -11,7 +11,7 @@
  * Order:  no function of the caller's runs inside the call that caused it. In a master each worker
  *         has, at most once each and in this order, on_fork, on_online, then messages and
  *         on_listening, at last on_disconnect and on_exit; those two in either order. In a worker
- *         on_disconnect is the last.
+ *         on_disconnect is the last. Of what was never sent completions and on_error may follow.
  * Owns:   ops and ctx are borrowed; settings and texts are copied. A worker's object is gone after
  *         both on_disconnect and on_exit, and one that its process opened after on_disconnect,
  *         unless cluster_worker_hold() was called. What a callback is given is valid until it

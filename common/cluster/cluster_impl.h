@@ -21,7 +21,7 @@ struct cluster {
 	struct cluster_setup setup;
 	struct dispatcher dispatcher;
 	struct shares shares;
-	struct member_list members; /* until both disconnected and dead */
+	struct member_list members; /* until both disconnected and dead, and all that was told */
 	unsigned last_id;
 	TAILQ_HEAD(, cluster_goodbye) goodbyes; /* who waits for the last to disconnect */
 };

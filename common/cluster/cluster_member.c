@@ -46,29 +46,32 @@ static void tell_lost_message(struct cluster_worker *worker, int code)
 
 /* --- the end --------------------------------------------------------------------------------- */
 
-static void unlist(struct member *m)
-{
-	m->listed = false;
-}
-
 static bool has_ended(const struct member *m)
 {
 	return m->disconnected && m->exited;
 }
 
-/* Both have happened: it is forgotten before the last of them is told. */
-static void forget(struct member *m)
+/* A cluster that was freed meanwhile has let it go. */
+static void on_end_turn(struct defer *call)
 {
-	unlist(m);
-	TAILQ_REMOVE(&m->cluster->members, m, link);
-}
+	struct member *m = CONTAINER_OF(call, struct member, end_call);
 
-static void after_event(struct member *m)
-{
-	if (m->cluster && has_ended(m)) {
+	if (m->cluster) {
+		TAILQ_REMOVE(&m->cluster->members, m, link);
 		m->cluster = NULL;
 		cluster_worker_release(&m->worker);
 	}
+	cluster_worker_release(&m->worker);
+}
+
+/* Both have been told. The completions of what was never sent have their turns before this one, and
+ * until then the cluster knows of it: none may come once that is freed. */
+static void after_event(struct member *m)
+{
+	if (!m->cluster || !has_ended(m) || defer_waits(&m->end_call))
+		return;
+	cluster_worker_hold(&m->worker);
+	defer_call(&m->worker.context->calls, &m->end_call, on_end_turn);
 }
 
 static void disconnected(struct member *m)
@@ -82,7 +85,7 @@ static void disconnected(struct member *m)
 	cluster_worker_close_mail(&m->worker);
 	member_let_go(m);
 	if (has_ended(m))
-		forget(m);
+		m->listed = false;
 	cluster_disconnected(c);
 	member_tell(m, c->ops->on_disconnect);
 	after_event(m);
@@ -95,7 +98,7 @@ static void exited(struct member *m)
 	m->worker.connected = false;
 	member_let_go(m);
 	if (has_ended(m))
-		forget(m);
+		m->listed = false;
 	member_tell_exit(m);
 	after_event(m);
 }
@@ -132,7 +135,7 @@ int member_disconnect(struct member *m)
 	m->leaving = true;
 	m->worker.voluntary = true;
 	m->worker.connected = false;
-	unlist(m);
+	m->listed = false;
 	shares_disconnect(&m->holder);
 	process_set_deadline(&m->process, m->timeout_ms);
 	return mail_end(m->worker.mail, on_flushed, &m->worker);
@@ -354,7 +357,7 @@ void member_orphan(struct member *m)
 	member_let_go(m);
 	m->cluster = NULL;
 	m->worker.connected = false;
-	unlist(m);
+	m->listed = false;
 	cluster_worker_free_mail(&m->worker);
 	process_close(&m->process);
 	cluster_worker_release(&m->worker);

@@ -26,6 +26,7 @@ struct member {
 	bool takes;               /* the dispatcher has its taker */
 	const struct share *news; /* of which it is to be told that it listens there */
 	struct defer fork_call;
+	struct defer end_call;
 	unsigned timeout_ms; /* for a disconnect */
 	char *path;          /* of its program, and where it goes first, for errors */
 	char *cwd;

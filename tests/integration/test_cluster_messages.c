@@ -18,6 +18,8 @@
 
 /* --- what workers do ------------------------------------------------------------------------- */
 
+#define CHANNEL 3
+
 static void send_or_exit(struct cluster_worker *self, const void *data, size_t size)
 {
 	if (cluster_worker_send(self, data, size, NULL, NULL, NULL) < 0)
@@ -148,6 +150,18 @@ static void hang(struct ev_loop *loop)
 		pause();
 }
 
+/* Its child has the channel as well, until the master closes it. */
+static void leave_the_channel_behind(struct ev_loop *loop)
+{
+	char byte;
+
+	open_with(loop, NULL, NULL);
+	if (fork() == 0)
+		while (wait_readable(CHANNEL, WAIT_MS) && recv(CHANNEL, &byte, 1, 0) > 0)
+			;
+	_exit(0);
+}
+
 static const struct cluster_role roles[] = {
 	{"echo", echo},
 	{"count", count},
@@ -156,6 +170,7 @@ static const struct cluster_role roles[] = {
 	{"talk_and_leave", talk_and_leave},
 	{"serve_what_comes", serve_what_comes},
 	{"hang", hang},
+	{"leave_the_channel_behind", leave_the_channel_behind},
 };
 
 /* --- text ------------------------------------------------------------------------------------ */
@@ -298,6 +313,52 @@ static void what_a_hanging_worker_never_took_is_told(void **state)
 	assert_int_equal(status, NET_ERR_IPC_CHANNEL_CLOSED);
 }
 
+/* In the last event of its worker. */
+static void free_at_the_last(struct cluster_world *w, const char *event,
+			     struct cluster_worker *worker)
+{
+	struct cluster *cluster = w->cluster;
+
+	if (!cluster_world_told(w, "disconnect 1") || !cluster_world_told(w, "exit 1"))
+		return;
+	w->cluster = NULL;
+	cluster_free(cluster);
+}
+
+static void expect_a_cluster(struct cluster_worker *worker, int status, void *ctx)
+{
+	const struct cluster_world *w = ctx;
+
+	assert_non_null(w->cluster);
+}
+
+/* CB-3: what waits for its turn when the cluster is freed is told no more. Both last events come in
+ * one turn of the loop. */
+static void a_completion_does_not_come_after_the_cluster_is_freed(void **state)
+{
+	static const char *const ends[] = {"hang", "leave_the_channel_behind"};
+	static char big[1 << 20];
+	struct cluster_world *w = *state;
+
+	w->react = free_at_the_last;
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		struct cluster_worker *worker;
+
+		w->story[0] = '\0';
+		cluster_world_start(w, ends[i], NULL);
+		worker = cluster_world_fork(w);
+		assert_int_equal(
+			cluster_worker_send(worker, big, sizeof(big), NULL, expect_a_cluster, w),
+			0);
+		if (i == 0)
+			kernel_kill(cluster_worker_pid(worker));
+		kernel_await_end(cluster_worker_pid(worker));
+		cluster_run_until(w, i == 0 ? "exit 1" : "disconnect 1");
+		assert_null(w->cluster);
+		cluster_run_until_childless(w);
+	}
+}
+
 /* --- handles --------------------------------------------------------------------------------- */
 
 static void send_to_worker(struct net_server *server, struct net_socket *socket, void *ctx)
@@ -384,6 +445,7 @@ int main(int argc, char **argv)
 		TEST(a_worker_that_wants_no_messages_need_not_stay),
 		TEST(a_send_to_a_worker_that_died_is_no_fatal_error),
 		TEST(what_a_hanging_worker_never_took_is_told),
+		TEST(a_completion_does_not_come_after_the_cluster_is_freed),
 		TEST(a_socket_goes_to_a_worker_and_is_counted_there),
 		TEST(a_server_goes_to_a_worker_and_is_closed_here),
 #undef TEST
