@@ -13,7 +13,7 @@ struct cluster_goodbye {
 	struct cluster *cluster; /* NULL: it was freed */
 	cluster_fn *fn;
 	void *ctx;
-	bool due;
+	struct net_context *context; /* held once it is due; NULL: it is not */
 };
 
 /* --- its life -------------------------------------------------------------------------------- */
@@ -82,7 +82,7 @@ void cluster_free(struct cluster *c)
 	while ((goodbye = TAILQ_FIRST(&c->goodbyes))) {
 		TAILQ_REMOVE(&c->goodbyes, goodbye, link);
 		goodbye->cluster = NULL;
-		if (!goodbye->due)
+		if (!goodbye->context)
 			free(goodbye);
 	}
 	shares_done(&c->shares);
@@ -145,6 +145,7 @@ void *cluster_ctx(const struct cluster *c)
 static void on_goodbye_turn(struct defer *call)
 {
 	struct cluster_goodbye *goodbye = CONTAINER_OF(call, struct cluster_goodbye, call);
+	struct net_context *context = goodbye->context;
 
 	if (goodbye->cluster) {
 		TAILQ_REMOVE(&goodbye->cluster->goodbyes, goodbye, link);
@@ -152,6 +153,7 @@ static void on_goodbye_turn(struct defer *call)
 			goodbye->fn(goodbye->cluster, goodbye->ctx);
 	}
 	free(goodbye);
+	context_put(context);
 }
 
 static bool somebody_is_connected(const struct cluster *c)
@@ -171,9 +173,10 @@ void cluster_disconnected(struct cluster *c)
 	if (somebody_is_connected(c))
 		return;
 	TAILQ_FOREACH (goodbye, &c->goodbyes, link) {
-		if (goodbye->due)
+		if (goodbye->context)
 			continue;
-		goodbye->due = true;
+		goodbye->context = c->context;
+		context_hold(c->context);
 		defer_call(&c->context->calls, &goodbye->call, on_goodbye_turn);
 	}
 }

@@ -365,6 +365,19 @@ static void disconnecting_nobody_is_told_all_the_same(void **state)
 	assert_string_equal(w->story, "all");
 }
 
+/* CB-3: though it was due by then. */
+static void nobody_is_told_after_a_free(void **state)
+{
+	struct cluster_world *w = *state;
+
+	cluster_world_start(w, "idle", NULL);
+	assert_int_equal(cluster_disconnect(w->cluster, on_all_disconnected, w), 0);
+	cluster_free(w->cluster);
+	w->cluster = NULL;
+	ev_run(w->loop, 0);
+	assert_string_equal(w->story, "");
+}
+
 /* WK-10 */
 static void nobody_takes_the_place_of_a_worker_that_died(void **state)
 {
@@ -511,6 +524,7 @@ int main(int argc, char **argv)
 		TEST(who_minds_the_first_signal_needs_no_second),
 		TEST(disconnecting_all_is_told_after_the_last),
 		TEST(disconnecting_nobody_is_told_all_the_same),
+		TEST(nobody_is_told_after_a_free),
 		TEST(nobody_takes_the_place_of_a_worker_that_died),
 		TEST(a_cluster_may_be_freed_in_each_of_its_events),
 		TEST(so_it_may_where_the_worker_has_ended_meanwhile),
