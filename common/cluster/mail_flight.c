@@ -118,11 +118,9 @@ static int send_handle(struct mail *mail, struct letter *letter, int fd)
 	letter->head.number = letter->number != 0 ? letter->number
 						  : mail_next_number(mail->out.last_number);
 	r = channel_send(mail->channel, IPC_HANDLE, &letter->head, &letter->row, 1, &fd);
-	if (r < 0)
-		return r;
-	mail->out.credit -= IPC_MAIL_HANDLE_COST;
-	letter->state = LETTER_FLIES;
-	return 0;
+	if (r == 0)
+		letter->state = LETTER_FLIES;
+	return r;
 }
 
 /* It has left: what was the object's is the letter's. */
@@ -151,8 +149,6 @@ static void take_from_object(struct letter *letter, int copy)
  * now. */
 static bool try_again(struct mail *mail, struct letter *letter, int error)
 {
-	if (error == -EPIPE)
-		return false;
 	if (++letter->tries == TRIES_MAX) {
 		letter_finish(mail, error);
 		return true;
@@ -162,6 +158,12 @@ static bool try_again(struct mail *mail, struct letter *letter, int error)
 	ev_timer_set(&mail->out.pause, LETTER_PAUSE_SECONDS * (1u << (letter->tries - 1)), 0.);
 	ev_timer_start(mail->context->loop, &mail->out.pause);
 	return false;
+}
+
+/* The end of a channel is told elsewhere; all other reasons go away. */
+static bool not_sent(struct mail *mail, struct letter *letter, int error)
+{
+	return error != -EPIPE && try_again(mail, letter, error);
 }
 
 /* A message whose handle has ended while it waited goes without. */
@@ -208,7 +210,7 @@ bool flight_begin(struct mail *mail, struct letter *letter)
 
 	r = send_handle(mail, letter, fd);
 	if (r < 0)
-		return try_again(mail, letter, r);
+		return not_sent(mail, letter, r);
 	take_from_object(letter, take_fd(&copy));
 	return false;
 }
@@ -221,7 +223,7 @@ bool flight_resume(struct mail *mail, struct letter *letter)
 		return false;
 	r = send_handle(mail, letter, letter->fd);
 	if (r < 0)
-		return try_again(mail, letter, r);
+		return not_sent(mail, letter, r);
 	tracking_sent(&mail->tracking, letter->key);
 	return false;
 }
@@ -236,10 +238,10 @@ void flight_answered(struct mail *mail, const struct ipc_answered *body)
 	tracking_answered(&mail->tracking, letter->key, body->status == 0);
 	if (body->status == 0) {
 		mail->out.last_number = letter->number;
+		mail->out.credit -= IPC_MAIL_HANDLE_COST;
 		close_fd(take_fd(&letter->fd));
 		letter->state = LETTER_GOES;
 	} else {
-		mail->out.credit += IPC_MAIL_HANDLE_COST;
 		try_again(mail, letter, body->status < 4096 ? -(int)body->status : -EPROTO);
 	}
 	out_pump(mail);

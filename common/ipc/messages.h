@@ -227,7 +227,7 @@ struct ipc_failed {
 };
 
 /* What may be under way of the messages of users. A piece costs its size and the share of a
- * message; a handle that, too. */
+ * message; a handle that, too, once it has arrived. */
 #define IPC_MAIL_WINDOW      (256u << 10)
 #define IPC_MAIL_PIECE_COST  64
 #define IPC_MAIL_HANDLE_COST 4096

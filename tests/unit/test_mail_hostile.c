@@ -311,10 +311,23 @@ static void who_took_more_than_was_sent_is_given_up(void **state)
 	assert_given_up(post, "more than it was sent");
 }
 
-/* A refusal with a number that is none is one all the same. */
-static void a_refusal_for_no_known_reason_is_a_refusal(void **state)
+/* What is on its way and not answered is room that nobody gives back. */
+static void who_took_a_handle_that_is_not_answered_is_given_up(void **state)
 {
 	struct post *post = *state;
+	struct ipc_handle head;
+	int fd;
+
+	stage_connected(post->stage);
+	assert_int_equal(post_actor(&post->a, "s", &post->stage->guest), 1);
+	post_bare_take_handle(post, &head, &fd);
+	close_fd(fd);
+	post_bare_send(post, IPC_TAKEN, &(struct ipc_taken){IPC_MAIL_HANDLE_COST}, NULL, 0, -1);
+	assert_given_up(post, "more than it was sent");
+}
+
+static void expect_refusal(struct post *post, uint32_t reason, int status)
+{
 	struct ipc_message m;
 	int fd;
 
@@ -325,11 +338,22 @@ static void a_refusal_for_no_known_reason_is_a_refusal(void **state)
 			ev_run(post->stage->story.loop, EVRUN_ONCE);
 		assert_int_equal(m.type, IPC_HANDLE);
 		close_fd(fd);
-		post_bare_send(post, IPC_ANSWERED, &(struct ipc_answered){1, 0x80000000u + 5}, NULL,
-			       0, -1);
+		post_bare_send(post, IPC_ANSWERED, &(struct ipc_answered){1, reason}, NULL, 0, -1);
 	}
 	post_run_dones(&post->a, 1);
-	assert_int_equal(post->a.status, -EPROTO);
+	assert_int_equal(post->a.status, status);
+}
+
+/* A refusal with a number that is none is one all the same. */
+static void a_refusal_for_no_known_reason_is_a_refusal(void **state)
+{
+	expect_refusal(*state, 0x80000000u + 5, -EPROTO);
+}
+
+/* The other end has one, or it could not say so. */
+static void a_refusal_for_want_of_a_channel_is_a_refusal(void **state)
+{
+	expect_refusal(*state, EPIPE, -EPIPE);
 }
 
 /* Whoever asks and never listens is given up when his answers do not fit. */
@@ -358,7 +382,9 @@ int main(void)
 		on_bare(who_sends_more_than_there_is_room_for_is_given_up),
 		on_bare(who_sends_more_handles_than_there_is_room_for_is_given_up),
 		on_bare(who_took_more_than_was_sent_is_given_up),
+		on_bare(who_took_a_handle_that_is_not_answered_is_given_up),
 		on_bare(a_refusal_for_no_known_reason_is_a_refusal),
+		on_bare(a_refusal_for_want_of_a_channel_is_a_refusal),
 		on_bare(who_asks_without_end_is_given_up),
 	};
 
