@@ -145,12 +145,22 @@ static void take_from_object(struct letter *letter, int copy)
 	letter->socket = NULL;
 }
 
+/* It arrives nowhere. As long as it was to be tried again, it was on its way. */
+static void give_up(struct mail *mail, struct letter *letter, int error)
+{
+	bool has_left = letter->state != LETTER_NEW;
+
+	letter_finish(mail, error);
+	if (has_left)
+		tracking_answered(&mail->tracking, letter->key, false);
+}
+
 /* Lets some time pass before the next try, or gives up. Returns whether there may be more to do
  * now. */
 static bool try_again(struct mail *mail, struct letter *letter, int error)
 {
 	if (++letter->tries == TRIES_MAX) {
-		letter_finish(mail, error);
+		give_up(mail, letter, error);
 		return true;
 	}
 	letter->state = letter->fd >= 0 ? LETTER_PAUSES : LETTER_NEW;
@@ -222,10 +232,7 @@ bool flight_resume(struct mail *mail, struct letter *letter)
 	if (mail->out.credit < IPC_MAIL_HANDLE_COST)
 		return false;
 	r = send_handle(mail, letter, letter->fd);
-	if (r < 0)
-		return not_sent(mail, letter, r);
-	tracking_sent(&mail->tracking, letter->key);
-	return false;
+	return r < 0 && not_sent(mail, letter, r);
 }
 
 void flight_answered(struct mail *mail, const struct ipc_answered *body)
@@ -235,8 +242,8 @@ void flight_answered(struct mail *mail, const struct ipc_answered *body)
 	if (!letter || letter->state != LETTER_FLIES || letter->number != body->number)
 		return;
 
-	tracking_answered(&mail->tracking, letter->key, body->status == 0);
 	if (body->status == 0) {
+		tracking_answered(&mail->tracking, letter->key, true);
 		mail->out.last_number = letter->number;
 		mail->out.credit -= IPC_MAIL_HANDLE_COST;
 		close_fd(take_fd(&letter->fd));

@@ -4,9 +4,9 @@
  * A server has a key that no other of this process ever has, whatever its address. With each other
  * process it has at most one row; a socket costs nothing by itself. A process counts what it got by
  * the key, and answers two questions: how many are open, and tell me when none is. What was sent
- * and is not answered counts here; an answer (ANSWERED, then a figure) comes in order, so that each
- * socket counts once. The other process's word is taken, but not for more than it can have. What it
- * sends on to a third one counts no more: it has told its end.
+ * and is not answered, or is to be sent again, counts here; an answer (ANSWERED, then a figure)
+ * comes in order, so that each socket counts once. The other process's word is taken, but not for
+ * more than it can have. What it sends on to a third one counts no more: it has told its end.
  *
  * Owns:   rows and stand-ins. Channel and context are borrowed until tracking_close().
  * Errors: 0 or -errno; what the other end did wrong is -EPROTO, with a phrase for the log.
@@ -46,8 +46,8 @@ void tracking_close(struct tracking *t);
 /* Makes sure that sockets of server can be counted there, and gives its key. -ENOMEM. */
 int tracking_prepare(struct tracking *t, struct net_server *server, uint64_t *ret_key);
 
-/* A socket of that key has left, before its server counts one less; and its answer. Keys that are
- * no more are ignored. */
+/* A socket of that key has left, before its server counts one less; and whether it has arrived, or
+ * is given up. Keys that are no more are ignored. */
 void tracking_sent(struct tracking *t, uint64_t key);
 void tracking_answered(struct tracking *t, uint64_t key, bool has_arrived);
 

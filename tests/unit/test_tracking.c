@@ -582,6 +582,17 @@ static uint32_t send_to_bare(struct scene *s, uint32_t ret_key[2])
 	return take_handle(s->post, ret_key);
 }
 
+static void await_another_try(struct scene *s)
+{
+	struct ipc_message m;
+	int fd;
+
+	while (!post_bare_take(s->post, &m, &fd))
+		ev_run(s->story->loop, EVRUN_ONCE);
+	assert_int_equal(m.type, IPC_HANDLE);
+	close_fd(fd);
+}
+
 /* GC-2, IP-4: sent and not answered is the sender's, answered and not counted the receiver's. */
 static void a_socket_on_its_way_counts_once(void **state)
 {
@@ -607,15 +618,11 @@ static void a_socket_on_its_way_counts_once(void **state)
 
 	/* The one is refused for good: it is nobody's. */
 	number = send_to_bare(s, key);
-	for (int i = 0; i < 4; i++) {
-		struct ipc_message m;
-		int fd = -1;
-
+	for (int i = 0; i < 3; i++) {
 		post_bare_answer(s->post, number, EMFILE);
-		while (i < 3 && !post_bare_take(s->post, &m, &fd))
-			ev_run(s->story->loop, EVRUN_ONCE);
-		close_fd(fd);
+		await_another_try(s);
 	}
+	post_bare_answer(s->post, number, EMFILE);
 	story_run_ready(s->story);
 	story_forget(s->story);
 	ask_count(&s->one);
@@ -645,6 +652,30 @@ static void a_close_waits_for_what_is_on_its_way(void **state)
 	post_bare_send(s->post, IPC_SOCKETS_CLOSED, &(struct ipc_sockets_closed){request}, NULL, 0,
 		       -1);
 	story_run_until(s->story, "1.close");
+}
+
+/* GC-4, GC-6: while it waits to be sent again it is on its way, and open. */
+static void a_socket_that_is_sent_again_counts_and_is_waited_for(void **state)
+{
+	struct scene *s = *state;
+	uint32_t key[2], number;
+
+	post_go_bare(s->post);
+	s->post->a.is_quiet = true;
+	number = send_to_bare(s, key);
+	net_server_close(s->one.host.server, NULL, NULL);
+	for (int i = 0; i < 3; i++) {
+		post_bare_answer(s->post, number, EMFILE);
+		story_run_ready(s->story);
+		assert_string_equal(s->story->text, "");
+		expect_count(s, &s->one, 1);
+		story_forget(s->story);
+		await_another_try(s);
+		assert_string_equal(s->story->text, "");
+	}
+	post_bare_answer(s->post, number, EMFILE);
+	story_run_until(s->story, "1.close");
+	assert_int_equal(s->post->a.status, -EMFILE);
 }
 
 static bool count_too_many(struct scene *s)
@@ -730,6 +761,7 @@ int main(void)
 		in_scene(a_closed_server_starts_anew),
 		in_scene(a_socket_on_its_way_counts_once),
 		in_scene(a_close_waits_for_what_is_on_its_way),
+		in_scene(a_socket_that_is_sent_again_counts_and_is_waited_for),
 		in_scene(a_process_that_counts_too_many_is_not_believed),
 		in_scene(questions_for_unknown_keys_are_answered),
 		in_scene(a_socket_that_is_kept_open_counts_once),
