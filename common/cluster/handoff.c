@@ -322,7 +322,8 @@ void handoff_end(struct handoff *h, struct transit_list *ret)
 {
 	struct claims_state state;
 
-	if (can_look(h) && read_claims(h, &state) == 0)
+	/* Who was sent SIGKILL may still be about to take some. */
+	if (can_look(h) && withdraw(h, &state) == 0)
 		settle(h, state.taken, ret);
 	TAILQ_CONCAT(ret, &h->transits, link);
 	claims_close(&h->claims);

@@ -97,7 +97,8 @@ int handoff_expire(struct handoff *handoff, int64_t now_ms, struct transit_list 
 /* Whether the worker is to say when it takes some. Returns whether that is new: look then. */
 bool handoff_want_bell(struct handoff *handoff, bool wanted);
 
-/* Moves what it has not taken to ret and starts anew: the process is dead. */
+/* Withdraws what it has not taken, moves it to ret and starts anew: the process has ended, or is to
+ * have no more to do with us. */
 void handoff_end(struct handoff *handoff, struct transit_list *ret);
 
 /* The worker is no longer full. */

@@ -417,6 +417,18 @@ static void all_that_a_dead_worker_had_not_taken_comes_back(void **state)
 	assert_int_equal(look(f), -EPROTO);
 }
 
+/* A signal that ends it may come later than we go on. */
+static void what_came_back_at_the_end_cannot_be_taken_any_more(void **state)
+{
+	struct fixture *f = *state;
+
+	hand_off(f, 4);
+	take(f, 1);
+	handoff_end(&f->handoff, &f->back);
+	assert_int_equal(claims_take(&f->theirs, 4), 4);
+	assert_int_equal(drop_back(f), 3);
+}
+
 static void what_is_on_its_way_is_counted_by_source(void **state)
 {
 	struct fixture *f = *state;
@@ -469,6 +481,7 @@ int main(void)
 		TEST(what_cannot_be_sent_comes_back),
 		TEST(who_does_not_read_is_given_no_more),
 		TEST(all_that_a_dead_worker_had_not_taken_comes_back),
+		TEST(what_came_back_at_the_end_cannot_be_taken_any_more),
 		TEST(what_is_on_its_way_is_counted_by_source),
 		TEST(what_comes_back_of_a_source_that_has_gone_comes_without_it),
 #undef TEST
