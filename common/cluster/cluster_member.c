@@ -173,13 +173,6 @@ static int greet(struct member *m, const struct ipc_hello *hello)
 
 /* --- messages -------------------------------------------------------------------------------- */
 
-/* It wants to go, and waits for the word. */
-static int let_go(struct member *m)
-{
-	member_disconnect(m);
-	return 0;
-}
-
 static int take_message(struct member *m, struct ipc_message *message, const char **ret_why)
 {
 	*ret_why = "a message out of order";
@@ -187,8 +180,11 @@ static int take_message(struct member *m, struct ipc_message *message, const cha
 		return greet(m, message->body);
 	if (!m->greeted)
 		return -EPROTO;
-	if (message->type == IPC_LEAVING)
-		return let_go(m);
+	/* It wants to go, and waits for the word, which it may be about to get. */
+	if (message->type == IPC_LEAVING) {
+		member_disconnect(m);
+		return 0;
+	}
 	if (mail_is_ours(message->type))
 		return mail_take(m->worker.mail, message, ret_why);
 	return member_take_listen(m, message);

@@ -8,15 +8,6 @@
 
 #define SELF "/proc/self/exe"
 
-static size_t length_of(const char *const *list)
-{
-	size_t length = 0;
-
-	while (list && list[length])
-		length++;
-	return length;
-}
-
 static void free_list(char **list)
 {
 	for (char **text = list; text && *text; text++)
@@ -27,7 +18,7 @@ static void free_list(char **list)
 /* first, which may be NULL, and then list. */
 static int copy_list(const char *first, const char *const *list, char ***ret)
 {
-	size_t length = 0, n = length_of(list);
+	size_t length = 0, n = program_list_length(list);
 	char **copy = calloc(n + 2, sizeof(*copy));
 
 	if (!copy)
@@ -132,7 +123,8 @@ int cluster_setup_environment(const struct cluster_setup *setup, const char *con
 {
 	const char *const *common = (const char *const *)setup->env;
 	const size_t id_size = sizeof(CLUSTER_ID_VARIABLE) + 16;
-	size_t n_common = length_of(common), n_own = length_of(env), entries = n_common + n_own + 2;
+	size_t n_common = program_list_length(common), n_own = program_list_length(env);
+	size_t entries = n_common + n_own + 2;
 	const char **list = malloc(entries * sizeof(*list) + id_size);
 
 	if (!list)

@@ -36,7 +36,7 @@ void program_close(struct program *program)
 
 /* --- the environment ------------------------------------------------------------------------- */
 
-static size_t length_of(const char *const *list)
+size_t program_list_length(const char *const *list)
 {
 	size_t length = 0;
 
@@ -68,7 +68,8 @@ static void put(char **list, size_t *length, const char *variable)
 int program_environment(const struct program *p, char ***ret)
 {
 	const char *const *ours = (const char *const *)environ;
-	size_t n_ours = length_of(ours), n_theirs = length_of(p->env), length = 0;
+	size_t n_ours = program_list_length(ours), n_theirs = program_list_length(p->env);
+	size_t length = 0;
 	const size_t channel_size = sizeof(IPC_CHANNEL_VARIABLE) + 16;
 	size_t entries = n_ours + n_theirs + 2; /* the channel, NULL */
 	char **list = malloc(entries * sizeof(*list) + channel_size);

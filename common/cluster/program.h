@@ -9,6 +9,7 @@
 #define USHER_COMMON_CLUSTER_PROGRAM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "common/ipc/messages.h"
@@ -36,6 +37,9 @@ struct program {
 /* path is borrowed; all but it and the file is left zero. */
 int program_open(const char *path, struct program *ret);
 void program_close(struct program *program);
+
+/* How many there are before the NULL that ends args or env; of NULL none. */
+size_t program_list_length(const char *const *list);
 
 /* Before fork(2): the environment for the program. Freed by free(3), in one piece. */
 int program_environment(const struct program *program, char ***ret);
