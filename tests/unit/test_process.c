@@ -405,7 +405,7 @@ static void killing_it_is_told_as_its_end(void **state)
 {
 	struct fixture *f = *state;
 
-	spawn(f, "exec cat <&3");
+	spawn(f, "kill -STOP $$");
 	process_kill(&f->process);
 	run(f);
 	assert_true(WIFSIGNALED(f->status));
