@@ -1,10 +1,13 @@
 #include "daemon/assign.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "common/log.h"
 #include "daemon/limit.h"
 #include "daemon/supervisor.h"
+
+static_assert(CONFIG_NAME_MAX <= IPC_LISTENER_NAME_MAX, "workers take no longer names");
 
 /* The listener's name and the handler's text, as messages carry them. */
 struct text {

@@ -1,6 +1,7 @@
 #include "worker/service.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +28,7 @@ static void on_error(struct net_server *server, const struct net_error *error, v
 {
 	struct service *service = ctx;
 
-	log_warning("listener %u: %s", service->listener, error->text);
+	log_warning("listener %s: %s", service->label, error->text);
 }
 
 static void on_close(struct net_server *server, void *ctx)
@@ -42,6 +43,15 @@ static const struct net_server_ops server_ops = {
 	.on_error = on_error,
 	.on_close = on_close,
 };
+
+static void set_label(struct service *service, const struct handler_text *name)
+{
+	if (name->size > 0)
+		snprintf(service->label, sizeof(service->label), "\"%.*s\"", (int)name->size,
+			 name->data);
+	else
+		snprintf(service->label, sizeof(service->label), "%u", service->listener);
+}
 
 static int copy_text(const struct handler_text *text, struct handler_text *ret)
 {
@@ -95,6 +105,7 @@ int service_new(struct ev_loop *loop, const struct service_options *options, int
 	if (!service)
 		return -ENOMEM;
 	service->listener = options->listener;
+	set_label(service, &options->name);
 	service->handle = options->handle;
 	service->tally = options->tally;
 	service->tell_connections = options->tell_connections;
@@ -149,5 +160,5 @@ void service_stop(struct service *service, bool empty_queue)
 	forget_fd(service);
 	error = net_server_close(service->server, NULL, NULL);
 	if (error < 0)
-		log_warning("listener %u: %s", service->listener, net_error_message(error));
+		log_warning("listener %s: %s", service->label, net_error_message(error));
 }

@@ -11,7 +11,11 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "common/ipc/messages.h"
 #include "worker/handlers/handler.h"
+
+/* A name in quotes. */
+#define SERVICE_LABEL_SIZE (IPC_LISTENER_NAME_MAX + sizeof("\"\""))
 
 struct server_sharing;
 struct service;
@@ -31,11 +35,12 @@ struct service {
 	struct net_server *server;
 	const struct handler *handler;
 	struct handler_text text;
+	char label[SERVICE_LABEL_SIZE]; /* for the log: the listener's name; its number without */
 	service_idle_fn *on_idle;
 	void *ctx;
 };
 
-/* What a service is made of; name is for the log, the texts need no NUL at the end. */
+/* What a service is made of; the texts need no NUL at the end. */
 struct service_options {
 	uint32_t listener;
 	uint32_t handle;
@@ -45,6 +50,7 @@ struct service_options {
 	struct permits *permits; /* borrowed; NULL: accept without */
 	uint32_t handler;        /* enum handler_kind, unchecked */
 	struct handler_text text;
+	struct handler_text name; /* at most IPC_LISTENER_NAME_MAX bytes; none is fine */
 };
 
 /* Serves on fd, a listening socket, which becomes the service's on success; with -1 connections

@@ -1,7 +1,9 @@
 #include "worker/serving.h"
 
 #include <errno.h>
+#include <stdio.h>
 
+#include "common/net/server.h"
 #include "worker/service.h"
 
 static void on_idle(struct service *service, void *ctx)
@@ -49,10 +51,12 @@ static int add(struct worker *w, struct service_options *options, bool metered,
 	const char *text = message->tail;
 	struct service *service;
 
-	if (name_size > message->tail_count || find(w, options->listener, options->handle))
+	if (name_size > message->tail_count || name_size > IPC_LISTENER_NAME_MAX ||
+	    find(w, options->listener, options->handle))
 		return -EPROTO;
 	if (metered && add_permits(w, options, fd != -1) < 0)
 		return -ENOMEM;
+	options->name = (struct handler_text){text, name_size};
 	options->text = (struct handler_text){text + name_size, message->tail_count - name_size};
 
 	int error = service_new(w->loop, options, fd, on_idle, w, &service);
@@ -129,4 +133,19 @@ struct net_server *serving_server(struct worker *w, uint32_t listener, uint32_t 
 		return NULL;
 	*ret_tally = service->tally;
 	return service->server;
+}
+
+void serving_label(const struct worker *w, uint32_t listener, char ret[SERVING_LABEL_SIZE])
+{
+	const struct net_server *made = provider_server(&w->provider, listener);
+	const struct service *service;
+
+	if (made) {
+		addr_format(&made->bound.addr, ret, SERVING_LABEL_SIZE);
+		return;
+	}
+	snprintf(ret, SERVING_LABEL_SIZE, "%u", listener);
+	LIST_FOREACH (service, &w->services, link)
+		if (service->listener == listener)
+			snprintf(ret, SERVING_LABEL_SIZE, "%s", service->label);
 }

@@ -257,11 +257,13 @@ static struct net_server *server_of(uint32_t listener, uint32_t *ret_tally, void
 static void on_given(uint32_t listener, int error, void *ctx)
 {
 	struct worker *w = ctx;
+	char label[SERVING_LABEL_SIZE];
 
 	permits_note_taken(&w->permits, listener);
-	if (error < 0)
-		log_warning("listener %u: a connection is lost: %s", listener,
-			    net_error_message(error));
+	if (error == 0)
+		return;
+	serving_label(w, listener, label);
+	log_warning("listener %s: a connection is lost: %s", label, net_error_message(error));
 }
 
 static size_t news(struct ipc_counted_row *rows, size_t room, void *ctx)

@@ -70,6 +70,9 @@ struct ipc_welcome {
 	uint32_t orphan_timeout_ms; /* for the drain after the supervisor has gone */
 };
 
+/* Bytes in a listener's name. */
+#define IPC_LISTENER_NAME_MAX 64
+
 /* The tail holds the listener's name and then the handler's text. A listener may have several
  * sockets, its handles. */
 struct ipc_serve {

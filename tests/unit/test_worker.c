@@ -5,10 +5,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdalign.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -567,13 +570,14 @@ static void connect_and_echo(struct fixture *f, int *ret_fd)
 int __real_accept4(int fd, struct sockaddr *addr, socklen_t *size, int flags);
 int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *size, int flags);
 
-static bool no_descriptors;
+/* 0: it does what it always does. */
+static int accept_error;
 
 int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *size, int flags)
 {
-	if (!no_descriptors)
+	if (accept_error == 0)
 		return __real_accept4(fd, addr, size, flags);
-	errno = EMFILE;
+	errno = accept_error;
 	return -1;
 }
 
@@ -589,9 +593,9 @@ static void who_has_no_descriptor_for_a_client_says_so(void **state)
 	service = LIST_FIRST(&f->worker.services);
 	client = connect_tcp("127.0.0.1", f->port);
 	assert_true(wait_readable(f->listening, WAIT_MS));
-	no_descriptors = true;
+	accept_error = EMFILE;
 	run_ready(f);
-	no_descriptors = false;
+	accept_error = 0;
 	assert_true(hear(f, IPC_SHORT, &message));
 	while (net_server_connections(service->server) == 0)
 		ev_run(f->loop, EVRUN_ONCE);
@@ -623,6 +627,126 @@ static void a_socket_may_come_again_and_all_connections_count(void **state)
 	assert_int_equal(f->worker.status, 0);
 }
 
+/* --- what is logged -------------------------------------------------------------------------- */
+
+#define LOG_SIZE 4096
+
+/* Standard error is ours only while the loop runs, for cmocka uses it too. */
+static void run_logged(struct fixture *f, char ret[LOG_SIZE])
+{
+	AUTO_CLOSE int file = memfd_create("log", MFD_CLOEXEC);
+	AUTO_CLOSE int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+	ssize_t size;
+
+	assert_true(file >= 0 && saved >= 0);
+	dup2(file, STDERR_FILENO);
+	run_ready(f);
+	dup2(saved, STDERR_FILENO);
+	size = pread(file, ret, LOG_SIZE - 1, 0);
+	ret[size > 0 ? size : 0] = '\0';
+}
+
+static void expect_logged(const char *text, const char *wanted)
+{
+	if (!strstr(text, wanted))
+		fail_msg("no \"%s\" in:\n%s", wanted, text);
+}
+
+/* Announced under that name, which has a connection that it has no room for. */
+static void lose_one(struct fixture *f, const char *name, char ret_log[LOG_SIZE])
+{
+	const struct ipc_adopt adopt = {
+		.listener = LISTENER, .handler = HANDLER_ECHO, .name_size = (uint32_t)strlen(name)};
+
+	say(f, IPC_ADOPT, &adopt, name, strlen(name), NULL);
+	run_ready(f);
+	assert_int_equal(f->worker.status, 0);
+	net_server_set_max_connections(LIST_FIRST(&f->worker.services)->server, 0);
+	AUTO_CLOSE int client = hand_off(f, LISTENER);
+	run_logged(f, ret_log);
+}
+
+/* Who reads it knows the name of the configuration, and no number. */
+static void a_lost_connection_is_told_with_the_listeners_name(void **state)
+{
+	char log[LOG_SIZE];
+
+	lose_one(*state, "web", log);
+	expect_logged(log, "listener \"web\": a connection is lost: ");
+}
+
+static void a_name_may_have_the_longest_length(void **state)
+{
+	char name[IPC_LISTENER_NAME_MAX + 1] = "", log[LOG_SIZE], expected[LOG_SIZE];
+
+	memset(name, 'n', IPC_LISTENER_NAME_MAX);
+	lose_one(*state, name, log);
+	snprintf(expected, sizeof(expected), "listener \"%s\": ", name);
+	expect_logged(log, expected);
+}
+
+static void a_name_beyond_that_ends_the_worker(void **state)
+{
+	const struct ipc_adopt adopt = {.listener = LISTENER,
+					.handler = HANDLER_REPLY,
+					.name_size = IPC_LISTENER_NAME_MAX + 1};
+	char tail[IPC_LISTENER_NAME_MAX + 2];
+	struct fixture *f = *state;
+
+	memset(tail, 'n', sizeof(tail));
+	say(f, IPC_ADOPT, &adopt, tail, sizeof(tail), NULL);
+	run_ready(f);
+	assert_int_not_equal(f->worker.status, 0);
+	assert_true(LIST_EMPTY(&f->worker.services));
+}
+
+static void a_listener_without_a_name_is_told_by_its_number(void **state)
+{
+	char log[LOG_SIZE], expected[64];
+
+	lose_one(*state, "", log);
+	snprintf(expected, sizeof(expected), "listener %d: a connection is lost: ", LISTENER);
+	expect_logged(log, expected);
+}
+
+static void an_error_of_a_socket_is_told_with_the_listeners_name(void **state)
+{
+	struct fixture *f = *state;
+	char log[LOG_SIZE];
+
+	serve(f, 0, false);
+	AUTO_CLOSE int client = connect_tcp("127.0.0.1", f->port);
+	assert_true(wait_readable(f->listening, WAIT_MS));
+	accept_error = EINVAL;
+	run_logged(f, log);
+	accept_error = 0;
+	expect_logged(log, "listener \"it\": accept EINVAL");
+}
+
+/* Nobody has given it a name. */
+static void what_a_program_listens_on_is_told_by_its_address(void **state)
+{
+	const struct ipc_listened_apart answer = {.request = 1, .listener = IPC_SHARE_FIRST + 1};
+	const struct sockaddr_in address = {.sin_family = AF_INET,
+					    .sin_port = htons(4711),
+					    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct ipc_peer row = {.size = sizeof(address)};
+	struct fixture *f = *state;
+	struct net_server *server;
+	char log[LOG_SIZE];
+
+	memcpy(row.address, &address, sizeof(address));
+	assert_int_equal(net_create_server(f->loop, NULL, NULL, NULL, &server), 0);
+	assert_int_equal(net_server_listen_port(server, 4711, "127.0.0.1", 0, NULL, NULL), 0);
+	run_ready(f);
+	say(f, IPC_LISTENED_APART, &answer, &row, 1, NULL);
+	run_ready(f);
+	AUTO_CLOSE int client = hand_off(f, answer.listener);
+	run_logged(f, log);
+	expect_logged(log, "listener 127.0.0.1:4711: a connection is lost: ");
+	net_server_free(server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -646,6 +770,12 @@ int main(void)
 		TEST(who_has_a_socket_alone_does_not_queue_again),
 		TEST(who_has_no_descriptor_for_a_client_says_so),
 		TEST(a_socket_may_come_again_and_all_connections_count),
+		TEST(a_lost_connection_is_told_with_the_listeners_name),
+		TEST(a_name_may_have_the_longest_length),
+		TEST(a_name_beyond_that_ends_the_worker),
+		TEST(a_listener_without_a_name_is_told_by_its_number),
+		TEST(an_error_of_a_socket_is_told_with_the_listeners_name),
+		TEST(what_a_program_listens_on_is_told_by_its_address),
 #undef TEST
 	};
 
