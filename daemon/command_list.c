@@ -31,12 +31,17 @@ static uint64_t now_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+static void format_process(uint32_t pid, uint32_t uid, char text[PEER_SIZE])
+{
+	snprintf(text, PEER_SIZE, "pid %u, uid %u", pid, uid);
+}
+
 static void format_peer(const struct ipc_listed_row *row, char text[PEER_SIZE])
 {
 	struct addr peer = {0};
 
 	if (row->family == AF_UNIX) {
-		snprintf(text, PEER_SIZE, "pid %u, uid %u", row->port, row->scope);
+		format_process(row->port, row->scope, text);
 		return;
 	}
 	addr_any((int)row->family, (uint16_t)row->port, &peer);
@@ -130,15 +135,14 @@ struct waiting_page {
 /* The client of a Unix socket is told as the worker will tell it. */
 static void format_waiting_peer(const struct transit *t, char text[PEER_SIZE])
 {
-	struct ucred who = {.pid = 0, .uid = (uid_t)-1};
-	socklen_t size = sizeof(who);
+	struct ucred who;
 
 	if (t->peer.sa.sa_family != AF_UNIX) {
 		addr_format(&t->peer, text, PEER_SIZE);
 		return;
 	}
-	getsockopt(t->fd, SOL_SOCKET, SO_PEERCRED, &who, &size);
-	snprintf(text, PEER_SIZE, "pid %u, uid %u", (unsigned int)who.pid, who.uid);
+	addr_peer_process(t->fd, &who);
+	format_process((uint32_t)who.pid, who.uid, text);
 }
 
 /* taker is that of the worker which it is on its way to. */

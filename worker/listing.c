@@ -64,14 +64,13 @@ static struct listing_row *newest(const struct listing *l)
 	return best;
 }
 
-/* A client of a Unix socket has no address, but the kernel knows who it was when it connected. */
+/* A client of a Unix socket has no address. */
 static void describe_process(int fd, struct ipc_listed_row *row)
 {
-	struct ucred who = {.pid = 0, .uid = (uid_t)-1};
-	socklen_t size = sizeof(who);
+	struct ucred who;
 
+	addr_peer_process(fd, &who);
 	row->family = AF_UNIX;
-	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size);
 	row->port = (uint32_t)who.pid;
 	row->scope = who.uid;
 }

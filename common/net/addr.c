@@ -118,6 +118,16 @@ int addr_of_peer(int fd, struct addr *ret)
 	return 0;
 }
 
+void addr_peer_process(int fd, struct ucred *ret)
+{
+	struct ucred process;
+	socklen_t size = sizeof(process);
+
+	*ret = (struct ucred){.uid = (uid_t)-1, .gid = (gid_t)-1};
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &process, &size) == 0)
+		*ret = process;
+}
+
 int addr_family(const struct addr *addr)
 {
 	if (addr->len == 0)

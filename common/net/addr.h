@@ -44,6 +44,10 @@ void addr_any(int family, uint16_t port, struct addr *ret);
 int addr_of_socket(int fd, struct addr *ret);
 int addr_of_peer(int fd, struct addr *ret);
 
+/* In place of an address: who connected to a Unix socket, as the kernel noted it then. Where it has
+ * not, pid is 0 and uid and gid are -1. */
+void addr_peer_process(int fd, struct ucred *ret);
+
 /* 4, 6, or 0 for Unix and for none. */
 int addr_family(const struct addr *addr);
 /* 0 where there is none. */

@@ -185,10 +185,22 @@ static void bytes_and_ages_are_those_of_the_client(void **state)
 	json_decref(answer);
 }
 
+/* The only connection that is listed is one of this process. */
+static void expect_own_process(const struct usher *u)
+{
+	json_t *answer = ask_list(u, NULL);
+	json_t *rows = json_object_get(answer, "connections");
+	char expected[64];
+
+	snprintf(expected, sizeof(expected), "pid %d, uid %u", (int)getpid(), geteuid());
+	assert_int_equal(json_array_size(rows), 1);
+	assert_string_equal(ask_text(json_array_get(rows, 0), "peer"), expected);
+	json_decref(answer);
+}
+
 static void clients_of_a_unix_socket_are_processes(void **state)
 {
 	struct usher *u = *state;
-	char expected[64];
 
 	usher_configure(u,
 			"workers: 2\n"
@@ -198,13 +210,27 @@ static void clients_of_a_unix_socket_are_processes(void **state)
 	usher_start(u);
 	AUTO_CLOSE int fd = connect_unix(usher_path(u, "it.sock"));
 	client_expect_echo(fd);
+	expect_own_process(u);
+}
 
-	json_t *answer = ask_list(u, NULL);
-	json_t *rows = json_object_get(answer, "connections");
-	snprintf(expected, sizeof(expected), "pid %d, uid %u", (int)getpid(), geteuid());
-	assert_int_equal(json_array_size(rows), 1);
-	assert_string_equal(ask_text(json_array_get(rows, 0), "peer"), expected);
-	json_decref(answer);
+/* usherd says so itself, while no worker has it. */
+static void so_is_one_that_waits_for_a_worker(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+
+	usher_configure(u,
+			"workers: 1\n"
+			"listeners:\n"
+			"  - {name: it, path: %s, distribute: round-robin, handler: echo}\n",
+			usher_path(u, "it.sock"));
+	usher_start(u);
+	ask_ready(u, 1, pids);
+	kernel_stop(pids[0]);
+	AUTO_CLOSE int fd = connect_unix(usher_path(u, "it.sock"));
+	expect_own_process(u);
+	kernel_resume(pids[0]);
+	client_expect_echo(fd);
 }
 
 static int compare_ports(const void *a, const void *b)
@@ -329,6 +355,7 @@ int main(void)
 		USHER_TEST(each_connection_is_named_once_LEAST_CONNECTIONS),
 		USHER_TEST(bytes_and_ages_are_those_of_the_client),
 		USHER_TEST(clients_of_a_unix_socket_are_processes),
+		USHER_TEST(so_is_one_that_waits_for_a_worker),
 		USHER_TEST(a_worker_that_is_stopped_is_named_as_missing),
 		USHER_TEST(those_of_one_worker_can_be_asked_for),
 		USHER_TEST(ten_thousand_connections_are_named),

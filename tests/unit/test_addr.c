@@ -109,6 +109,25 @@ static void a_socket_without_a_name_has_an_empty_text(void **state)
 	assert_int_equal(addr_of_socket(pair[0], &addr), -EBADF);
 }
 
+static void a_client_without_an_address_is_a_process(void **state)
+{
+	struct ucred process;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	addr_peer_process(pair[0], &process);
+	assert_int_equal(process.pid, getpid());
+	assert_int_equal(process.uid, geteuid());
+	assert_int_equal(process.gid, getegid());
+	close(pair[0]);
+	close(pair[1]);
+
+	addr_peer_process(pair[0], &process);
+	assert_int_equal(process.pid, 0);
+	assert_int_equal(process.uid, (uid_t)-1);
+	assert_int_equal(process.gid, (gid_t)-1);
+}
+
 static void equality_looks_at_every_part(void **state)
 {
 	static const char *const hosts[] = {"1.2.3.4", "1.2.3.5",    "::1",
@@ -140,6 +159,7 @@ int main(void)
 		cmocka_unit_test(unix_names_keep_their_last_byte),
 		cmocka_unit_test(unix_names_that_are_too_long_or_empty_are_refused),
 		cmocka_unit_test(a_socket_without_a_name_has_an_empty_text),
+		cmocka_unit_test(a_client_without_an_address_is_a_process),
 		cmocka_unit_test(equality_looks_at_every_part),
 	};
 
