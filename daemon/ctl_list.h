@@ -13,11 +13,12 @@
 #include "daemon/ctl_answer.h"
 #include "daemon/ctl_options.h"
 
-/* Gets the answer to one request: the caller's, for ctl_answer_done(). Returns 0, or the exit code
- * after it has said why there is no answer. */
+/* Gets the answer to one request: the caller's, for ctl_answer_done(), also if it is no, or there
+ * is none. Returns its exit code, having said why if that is not 0; the message lives until the
+ * next request. */
 typedef int ctl_ask_fn(const json_t *request, struct ctl_answer *ret, void *ctx);
 
-/* Returns the exit code. */
+/* Returns the exit code. As JSON what is written is one document whatever happens, or nothing. */
 int ctl_list(const struct ctl_options *options, ctl_ask_fn *ask, void *ctx, FILE *out);
 
 #endif

@@ -12,46 +12,55 @@
 #include "daemon/ctl_options.h"
 #include "daemon/ctl_socket.h"
 
-#define HINT "see usherctl --help"
+#define HINT        "see usherctl --help"
+#define REASON_SIZE 512
 
-/* Says why nobody could be asked, and what to do. */
-static int unreachable(const char *path, unsigned int timeout_ms, int error)
+/* Whom to ask, and how. */
+struct question {
+	const struct ctl_options *options;
+	const char *path;
+	char reason[REASON_SIZE]; /* why nobody could be asked the last time */
+};
+
+/* Finds the reason, with what to do. Returns the exit code. */
+static int unreachable(struct question *q, int error)
 {
+	const char *path = q->path;
+
 	switch (error) {
 	case ENOENT:
 	case ECONNREFUSED:
-		fprintf(stderr,
-			"usherctl: no usherd answers at %s (%s); start it (systemctl start usher), "
-			"or "
-			"name the right socket with -s or its configuration with -c\n",
-			path, strerror(error));
+		snprintf(q->reason, REASON_SIZE,
+			 "no usherd answers at %s (%s); start it (systemctl start usher), or name "
+			 "the right socket with -s or its configuration with -c",
+			 path, strerror(error));
 		return EX_UNAVAILABLE;
 	case EACCES:
 	case EPERM:
-		fprintf(stderr,
-			"usherctl: you may not connect to %s; be root or a member of the socket's "
-			"group\n",
-			path);
+		snprintf(q->reason, REASON_SIZE,
+			 "you may not connect to %s; be root or a member of the socket's group",
+			 path);
 		return EX_NOPERM;
 	case ECONNRESET:
-		fprintf(stderr, "usherctl: usherd at %s went before it answered\n", path);
+		snprintf(q->reason, REASON_SIZE, "usherd at %s went before it answered", path);
 		return EX_UNAVAILABLE;
 	case ETIMEDOUT:
-		fprintf(stderr,
-			"usherctl: usherd at %s did not answer within %u s; try again later\n",
-			path, timeout_ms / 1000);
+		snprintf(q->reason, REASON_SIZE,
+			 "usherd at %s did not answer within %u s; try again later", path,
+			 q->options->timeout_ms / 1000);
 		return EX_TEMPFAIL;
 	case EPROTO:
-		fprintf(stderr, "usherctl: what answers at %s is not a usherd of this version\n",
-			path);
+		snprintf(q->reason, REASON_SIZE,
+			 "what answers at %s is not a usherd of this version", path);
 		return EX_SOFTWARE;
 	default:
-		fprintf(stderr, "usherctl: cannot ask usherd at %s: %s\n", path, strerror(error));
+		snprintf(q->reason, REASON_SIZE, "cannot ask usherd at %s: %s", path,
+			 strerror(error));
 		return EX_OSERR;
 	}
 }
 
-/* Messages are usherd's, but may quote what came from elsewhere. */
+/* It may quote what came from elsewhere. */
 static void print_message(const char *message)
 {
 	fputs("usherctl: ", stderr);
@@ -70,37 +79,27 @@ static int end_of_output(int code)
 	return code;
 }
 
-/* Whom to ask, and how. */
-struct question {
-	const struct ctl_options *options;
-	const char *path;
-};
-
-/* A ctl_ask_fn that also gives the line of the answer, for free(), unless it is refused. */
-static int ask_line(const struct question *q, const json_t *request, struct ctl_answer *ret,
+/* A ctl_ask_fn that also gives usherd's line, for free(); NULL if there was none. */
+static int ask_line(struct question *q, const json_t *request, struct ctl_answer *ret,
 		    char **ret_line)
 {
-	AUTO_FREE char *line = NULL;
 	struct ctl_answer answer = {0};
-	int code, r;
+	AUTO_FREE char *line = NULL;
+	int r = ctl_call(q->path, request, q->options->timeout_ms, &line);
 
-	r = ctl_call(q->path, request, q->options->timeout_ms, &line);
 	if (r == 0)
 		r = ctl_answer_parse(line, &answer);
-	if (r < 0)
-		return unreachable(q->path, q->options->timeout_ms, -r);
-	if (answer.exit_code == 0) {
-		*ret = answer;
+	if (r < 0) {
+		answer.exit_code = unreachable(q, -r);
+		answer.message = q->reason;
+	} else {
 		*ret_line = line;
 		line = NULL;
-		return EX_OK;
 	}
-	if (q->options->json)
-		puts(line);
-	print_message(answer.message);
-	code = answer.exit_code;
-	ctl_answer_done(&answer);
-	return code;
+	if (answer.message)
+		print_message(answer.message);
+	*ret = answer;
+	return answer.exit_code;
 }
 
 static int ask_one(const json_t *request, struct ctl_answer *ret, void *ctx)
@@ -110,7 +109,7 @@ static int ask_one(const json_t *request, struct ctl_answer *ret, void *ctx)
 	return ask_line(ctx, request, ret, &line);
 }
 
-static int ask_and_show(const struct question *q)
+static int ask_and_show(struct question *q)
 {
 	AUTO_FREE char *line = NULL;
 	struct ctl_answer answer;
@@ -124,11 +123,9 @@ static int ask_and_show(const struct question *q)
 	}
 	code = ask_line(q, request, &answer, &line);
 	json_decref(request);
-	if (code != EX_OK)
-		return code;
-	if (q->options->json)
+	if (q->options->json && line)
 		puts(line);
-	else if (q->options->verb->show(answer.whole, stdout) < 0)
+	else if (code == EX_OK && q->options->verb->show(answer.whole, stdout) < 0)
 		code = EX_IOERR;
 	ctl_answer_done(&answer);
 	return code;

@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 
 #include <cmocka.h>
@@ -345,6 +348,121 @@ static void those_of_one_worker_can_be_asked_for(void **state)
 	assert_int_equal(ask_ctl(u, NULL, NULL, "connections", "--list", "nobody", NULL), EX_USAGE);
 }
 
+/* --- a usherd that does not go on ------------------------------------------------------------ */
+
+#define SILENCE ""
+
+static const char counts[] = "{\"version\":1,\"ok\":true,\"connections\":2,\"listeners\":[],"
+			     "\"workers\":[{\"worker\":1,\"slot\":1,\"pid\":81,\"state\":\"ready\","
+			     "\"connections\":2,\"stale\":false,\"listeners\":[]}]}\n";
+static const char page[] =
+	"{\"version\":1,\"ok\":true,\"worker\":1,\"stale\":false,\"next\":9,\"connections\":["
+	"{\"listener\":\"it\",\"worker\":1,\"slot\":1,\"pid\":81,\"id\":9,\"peer\":"
+	"\"192.0.2.7:40112\",\"age_s\":1.5,\"bytes_read\":1,\"bytes_written\":1}]}\n";
+static const char refusal[] = "{\"version\":1,\"ok\":false,\"error\":{\"exit\":69,"
+			      "\"message\":\"usherd is going\"}}\n";
+
+static void answer_one(int fd, const char *line)
+{
+	char c = 0;
+
+	while (c != '\n' && read(fd, &c, 1) == 1)
+		;
+	if (strcmp(line, SILENCE) == 0)
+		pause();
+	if (write(fd, line, strlen(line)) != (ssize_t)strlen(line))
+		_exit(1);
+	close_fd(fd);
+}
+
+/* A process in usherd's place, which gives each client one of the lines up to a NULL, and goes. */
+static pid_t stand_in(const struct usher *u, const char *const *lines)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(address.sun_path, u->control);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 5), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		alarm(60);
+		for (; *lines; lines++)
+			answer_one(accept(fd, NULL, NULL), *lines);
+		_exit(0);
+	}
+	return pid;
+}
+
+/* What usherctl writes and says, and its exit code. */
+static int ask_stand_in(struct usher *u, const char *const *lines, const char *timeout,
+			char **ret_out, char **ret_err)
+{
+	pid_t pid = stand_in(u, lines);
+	int code = ask_ctl(u, ret_out, ret_err, "--json", "--timeout", timeout, "connections",
+			   "--list", NULL);
+
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(unlink(u->control), 0);
+	return code;
+}
+
+/* The page is there, and the answer says itself that it is not whole, and why. */
+static void expect_broken_off(struct usher *u, const char *const *lines, const char *timeout,
+			      int code, const char *reason)
+{
+	AUTO_FREE char *out = NULL;
+	AUTO_FREE char *err = NULL;
+
+	assert_int_equal(ask_stand_in(u, lines, timeout, &out, &err), code);
+	assert_non_null(strstr(err, reason));
+
+	json_t *answer = json_loads(out, JSON_REJECT_DUPLICATES, NULL);
+	if (!answer)
+		fail_msg("this is no JSON: %s", out);
+	const json_t *error = json_object_get(answer, "error");
+	assert_true(json_is_false(json_object_get(answer, "ok")));
+	assert_int_equal(json_array_size(json_object_get(answer, "connections")), 1);
+	assert_int_equal(number_of(error, "exit"), code);
+	assert_non_null(strstr(ask_text(error, "message"), reason));
+	json_decref(answer);
+}
+
+static void a_page_that_is_refused_ends_the_list_as_json(void **state)
+{
+	static const char *const lines[] = {counts, page, refusal, NULL};
+
+	expect_broken_off(*state, lines, "60", EX_UNAVAILABLE, "usherd is going");
+}
+
+static void a_usherd_that_goes_between_two_pages_ends_the_list_as_json(void **state)
+{
+	static const char *const lines[] = {counts, page, NULL};
+	struct usher *u = *state;
+
+	expect_broken_off(u, lines, "60", EX_UNAVAILABLE, u->control);
+}
+
+static void a_page_that_does_not_come_ends_the_list_as_json(void **state)
+{
+	static const char *const lines[] = {counts, page, SILENCE, NULL};
+
+	expect_broken_off(*state, lines, "2", EX_TEMPFAIL, "did not answer within 2 s");
+}
+
+static void a_first_page_that_is_refused_is_the_refusal(void **state)
+{
+	static const char *const lines[] = {counts, refusal, NULL};
+	AUTO_FREE char *out = NULL;
+	AUTO_FREE char *err = NULL;
+
+	assert_int_equal(ask_stand_in(*state, lines, "60", &out, &err), EX_UNAVAILABLE);
+	assert_string_equal(out, refusal);
+	assert_non_null(strstr(err, "usherd is going"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -359,6 +477,10 @@ int main(void)
 		USHER_TEST(a_worker_that_is_stopped_is_named_as_missing),
 		USHER_TEST(those_of_one_worker_can_be_asked_for),
 		USHER_TEST(ten_thousand_connections_are_named),
+		USHER_TEST(a_page_that_is_refused_ends_the_list_as_json),
+		USHER_TEST(a_usherd_that_goes_between_two_pages_ends_the_list_as_json),
+		USHER_TEST(a_page_that_does_not_come_ends_the_list_as_json),
+		USHER_TEST(a_first_page_that_is_refused_is_the_refusal),
 	};
 
 	watchdog(WATCHDOG_SECONDS);
