@@ -5,8 +5,8 @@
  *
  * Owns:   a struct config owns all that it points at, until config_free().
  * Errors: 0 or -errno: -EINVAL when the files hold mistakes, -ENOMEM, or why a file cannot be
- *         read (-ENOENT, -EACCES, -EISDIR, ...). Except for -ENOMEM each failure has at least one
- *         complaint in errors, and all complaints are collected, not only the first.
+ *         read (-ENOENT, -EACCES, -EISDIR, -EBADFD, ...). Except for -ENOMEM each failure has at
+ *         least one complaint in errors, and all complaints are collected, not only the first.
  * Source: usher.yaml(5) describes every key; YAML 1.1 as libyaml reads it. */
 #ifndef USHER_DAEMON_CONFIG_H
 #define USHER_DAEMON_CONFIG_H

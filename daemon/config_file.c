@@ -40,7 +40,7 @@ static int open_regular(const char *path, int *ret)
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
 	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
+		return -EBADFD;
 
 	*ret = take_fd(&fd);
 	return 0;
@@ -77,7 +77,8 @@ const char *config_file_error(int err)
 	switch (err) {
 	case -EISDIR:
 		return "is a folder, not a file";
-	case -EINVAL:
+	case -EBADFD:
+	case -ENXIO: /* a Unix socket, or a device that is not there: see open(2) */
 		return "is not a regular file";
 	case -EFBIG:
 		return "is larger than 1 MiB";

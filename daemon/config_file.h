@@ -4,8 +4,8 @@
  * is a FIFO or a device would block the program that reads it, or never end.
  *
  * Owns:   results are the caller's to free().
- * Errors: 0 or -errno; -EISDIR, -EINVAL for what is no regular file, -EFBIG, -E2BIG for too many
- *         files. */
+ * Errors: 0 or -errno; -EISDIR, -EBADFD or -ENXIO for what is no regular file, -EFBIG, -E2BIG for
+ *         too many files. */
 #ifndef USHER_DAEMON_CONFIG_FILE_H
 #define USHER_DAEMON_CONFIG_FILE_H
 

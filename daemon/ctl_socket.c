@@ -24,15 +24,14 @@ static int keep(const char *path, char **ret)
 	return 0;
 }
 
+/* That a file's mode keeps it from us is no EX_NOPERM, see sysexits(3): it cannot be read. */
 static int exit_code_of(int error)
 {
 	switch (error) {
 	case EINVAL:
 		return EX_CONFIG;
-	case EACCES:
-	case EPERM:
-		return EX_NOPERM;
-	case ENOMEM:
+	case EMFILE:
+	case ENFILE:
 		return EX_OSERR;
 	default:
 		return EX_NOINPUT;

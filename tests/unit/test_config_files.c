@@ -3,7 +3,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -92,7 +94,7 @@ static void folder_in_place_of_a_file_is_refused(void **state)
 static void fifo_is_refused_without_waiting_for_a_writer(void **state)
 {
 	assert_int_equal(mkfifo("usher.yaml", 0600), 0);
-	config_assert_refused(*state, "usher.yaml", -EINVAL, "usher.yaml: is not a regular file\n");
+	config_assert_refused(*state, "usher.yaml", -EBADFD, "usher.yaml: is not a regular file\n");
 }
 
 static void fifo_in_the_folder_is_refused_too(void **state)
@@ -100,8 +102,18 @@ static void fifo_in_the_folder_is_refused_too(void **state)
 	mkdir("conf.d", 0700);
 	config_put("usher.yaml", ONE_LISTENER);
 	assert_int_equal(mkfifo("conf.d/a.yaml", 0600), 0);
-	config_assert_refused(*state, "usher.yaml", -EINVAL,
+	config_assert_refused(*state, "usher.yaml", -EBADFD,
 			      "conf.d/a.yaml: is not a regular file\n");
+}
+
+static void socket_is_refused(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "usher.yaml"};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	close(fd);
+	config_assert_refused(*state, "usher.yaml", -ENXIO, "usher.yaml: is not a regular file\n");
 }
 
 static void file_in_place_of_the_folder_is_refused(void **state)
@@ -177,6 +189,7 @@ int main(void)
 		CONFIG_TEST(folder_in_place_of_a_file_is_refused),
 		CONFIG_TEST(fifo_is_refused_without_waiting_for_a_writer),
 		CONFIG_TEST(fifo_in_the_folder_is_refused_too),
+		CONFIG_TEST(socket_is_refused),
 		CONFIG_TEST(file_in_place_of_the_folder_is_refused),
 		CONFIG_TEST(file_of_exactly_the_limit_is_read_and_one_byte_more_is_not),
 		CONFIG_TEST(too_many_files_in_the_folder_are_refused),
