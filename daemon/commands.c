@@ -222,6 +222,14 @@ static void on_stop(struct control_call *call, const json_t *request, struct sup
 	control_answer(call, json_pack("{s:s}", "state", supervisor_state_name(s->state)));
 }
 
+static void refuse_scale(struct control_call *call, int error)
+{
+	if (error == -ESHUTDOWN)
+		control_refuse(call, EX_UNAVAILABLE, "usherd is stopping");
+	else
+		control_refuse(call, EX_OSERR, "%s", strerror(-error));
+}
+
 static void on_scale(struct control_call *call, const json_t *request, struct supervisor *s)
 {
 	json_int_t workers = json_integer_value(json_object_get(request, "workers"));
@@ -232,8 +240,7 @@ static void on_scale(struct control_call *call, const json_t *request, struct su
 	}
 	int error = supervisor_scale(s, (unsigned int)workers);
 	if (error < 0)
-		control_refuse(call, EX_TEMPFAIL, "%s",
-			       error == -ESHUTDOWN ? "usherd is stopping" : strerror(-error));
+		refuse_scale(call, error);
 	else
 		control_answer(call, json_pack("{s:I}", "workers", workers));
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -16,6 +17,7 @@
 #include <cmocka.h>
 
 #include "tests/helpers/ask.h"
+#include "tests/helpers/kernel.h"
 #include "tests/helpers/wait.h"
 
 #define WATCHDOG_SECONDS 120
@@ -319,6 +321,47 @@ static void a_stranger_cannot_stop_it(void **state)
 	assert_int_equal(ask_total(u), 0);
 }
 
+/* A client that stays keeps it from ending. */
+static void who_is_stopping_cannot_be_scaled(void **state)
+{
+	struct usher *u = *state;
+	AUTO_FREE char *err = NULL;
+
+	usher_configure(u, "%s", good);
+	usher_start(u);
+	usher_holds_other_fds(u);
+	clients_connect(&u->clients, ask_port(u, "echo"), 1);
+	clients_expect_echo(&u->clients);
+	assert_int_equal(ask_ctl(u, NULL, NULL, "stop", NULL), 0);
+	assert_int_equal(ask_ctl(u, NULL, &err, "scale", "2", NULL), EX_UNAVAILABLE);
+	expect_text(err, "usherd is stopping");
+	clients_close(&u->clients, 1);
+	assert_int_equal(usher_ended(u), 0);
+}
+
+/* It could open a few sockets more. */
+static void scaling_beyond_the_descriptors_is_an_error_of_the_system(void **state)
+{
+	struct usher *u = *state;
+	struct rlimit limit, low;
+	AUTO_FREE char *err = NULL;
+
+	usher_configure(u, "workers: 1\n"
+			   "listeners:\n"
+			   "  - {name: echo, host: 127.0.0.1, port: 0, distribute: reuse-port,\n"
+			   "     handler: echo}\n");
+	usher_start(u);
+	usher_holds_other_fds(u);
+	assert_int_equal(prlimit(u->process.pid, RLIMIT_NOFILE, NULL, &limit), 0);
+	low = limit;
+	low.rlim_cur = (rlim_t)kernel_fd_count(u->process.pid) + 16;
+	assert_int_equal(prlimit(u->process.pid, RLIMIT_NOFILE, &low, NULL), 0);
+	assert_int_equal(ask_ctl(u, NULL, &err, "scale", "64", NULL), EX_OSERR);
+	expect_text(err, strerror(EMFILE));
+	assert_int_equal(prlimit(u->process.pid, RLIMIT_NOFILE, &limit, NULL), 0);
+	assert_true(ask_until_workers(u, "ready", 1));
+}
+
 static void workers_auto_is_at_least_one(void **state)
 {
 	struct usher *u = *state;
@@ -376,6 +419,8 @@ int main(void)
 		USHER_TEST(usherctl_finds_the_socket_by_the_configuration),
 		USHER_TEST(status_has_every_field_of_its_schema),
 		USHER_TEST(a_stranger_cannot_stop_it),
+		USHER_TEST(who_is_stopping_cannot_be_scaled),
+		USHER_TEST(scaling_beyond_the_descriptors_is_an_error_of_the_system),
 		USHER_TEST(workers_auto_is_at_least_one),
 		USHER_TEST(workers_run_as_the_configured_user),
 	};
