@@ -155,8 +155,6 @@ points() {
 	printf '%s\n' $1 | sort -nu | if [ "$round" -eq 1 ]; then cat; else sed '1b;$!d'; fi
 }
 
-holder= # pid of the one that holds connections
-
 # Held by one process of usher-load, which says by a pipe that all of them are open.
 hold_connections() {
 	held=$folder/held
@@ -176,7 +174,6 @@ grow_connections() {
 		hold_connections "$n"
 		measure
 		record connections "$n"
-		stop "$holder"
 		stop_servers
 	done
 }

@@ -5,7 +5,7 @@
 #
 # Sets: folder (removed at the end), first and second (processors), cpus, port by next_port.
 # Reads: cpus (where start puts a server), scheduling (a command before it, to give it another policy),
-# server and upstream (pids that end with the script).
+# holder, server and upstream (pids that end with the script).
 
 # Its own network: every port is free, nothing from outside comes in, and the settings are ours.
 # Without the right to one, the machine's own.
@@ -39,6 +39,7 @@ new)
 esac
 
 folder=$(mktemp -d)
+holder=   # pid of the one that holds connections to it
 server=   # pid of the server under test
 upstream= # pid of the echo server behind a proxy
 clean_up() {
@@ -67,7 +68,10 @@ stop() {
 	wait "$1" 2>/dev/null
 }
 
+# The holder first: a server that ends waits for its connections.
 stop_servers() {
+	stop "$holder"
+	holder=
 	stop "$server"
 	server=
 	stop "$upstream"
