@@ -3,17 +3,7 @@
 #include "common/net/server.h"
 #include "worker/service.h"
 
-static uint32_t connections_of(const struct service *service, struct intake *intake)
-{
-	uint32_t count = (uint32_t)net_server_connections(service->server);
-
-	return service->fd == -1 && !service->stopped
-		       ? count + intake_count(intake, service->listener)
-		       : count;
-}
-
-size_t counting_news(struct service_list *services, struct intake *intake,
-		     struct ipc_counted_row *rows, size_t room)
+size_t counting_news(struct service_list *services, struct ipc_counted_row *rows, size_t room)
 {
 	struct service *service;
 	size_t n_rows = 0;
@@ -23,7 +13,7 @@ size_t counting_news(struct service_list *services, struct intake *intake,
 
 		if (!service->tell_connections || n_rows == room)
 			continue;
-		count = connections_of(service, intake);
+		count = (uint32_t)net_server_connections(service->server);
 		if (count == service->told)
 			continue;
 		service->told = count;
@@ -32,8 +22,7 @@ size_t counting_news(struct service_list *services, struct intake *intake,
 	return n_rows;
 }
 
-size_t counting_fill(struct service **next, struct intake *intake, struct ipc_counted_row *rows,
-		     size_t room)
+size_t counting_fill(struct service **next, struct ipc_counted_row *rows, size_t room)
 {
 	struct service *service;
 	size_t n_rows = 0;
@@ -43,7 +32,7 @@ size_t counting_fill(struct service **next, struct intake *intake, struct ipc_co
 
 		if (!is_same && n_rows == room)
 			break;
-		service->told = connections_of(service, intake);
+		service->told = (uint32_t)net_server_connections(service->server);
 		if (is_same)
 			rows[n_rows - 1].connections += service->told;
 		else

@@ -112,11 +112,11 @@ static void on_count(struct worker *w, struct ipc_message *message)
 	struct service *next;
 	size_t n_rows;
 
-	/* What is refused goes back before the others are counted. */
+	/* What is refused goes back before the others are counted, and those are their servers'. */
 	intake_take_now(&w->intake);
 	next = LIST_FIRST(&w->services);
 	while (next) {
-		n_rows = counting_fill(&next, &w->intake, rows, ARRAY_LEN(rows));
+		n_rows = counting_fill(&next, rows, ARRAY_LEN(rows));
 		send_or_fail(w, IPC_COUNTED, &counted, rows, n_rows);
 	}
 	n_rows = provider_count(&w->provider, rows, ARRAY_LEN(rows));
@@ -269,7 +269,7 @@ static void on_given(uint32_t listener, int error, void *ctx)
 static size_t news(struct ipc_counted_row *rows, size_t room, void *ctx)
 {
 	struct worker *w = ctx;
-	size_t n_rows = counting_news(&w->services, &w->intake, rows, room);
+	size_t n_rows = counting_news(&w->services, rows, room);
 
 	return n_rows + provider_news(&w->provider, rows + n_rows, room - n_rows);
 }

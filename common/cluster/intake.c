@@ -39,25 +39,14 @@ static void tell_if_it_listens(struct intake *in)
 		tell(in);
 }
 
-static void take(struct intake *in)
-{
-	if (inbox_waits(&in->inbox)) {
-		in->rings |= inbox_take(&in->inbox, in->ends ? ESHUTDOWN : 0);
-		in->rings |= in->tells || claims_wants_bell(&in->claims);
-	}
-	tell_if_it_listens(in);
-}
+/* --- taking ---------------------------------------------------------------------------------- */
 
-/* --- giving ---------------------------------------------------------------------------------- */
-
-/* Of one that is not served nobody hears any more but the supervisor. */
-static int admit_one(struct intake *in, const struct arrival *arrival)
+/* fd is the server's, or closed. */
+static int admit(struct intake *in, struct net_server *server, uint32_t tally,
+		 const struct arrival *arrival)
 {
-	uint32_t tally = 0;
-	struct net_server *server = in->ops->server_of(arrival->listener, &tally, in->ctx);
-	int error = server ? handed_add(&in->handed, arrival->fd, arrival->number, tally,
-					arrival->elsewhere)
-			   : -ESHUTDOWN;
+	int error = handed_add(&in->handed, arrival->fd, arrival->number, tally,
+			       arrival->elsewhere);
 
 	if (error < 0) {
 		close_fd(arrival->fd);
@@ -70,18 +59,39 @@ static int admit_one(struct intake *in, const struct arrival *arrival)
 	return error;
 }
 
-/* One that was closed instead is closed by the supervisor, too, once it looks. */
-static void admit(struct intake *in)
+/* One that is closed by us is closed by the supervisor, too, once it looks. */
+static void take_next(struct intake *in, uint32_t listener)
 {
+	uint32_t tally = 0;
+	struct net_server *server = in->ends ? NULL : in->ops->server_of(listener, &tally, in->ctx);
 	struct arrival arrival;
+	int error;
 
-	while (inbox_next(&in->inbox, &arrival)) {
-		int error = admit_one(in, &arrival);
-
-		in->rings |= error < 0;
-		if (in->ops->on_given)
-			in->ops->on_given(arrival.listener, error, in->ctx);
+	if (!server) {
+		inbox_refuse(&in->inbox, ESHUTDOWN);
+		return;
 	}
+	if (!inbox_take(&in->inbox, &arrival))
+		return;
+	error = admit(in, server, tally, &arrival);
+	in->rings |= error < 0;
+	if (in->ops->on_given)
+		in->ops->on_given(listener, error, in->ctx);
+}
+
+static void take(struct intake *in)
+{
+	const struct arrival *next;
+
+	if (inbox_waits(&in->inbox)) {
+		in->takes = true;
+		while ((next = inbox_next(&in->inbox)))
+			take_next(in, next->listener);
+		in->takes = false;
+		in->rings |= inbox_finish(&in->inbox);
+		in->rings |= in->tells || claims_wants_bell(&in->claims);
+	}
+	tell_if_it_listens(in);
 }
 
 static void on_settle(struct ev_loop *loop, ev_prepare *watcher, int events)
@@ -89,7 +99,6 @@ static void on_settle(struct ev_loop *loop, ev_prepare *watcher, int events)
 	struct intake *in = CONTAINER_OF(watcher, struct intake, settle);
 
 	take(in);
-	admit(in);
 	if (in->ops->on_admitted)
 		in->ops->on_admitted(in->ctx);
 }
@@ -146,7 +155,8 @@ static bool on_closing(void *ctx, int fd, bool ended)
 	/* It may have been told of it already, and not have come to it yet. */
 	if (claims_is_before(in->told, number) && is_worth_a_bell(in, ended)) {
 		in->rings = true;
-		tell_if_it_listens(in);
+		if (!in->takes)
+			tell_if_it_listens(in);
 	}
 	return true;
 }
@@ -163,13 +173,7 @@ int intake_claims(struct intake *in, struct ipc_message *message)
 
 int intake_handoff(struct intake *in, struct ipc_message *message)
 {
-	const struct ipc_handoff *body = message->body;
-	int reason = message->lost ? EMFILE : 0;
-	uint32_t tally = 0;
-
-	if (in->ends || !in->ops->server_of(body->listener, &tally, in->ctx))
-		reason = ESHUTDOWN;
-	return inbox_put(&in->inbox, message, reason);
+	return inbox_put(&in->inbox, message);
 }
 
 void intake_tell(struct intake *in)
@@ -188,18 +192,7 @@ void intake_end(struct intake *in)
 	if (in->ends)
 		return;
 	take(in);
-	admit(in);
 	in->ends = true;
-}
-
-uint32_t intake_count(struct intake *in, uint32_t listener)
-{
-	return inbox_count(&in->inbox, listener);
-}
-
-void intake_refuse(struct intake *in, uint32_t listener)
-{
-	inbox_refuse(&in->inbox, listener, ESHUTDOWN);
 }
 
 /* --- from start to end ----------------------------------------------------------------------- */

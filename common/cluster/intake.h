@@ -4,9 +4,11 @@
  *
  * Owns:   what has come, until it is a server's. Channel, context, ops and ctx are borrowed.
  * Errors: 0 or -errno; -EPROTO for what no supervisor of ours sends.
- * Order:  once in each turn of the loop, before it sleeps, what came is taken, and then given to
- *         its servers; when their deferred calls have run, the supervisor is told. Watchers of this
- *         do not keep the loop running.
+ * Order:  once in each turn of the loop, before it sleeps, each connection that came is taken and
+ *         given to its server before the next one is: a user may close the server meanwhile, and
+ *         those that are not taken are another worker's then. The supervisor is told when all are
+ *         given, and again when their deferred calls have run. Watchers of this do not keep the
+ *         loop running.
  * Source: common/ipc/messages.h and claims.h say what is promised to whom. */
 #ifndef USHER_COMMON_CLUSTER_INTAKE_H
 #define USHER_COMMON_CLUSTER_INTAKE_H
@@ -23,8 +25,8 @@
 #define INTAKE_ROWS_MAX 4096
 
 struct intake_ops {
-	/* Who gets connections of a listener, NULL: nobody any more; and the tally of those that
-	 * have ended, which may be left alone where there is none. */
+	/* Who gets connections of a listener, NULL: nobody any more, and they are refused; and the
+	 * tally of those that have ended, which may be left alone where there is none. */
 	struct net_server *(*server_of)(uint32_t listener, uint32_t *ret_tally, void *ctx);
 	/* May be NULL: one of a listener's is its server's now; with -errno it was closed. */
 	void (*on_given)(uint32_t listener, int error, void *ctx);
@@ -52,6 +54,7 @@ struct intake {
 	ev_prepare settle;
 	ev_prepare tell;
 	bool ends;        /* what comes is refused */
+	bool takes;       /* at this moment: what there is to tell is told after it, once */
 	bool tells;       /* the supervisor wants numbers */
 	bool rings;       /* it is to look at the claims */
 	uint32_t told;    /* up to this one it was told to look */
@@ -72,17 +75,11 @@ int intake_handoff(struct intake *intake, struct ipc_message *message);
 /* The supervisor wants numbers from now on. */
 void intake_tell(struct intake *intake);
 
-/* Takes what has come, and has the supervisor look though it has not read what it was told
- * before. */
+/* Takes what has come now, and has the supervisor look though it has not read what it was told
+ * before. Servers get their connections inside this and the next one. */
 void intake_take_now(struct intake *intake);
 
 /* What came before is ours still; what comes from now on is refused. */
 void intake_end(struct intake *intake);
-
-/* How many of a listener's have come, and are not yet its server's. */
-uint32_t intake_count(struct intake *intake, uint32_t listener);
-
-/* Its server was closed. */
-void intake_refuse(struct intake *intake, uint32_t listener);
 
 #endif

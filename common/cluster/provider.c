@@ -132,8 +132,6 @@ static void on_close(void *ctx, struct net_server *server, unsigned int ticket)
 
 	/* Those of a former time are counted there. */
 	connections = one->state == PROVIDED_HAS ? net_server_connections(server) : 0;
-	if (one->state == PROVIDED_HAS && one->is_apart)
-		intake_refuse(p->intake, one->listener);
 	if (accepts_itself(one))
 		provider_end_sharing(p, one);
 	tell_closed(p, one->request, connections);

@@ -1,5 +1,4 @@
 /* The connections of servers, by listener. */
-#include "common/cluster/intake.h"
 #include "common/cluster/provider_parts.h"
 #include "common/net/server.h"
 
@@ -13,23 +12,13 @@ struct net_server *provider_server(const struct provider *p, uint32_t listener)
 	return NULL;
 }
 
-/* With those that have come for it. */
-static uint32_t connections_of(const struct provider *p, const struct provided *one)
-{
-	uint32_t count = (uint32_t)net_server_connections(one->server);
-
-	return one->is_apart && one->state == PROVIDED_HAS
-		       ? count + intake_count(p->intake, one->listener)
-		       : count;
-}
-
 size_t provider_news(struct provider *p, struct ipc_counted_row *ret, size_t room)
 {
 	struct provided *one;
 	size_t n_rows = 0;
 
 	LIST_FOREACH (one, &p->list, link) {
-		uint32_t count = connections_of(p, one);
+		uint32_t count = (uint32_t)net_server_connections(one->server);
 
 		if (!one->tells || one->state != PROVIDED_HAS || one->told == count ||
 		    n_rows == room)
@@ -73,7 +62,8 @@ size_t provider_count(const struct provider *p, struct ipc_counted_row *ret, siz
 
 	LIST_FOREACH (one, &p->list, link)
 		if (one->state != PROVIDED_WAITS && !has_newer(p, one))
-			add_row(ret, &n_rows, room, one->listener, connections_of(p, one));
+			add_row(ret, &n_rows, room, one->listener,
+				(uint32_t)net_server_connections(one->server));
 	return n_rows;
 }
 

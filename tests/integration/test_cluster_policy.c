@@ -19,27 +19,53 @@
 
 static struct cluster_worker *self;
 
-static const struct net_server_ops server_ops = {.on_connection = cluster_greet};
+/* "close": the next connection is the last. */
+static bool closes;
 
 static void answer(struct cluster_worker *worker, const struct cluster_message *message, void *ctx)
 {
+	closes = message->size == 5 && memcmp(message->data, "close", 5) == 0;
 	cluster_worker_send(worker, "pong", 4, NULL, NULL, NULL);
 }
 
-static void serve_port(struct ev_loop *loop)
+static void serve(struct ev_loop *loop, const struct net_server_ops *server_ops)
 {
 	static const struct cluster_worker_ops ops = {.on_message = answer};
 	struct net_server *server = NULL;
 
 	if (cluster_worker_open(loop, &ops, NULL, &self) < 0 ||
-	    net_create_server(loop, NULL, &server_ops, self, &server) < 0 ||
+	    net_create_server(loop, NULL, server_ops, self, &server) < 0 ||
 	    net_server_listen_port(server, 0, NULL, 0, NULL, NULL) < 0)
 		exit(EXIT_FAILURE);
 	ev_run(loop, 0);
 	net_server_free(server);
 }
 
-static const struct cluster_role roles[] = {{"serve_port", serve_port}};
+static void serve_port(struct ev_loop *loop)
+{
+	static const struct net_server_ops ops = {.on_connection = cluster_greet};
+
+	serve(loop, &ops);
+}
+
+static void greet_and_close(struct net_server *server, struct net_socket *socket, void *ctx)
+{
+	cluster_greet(server, socket, ctx);
+	if (closes)
+		net_server_close(server, NULL, NULL);
+}
+
+static void serve_until_told(struct ev_loop *loop)
+{
+	static const struct net_server_ops ops = {.on_connection = greet_and_close};
+
+	serve(loop, &ops);
+}
+
+static const struct cluster_role roles[] = {
+	{"serve_port", serve_port},
+	{"serve_until_told", serve_until_told},
+};
 
 /* --- policies -------------------------------------------------------------------------------- */
 
@@ -48,17 +74,23 @@ static struct cluster_settings with_policy(enum cluster_scheduling_policy policy
 	return (struct cluster_settings){.scheduling_policy = policy};
 }
 
-static int start_three(struct cluster_world *w, enum cluster_scheduling_policy policy)
+static int start_three_of(struct cluster_world *w, const char *role,
+			  enum cluster_scheduling_policy policy)
 {
 	const struct cluster_settings settings = with_policy(policy);
 
-	cluster_world_start(w, "serve_port", &settings);
+	cluster_world_start(w, role, &settings);
 	for (int i = 0; i < 3; i++)
 		cluster_world_fork(w);
 	CLUSTER_RUN_UNTIL(w, cluster_world_told(w, "listening 1") &&
 				     cluster_world_told(w, "listening 2") &&
 				     cluster_world_told(w, "listening 3"));
 	return w->listening.port;
+}
+
+static int start_three(struct cluster_world *w, enum cluster_scheduling_policy policy)
+{
+	return start_three_of(w, "serve_port", policy);
 }
 
 /* The worker that a client is with; the master accepts, so its loop runs meanwhile. */
@@ -92,6 +124,15 @@ static void round_robin_goes_around_the_workers(void **state)
 		close(clients[i]);
 }
 
+/* It answers. */
+static void ask(struct cluster_world *w, struct cluster_worker *worker, const char *text)
+{
+	size_t before = w->message_bytes;
+
+	cluster_worker_send(worker, text, strlen(text), NULL, NULL, NULL);
+	CLUSTER_RUN_UNTIL(w, w->message_bytes > before);
+}
+
 /* What happened in a worker before is known here. The answer may be of the turn in which it did;
  * that to a second question is of a later one. */
 static void hear_from_all(struct cluster_world *w)
@@ -99,12 +140,8 @@ static void hear_from_all(struct cluster_world *w)
 	struct cluster_worker *worker = NULL;
 
 	while ((worker = cluster_next_worker(w->cluster, worker)))
-		for (int i = 0; i < 2; i++) {
-			size_t before = w->message_bytes;
-
-			cluster_worker_send(worker, "ping", 4, NULL, NULL, NULL);
-			CLUSTER_RUN_UNTIL(w, w->message_bytes > before);
-		}
+		for (int i = 0; i < 2; i++)
+			ask(w, worker, "ping");
 }
 
 static void least_connections_go_where_one_ended(void **state)
@@ -161,6 +198,86 @@ static void who_was_handed_off_to_a_dead_worker_gets_another(void **state)
 		assert_int_not_equal(greeter(w, clients[i]), 1);
 		close(clients[i]);
 	}
+}
+
+/* --- a close among those that came together ----------------------------------------------------
+ */
+
+static void add_client(struct clients *c, uint32_t address, int port)
+{
+	c->fds = reallocarray(c->fds, c->count + 1, sizeof(*c->fds));
+	assert_non_null(c->fds);
+	c->fds[c->count++] = connect_tcp_from(address, port);
+}
+
+/* Connects until one is with the first worker and one with another: by a client's address that may
+ * decide, one goes to the first worker again, the other does not. */
+static void find_addresses(struct cluster_world *w, struct clients *c, int port,
+			   uint32_t *ret_first, uint32_t *ret_other)
+{
+	*ret_first = *ret_other = 0;
+	for (uint32_t address = 0x7f000002; *ret_first == 0 || *ret_other == 0; address++) {
+		add_client(c, address, port);
+		*(greeter(w, c->fds[c->count - 1]) == 1 ? ret_first : ret_other) = address;
+	}
+}
+
+struct greeting {
+	struct cluster_world *world;
+	const struct clients *clients;
+};
+
+/* All of the last 9 but those of one worker. */
+static bool are_greeted(void *ctx)
+{
+	const struct greeting *greeting = ctx;
+	const struct clients *c = greeting->clients;
+	size_t greeted = 0;
+
+	ev_run(greeting->world->loop, EVRUN_NOWAIT);
+	for (size_t i = c->count - 9; i < c->count; i++)
+		greeted += wait_readable(c->fds[i], 0);
+	return greeted >= 6;
+}
+
+/* LS-12, DF-7: of three that came in one wake-up the first is served; he was the last. */
+static void expect_others_elsewhere(struct cluster_world *w, enum cluster_scheduling_policy policy)
+{
+	int port = start_three_of(w, "serve_until_told", policy);
+	struct cluster_worker *first = cluster_next_worker(w->cluster, NULL);
+	pid_t pid = cluster_worker_pid(first);
+	struct clients clients = {0};
+	struct greeting greeting = {w, &clients};
+	uint32_t to_first, to_other;
+	size_t by_first = 0;
+
+	find_addresses(w, &clients, port, &to_first, &to_other);
+	ask(w, first, "close");
+	kernel_stop(pid);
+	for (int i = 0; i < 9; i++)
+		add_client(&clients, i < 3 ? to_first : to_other, port);
+	/* They were accepted in their order, so that the others wait for the first worker. */
+	assert_true(poll_until(are_greeted, &greeting, WAIT_MS));
+	kernel_resume(pid);
+	for (size_t i = clients.count - 9; i < clients.count; i++)
+		by_first += greeter(w, clients.fds[i]) == 1;
+	assert_in_range(by_first, 0, 1);
+	clients_done(&clients);
+}
+
+static void a_close_among_those_that_came_loses_nobody_of_round_robin(void **state)
+{
+	expect_others_elsewhere(*state, CLUSTER_SCHED_RR);
+}
+
+static void a_close_among_those_that_came_loses_nobody_of_least_connections(void **state)
+{
+	expect_others_elsewhere(*state, CLUSTER_SCHED_LEAST_CONNECTIONS);
+}
+
+static void a_close_among_those_that_came_loses_nobody_of_source_hash(void **state)
+{
+	expect_others_elsewhere(*state, CLUSTER_SCHED_SOURCE_HASH);
 }
 
 /* WK-5: what came before is served to its end. */
@@ -224,6 +341,9 @@ int main(int argc, char **argv)
 		TEST(least_connections_go_where_one_ended),
 		TEST(source_hash_keeps_a_client_with_its_worker),
 		TEST(who_was_handed_off_to_a_dead_worker_gets_another),
+		TEST(a_close_among_those_that_came_loses_nobody_of_round_robin),
+		TEST(a_close_among_those_that_came_loses_nobody_of_least_connections),
+		TEST(a_close_among_those_that_came_loses_nobody_of_source_hash),
 		TEST(a_disconnected_worker_finishes_what_was_handed_off),
 		TEST(what_a_disconnected_worker_shared_is_released_at_once),
 		TEST(the_policy_stays_that_of_the_first_fork),

@@ -1,5 +1,5 @@
 /* Connections between their arrival and their taking: none is handed out before, none that is
- * another's.
+ * another's, and each can be refused until it is taken.
  */
 #include "common/cluster/inbox.h"
 
@@ -15,6 +15,7 @@
 #include "tests/helpers/fds.h"
 
 #define SECOND 7 /* a listener */
+#define NOBODY 8
 
 struct fixture {
 	struct claims ours; /* the supervisor's */
@@ -54,7 +55,7 @@ static int teardown(void **state)
 }
 
 /* Puts as the channel would: what is left of the descriptors is closed. */
-static int put(struct fixture *f, uint32_t listener, size_t count, bool lost, int reason)
+static int put(struct fixture *f, uint32_t listener, size_t count, bool lost)
 {
 	static struct ipc_peer peers[IPC_FDS_MAX];
 	int fds[IPC_FDS_MAX];
@@ -76,7 +77,7 @@ static int put(struct fixture *f, uint32_t listener, size_t count, bool lost, in
 		fds[i] = eventfd(0, EFD_CLOEXEC);
 	for (size_t i = 0; i < count; i++)
 		peers[i].size = sizeof(struct sockaddr_in);
-	int r = inbox_put(&f->inbox, &message, reason);
+	int r = inbox_put(&f->inbox, &message);
 	for (size_t i = 0; i < message.n_fds; i++)
 		close_fd(fds[i]);
 	if (r == 0)
@@ -84,23 +85,35 @@ static int put(struct fixture *f, uint32_t listener, size_t count, bool lost, in
 	return r;
 }
 
-/* Hands out and closes all that was taken. */
-static size_t empty(struct fixture *f)
+/* Takes and closes the next ones until a listener's comes, or all. Returns how many were ours. */
+static size_t take_until(struct fixture *f, uint32_t listener)
 {
+	const struct arrival *next;
 	struct arrival arrival;
 	size_t count = 0;
 
-	for (; inbox_next(&f->inbox, &arrival); count++) {
-		assert_int_equal(arrival.peer.len, sizeof(struct sockaddr_in));
-		close_fd(arrival.fd);
+	while ((next = inbox_next(&f->inbox)) && next->listener != listener) {
+		uint32_t number = next->number;
+
+		if (inbox_take(&f->inbox, &arrival)) {
+			assert_int_equal(arrival.peer.len, sizeof(struct sockaddr_in));
+			close_fd(arrival.fd);
+			count++;
+		}
+		assert_int_equal(claims_read(&f->ours).taken, number);
 	}
 	return count;
 }
 
-/* Takes what came. Returns whether the supervisor is to be told. */
-static bool take(struct fixture *f, int reason)
+static size_t take(struct fixture *f)
 {
-	bool tell = inbox_take(&f->inbox, reason);
+	return take_until(f, NOBODY);
+}
+
+/* Returns whether the supervisor is to be told. */
+static bool finish(struct fixture *f)
+{
+	bool tell = inbox_finish(&f->inbox);
 
 	assert_int_equal(claims_read(&f->ours).taken, f->next - 1);
 	assert_false(inbox_waits(&f->inbox));
@@ -119,22 +132,47 @@ static void expect_reason(struct fixture *f, uint32_t number, int reason)
 	assert_int_equal(claims_reason(&f->ours, number), reason);
 }
 
-static void nothing_is_handed_out_before_it_is_taken(void **state)
+static void each_is_taken_by_itself(void **state)
 {
 	struct fixture *f = *state;
 
 	assert_false(inbox_waits(&f->inbox));
-	assert_int_equal(put(f, 0, 3, false, 0), 0);
+	assert_null(inbox_next(&f->inbox));
+	assert_int_equal(put(f, 0, 3, false), 0);
+	assert_int_equal(put(f, SECOND, 2, false), 0);
 	assert_true(inbox_waits(&f->inbox));
-	assert_int_equal(empty(f), 0);
 	assert_int_equal(claims_read(&f->ours).taken, 0);
-	assert_false(take(f, 0));
-	assert_int_equal(put(f, SECOND, 2, false, 0), 0);
-	assert_int_equal(inbox_count(&f->inbox, 0), 3);
-	assert_int_equal(inbox_count(&f->inbox, SECOND), 2);
-	assert_int_equal(empty(f), 3);
-	assert_false(take(f, 0));
-	assert_int_equal(empty(f), 2);
+	assert_int_equal(take_until(f, SECOND), 3);
+	assert_int_equal(claims_read(&f->ours).taken, 3);
+	assert_true(inbox_waits(&f->inbox));
+	assert_int_equal(take(f), 2);
+	assert_false(finish(f));
+	assert_int_equal(open_fd_count(), f->fds);
+}
+
+/* LS-12: what was taken before the server was closed is its connection. */
+static void what_is_not_taken_can_be_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(put(f, 0, 1, false), 0);
+	assert_int_equal(put(f, SECOND, 2, false), 0);
+	assert_int_equal(put(f, 0, 1, false), 0);
+	assert_int_equal(put(f, SECOND, 1, false), 0);
+	assert_int_equal(take_until(f, SECOND), 1);
+	inbox_refuse(&f->inbox, ESHUTDOWN);
+	inbox_refuse(&f->inbox, ESHUTDOWN);
+	assert_int_equal(claims_read(&f->ours).taken, 1);
+	assert_int_equal(take_until(f, SECOND), 1);
+	inbox_refuse(&f->inbox, ESHUTDOWN);
+	assert_int_equal(claims_read(&f->ours).taken, 4);
+	assert_true(finish(f));
+	expect_reason(f, 1, 0);
+	expect_reason(f, 2, ESHUTDOWN);
+	expect_reason(f, 3, ESHUTDOWN);
+	expect_reason(f, 4, 0);
+	expect_reason(f, 5, ESHUTDOWN);
+	assert_false(finish(f));
 	assert_int_equal(open_fd_count(), f->fds);
 }
 
@@ -143,19 +181,34 @@ static void what_was_withdrawn_is_closed_and_told(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(put(f, 0, 2, false, 0), 0);
-	assert_false(take(f, 0));
-	assert_int_equal(put(f, 0, 2, false, 0), 0);
+	assert_int_equal(put(f, 0, 2, false), 0);
+	assert_int_equal(take(f), 2);
+	assert_false(finish(f));
+	assert_int_equal(put(f, 0, 2, false), 0);
 	withdraw(f, 5); /* one more is on its way */
-	assert_true(take(f, 0));
-	assert_int_equal(empty(f), 2);
+	assert_int_equal(take(f), 0);
+	assert_true(finish(f));
 	assert_int_equal(open_fd_count(), f->fds);
-	assert_int_equal(put(f, 0, 2, false, 0), 0);
-	assert_true(take(f, 0));
-	assert_int_equal(empty(f), 1);
-	assert_int_equal(put(f, 0, 1, false, 0), 0);
-	assert_false(take(f, 0));
-	assert_int_equal(empty(f), 1);
+	assert_int_equal(put(f, 0, 2, false), 0);
+	assert_int_equal(take(f), 1);
+	assert_true(finish(f));
+	assert_int_equal(put(f, 0, 1, false), 0);
+	assert_int_equal(take(f), 1);
+	assert_false(finish(f));
+}
+
+/* IP-4: by a supervisor that finds the worker too slow. */
+static void what_is_withdrawn_while_others_are_taken_is_closed_and_told(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(put(f, 0, 2, false), 0);
+	assert_int_equal(put(f, SECOND, 2, false), 0);
+	assert_int_equal(take_until(f, SECOND), 2);
+	withdraw(f, 4);
+	assert_int_equal(take(f), 0);
+	assert_true(finish(f));
+	assert_int_equal(open_fd_count(), f->fds);
 }
 
 /* IP-4 */
@@ -163,32 +216,18 @@ static void what_came_without_descriptors_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(put(f, 0, 2, true, EMFILE), 0);
-	assert_int_equal(put(f, 0, 1, false, 0), 0);
-	assert_true(take(f, 0));
+	assert_int_equal(put(f, 0, 2, true), 0);
+	assert_int_equal(put(f, 0, 1, false), 0);
+	assert_int_equal(take(f), 1);
+	assert_true(finish(f));
 	expect_reason(f, 1, EMFILE);
 	expect_reason(f, 2, EMFILE);
 	expect_reason(f, 3, 0);
-	assert_int_equal(empty(f), 1);
-	assert_int_equal(put(f, 0, IPC_IN_FLIGHT_MAX - 4, false, 0), 0);
-	assert_int_equal(put(f, 0, 2, false, 0), 0);
-	assert_false(take(f, 0));
+	assert_int_equal(put(f, 0, IPC_IN_FLIGHT_MAX - 4, false), 0);
+	assert_int_equal(put(f, 0, 2, false), 0);
+	assert_int_equal(take(f), IPC_IN_FLIGHT_MAX - 2);
+	assert_false(finish(f));
 	expect_reason(f, 1 + IPC_IN_FLIGHT_MAX, 0);
-	assert_int_equal(empty(f), IPC_IN_FLIGHT_MAX - 2);
-}
-
-static void one_that_ends_refuses_all_that_it_has_not_taken(void **state)
-{
-	struct fixture *f = *state;
-
-	assert_int_equal(put(f, 0, 2, false, 0), 0);
-	assert_false(take(f, 0));
-	assert_int_equal(put(f, 0, 3, false, 0), 0);
-	assert_true(take(f, ESHUTDOWN));
-	expect_reason(f, 2, 0);
-	expect_reason(f, 3, ESHUTDOWN);
-	expect_reason(f, 5, ESHUTDOWN);
-	assert_int_equal(empty(f), 2);
 }
 
 static void without_a_page_nothing_may_come(void **state)
@@ -196,31 +235,33 @@ static void without_a_page_nothing_may_come(void **state)
 	struct fixture *f = *state;
 
 	claims_close(&f->claims);
-	assert_int_equal(put(f, 0, 1, false, 0), -EPROTO);
+	assert_int_equal(put(f, 0, 1, false), -EPROTO);
 }
 
 static void a_gap_and_a_repetition_break_the_rules(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(put(f, 0, 2, false, 0), 0);
+	assert_int_equal(put(f, 0, 2, false), 0);
 	f->next++;
-	assert_int_equal(put(f, 0, 1, false, 0), -EPROTO);
+	assert_int_equal(put(f, 0, 1, false), -EPROTO);
 	f->next -= 2;
-	assert_int_equal(put(f, 0, 1, false, 0), -EPROTO);
+	assert_int_equal(put(f, 0, 1, false), -EPROTO);
 }
 
 static void more_than_was_agreed_breaks_the_rules(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(put(f, 0, 200, false, 0), 0);
-	assert_int_equal(put(f, 0, IPC_IN_FLIGHT_MAX - 199, true, EMFILE), -EPROTO);
-	assert_int_equal(put(f, 0, IPC_IN_FLIGHT_MAX - 200, true, EMFILE), 0);
-	assert_int_equal(put(f, 0, 1, false, 0), -EPROTO);
-	assert_true(take(f, 0));
-	assert_int_equal(put(f, 0, 56, false, 0), 0);
-	assert_int_equal(put(f, 0, 1, false, 0), -EPROTO);
+	assert_int_equal(put(f, 0, 200, false), 0);
+	assert_int_equal(put(f, 0, IPC_IN_FLIGHT_MAX - 199, true), -EPROTO);
+	assert_int_equal(put(f, 0, IPC_IN_FLIGHT_MAX - 200, true), 0);
+	assert_int_equal(put(f, 0, 1, false), -EPROTO);
+	assert_int_equal(take(f), 200);
+	assert_true(finish(f));
+	assert_int_equal(put(f, 0, 200, false), 0);
+	assert_int_equal(put(f, 0, IPC_IN_FLIGHT_MAX - 200, false), 0);
+	assert_int_equal(put(f, 0, 1, false), -EPROTO);
 }
 
 static void an_address_that_is_too_long_breaks_the_rules(void **state)
@@ -230,7 +271,7 @@ static void an_address_that_is_too_long_breaks_the_rules(void **state)
 	struct ipc_message message = {.body = &body, .tail = &peer, .tail_count = 1, .lost = true};
 	struct fixture *f = *state;
 
-	assert_int_equal(inbox_put(&f->inbox, &message, EMFILE), -EPROTO);
+	assert_int_equal(inbox_put(&f->inbox, &message), -EPROTO);
 }
 
 static void numbers_and_the_ring_wrap_around(void **state)
@@ -243,12 +284,13 @@ static void numbers_and_the_ring_wrap_around(void **state)
 	claims_take(&f->claims, UINT32_MAX - 300);
 	f->next = UINT32_MAX - 299;
 	for (int i = 0; i < 10; i++) {
-		assert_int_equal(put(f, 0, 100, false, 0), 0);
-		assert_false(take(f, 0));
-		assert_int_equal(put(f, 0, 50, false, 0), 0);
+		assert_int_equal(put(f, 0, 100, false), 0);
+		assert_int_equal(take(f), 100);
+		assert_false(finish(f));
+		assert_int_equal(put(f, 0, 50, false), 0);
 		withdraw(f, f->next - 1);
-		assert_true(take(f, 0));
-		assert_int_equal(empty(f), 100);
+		assert_int_equal(take(f), 0);
+		assert_true(finish(f));
 	}
 	assert_int_equal(open_fd_count(), f->fds);
 }
@@ -257,10 +299,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
-		TEST(nothing_is_handed_out_before_it_is_taken),
+		TEST(each_is_taken_by_itself),
+		TEST(what_is_not_taken_can_be_refused),
 		TEST(what_was_withdrawn_is_closed_and_told),
+		TEST(what_is_withdrawn_while_others_are_taken_is_closed_and_told),
 		TEST(what_came_without_descriptors_is_refused),
-		TEST(one_that_ends_refuses_all_that_it_has_not_taken),
 		TEST(without_a_page_nothing_may_come),
 		TEST(a_gap_and_a_repetition_break_the_rules),
 		TEST(more_than_was_agreed_breaks_the_rules),

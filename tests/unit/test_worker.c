@@ -434,6 +434,109 @@ static void the_peer_is_the_one_that_the_supervisor_saw(void **state)
 	assert_int_equal(look.remote.port, 4711);
 }
 
+/* --- in one wake-up ----------------------------------------------------------------------------
+ */
+
+/* One end of a pair is the client, whose descriptor is added to ret. */
+static int accepted_one(struct clients *ret)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(fcntl(pair[1], F_SETFL, O_NONBLOCK), 0);
+	ret->fds[ret->count++] = pair[0];
+	return pair[1];
+}
+
+/* Hands off so many at once, which need no port. */
+static void hand_off_many(struct fixture *f, struct clients *ret, size_t count)
+{
+	const struct sockaddr from = {.sa_family = AF_UNIX};
+	struct ipc_handoff body = {.listener = LISTENER, .first = f->next};
+	struct ipc_peer peers[IPC_FDS_MAX];
+	int fds[IPC_FDS_MAX];
+
+	assert_true(count <= IPC_FDS_MAX);
+	ret->fds = reallocarray(ret->fds, ret->count + count, sizeof(*ret->fds));
+	assert_non_null(ret->fds);
+	for (size_t i = 0; i < count; i++) {
+		fds[i] = accepted_one(ret);
+		peers[i] = (struct ipc_peer){.size = sizeof(from.sa_family)};
+		memcpy(peers[i].address, &from, sizeof(from));
+	}
+	say(f, IPC_HANDOFF, &body, peers, count, fds);
+	for (size_t i = 0; i < count; i++)
+		close_fd(fds[i]);
+	f->next += (uint32_t)count;
+}
+
+/* Who asks sees at once that there is room: the next ones may come in the same wake-up. */
+static void who_is_asked_for_a_count_has_room_for_the_next(void **state)
+{
+	const struct ipc_count count = {.request = 1};
+	const struct ipc_counted_row *rows;
+	struct clients clients = {0};
+	struct fixture *f = *state;
+	struct ipc_message message;
+
+	announce(f, HANDLER_REPLY, false);
+	hand_off_many(f, &clients, 128);
+	hand_off_many(f, &clients, IPC_IN_FLIGHT_MAX - 128);
+	say(f, IPC_COUNT, &count, NULL, 0, NULL);
+	hand_off_many(f, &clients, 64);
+	run_ready(f);
+	assert_int_equal(f->worker.status, 0);
+	expect_taken(f, IPC_IN_FLIGHT_MAX + 64);
+	assert_true(hear(f, IPC_COUNTED, &message));
+	rows = message.tail;
+	assert_int_equal(rows->connections, IPC_IN_FLIGHT_MAX);
+	for (size_t i = 0; i < clients.count; i++)
+		client_expect(clients.fds[i], "hello");
+	clients_done(&clients);
+}
+
+/* DF-7: what was counted as taken is served, and counted when it ends; the rest may be another
+ * worker's. */
+static void a_release_right_after_a_count_loses_nobody(void **state)
+{
+	const struct ipc_release release = {.listener = LISTENER};
+	const struct ipc_count count = {.request = 1};
+	struct clients clients = {0};
+	struct fixture *f = *state;
+
+	announce(f, HANDLER_ECHO, false);
+	hand_off_many(f, &clients, 2);
+	say(f, IPC_COUNT, &count, NULL, 0, NULL);
+	hand_off_many(f, &clients, 1);
+	say(f, IPC_RELEASE, &release, NULL, 0, NULL);
+	run_ready(f);
+	expect_taken(f, 3);
+	assert_int_equal(claims_reason(&f->claims, 1), 0);
+	assert_int_equal(claims_reason(&f->claims, 2), 0);
+	assert_int_equal(claims_reason(&f->claims, 3), ESHUTDOWN);
+	client_send(clients.fds[0], "x");
+	run_until_heard(f, clients.fds[0]);
+	client_expect(clients.fds[0], "x");
+	assert_int_equal(claims_ended(&f->claims, TALLY), 0);
+	clients_done(&clients);
+	run_ready(f);
+	assert_int_equal(claims_ended(&f->claims, TALLY), 2);
+}
+
+/* Those that end while others are still taken are told with them. */
+static void one_bell_is_enough_for_a_wakeup(void **state)
+{
+	struct clients clients = {0};
+	struct fixture *f = *state;
+
+	announce(f, HANDLER_ECHO, true);
+	hand_off_many(f, &clients, 3);
+	net_server_set_max_connections(LIST_FIRST(&f->worker.services)->server, 1);
+	run_ready(f);
+	expect_bell(f, 3);
+	clients_done(&clients);
+}
+
 static void what_comes_for_nobody_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -762,6 +865,9 @@ int main(void)
 		TEST(ends_that_pass_a_copy_ring_when_they_gather),
 		TEST(an_end_passes_the_supervisors_copy),
 		TEST(the_peer_is_the_one_that_the_supervisor_saw),
+		TEST(who_is_asked_for_a_count_has_room_for_the_next),
+		TEST(a_release_right_after_a_count_loses_nobody),
+		TEST(one_bell_is_enough_for_a_wakeup),
 		TEST(what_comes_for_nobody_is_refused),
 		TEST(a_drain_takes_what_came_before_and_refuses_what_comes_after),
 		TEST(the_number_of_connections_is_told_when_it_changes),
