@@ -12,6 +12,9 @@
 /* So many are received per wake-up, that a busy peer cannot starve the others. */
 #define MESSAGES_PER_WAKEUP 64
 
+/* What is short may be there again after this. */
+#define RETRY_S 0.1
+
 /* A packet that waits for room in the kernel. */
 struct channel_packet {
 	STAILQ_ENTRY(channel_packet) link;
@@ -89,6 +92,36 @@ static int send_now(struct channel *channel, const void *data, size_t size, cons
 	return -EPIPE;
 }
 
+/* Whether something is short, here or in the kernel: that says nothing of the other end. */
+static bool is_shortage(int error)
+{
+	return error == -ENOMEM || error == -ENOBUFS || error == -ETOOMANYREFS || error == -EMFILE;
+}
+
+static void retry_later(struct channel *channel)
+{
+	if (ev_is_active(&channel->retry))
+		return;
+	ev_timer_set(&channel->retry, RETRY_S, 0);
+	ev_timer_start(channel->loop, &channel->retry);
+}
+
+static void tell_drained(struct channel *channel)
+{
+	if (channel->drained)
+		channel->drained(channel, channel->drained_ctx);
+}
+
+static void on_retry(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	struct channel *channel = CONTAINER_OF(watcher, struct channel, retry);
+
+	if (STAILQ_EMPTY(&channel->queue))
+		tell_drained(channel);
+	else
+		ev_io_start(loop, &channel->writer);
+}
+
 static void lose(struct channel *channel, int error, const char *why)
 {
 	channel_close(channel);
@@ -109,6 +142,11 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 			drop_queue(channel);
 			break;
 		}
+		if (is_shortage(error)) {
+			ev_io_stop(loop, watcher);
+			retry_later(channel);
+			return;
+		}
 		if (error < 0) {
 			lose(channel, error, "its channel takes no message");
 			return;
@@ -119,8 +157,7 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 		packet_free(packet);
 	}
 	ev_io_stop(loop, watcher);
-	if (channel->drained)
-		channel->drained(channel, channel->drained_ctx);
+	tell_drained(channel);
 }
 
 static int enqueue(struct channel *channel, const void *data, size_t size, const int *fds,
@@ -140,7 +177,8 @@ static int enqueue(struct channel *channel, const void *data, size_t size, const
 	STAILQ_INSERT_TAIL(&channel->queue, packet, link);
 	channel->queued_bytes += size;
 	channel->queued_messages++;
-	ev_io_start(channel->loop, &channel->writer);
+	if (!ev_is_active(&channel->retry))
+		ev_io_start(channel->loop, &channel->writer);
 	return 0;
 }
 
@@ -160,8 +198,11 @@ int channel_send(struct channel *channel, enum ipc_type type, const void *body, 
 
 	if (STAILQ_EMPTY(&channel->queue))
 		error = send_now(channel, packet, (size_t)size, fds, n_fds);
-	if (error == -EAGAIN)
-		return enqueue(channel, packet, (size_t)size, fds, n_fds);
+	if (error == -EAGAIN || is_shortage(error))
+		error = enqueue(channel, packet, (size_t)size, fds, n_fds);
+	/* Else nothing leaves that would say when it is worth another try. */
+	if (is_shortage(error) && STAILQ_EMPTY(&channel->queue))
+		retry_later(channel);
 	return error;
 }
 
@@ -264,6 +305,7 @@ int channel_open(struct channel *channel, struct ev_loop *loop, int fd, enum ipc
 	STAILQ_INIT(&channel->queue);
 	ev_io_init(&channel->reader, on_readable, fd, EV_READ);
 	ev_io_init(&channel->writer, on_writable, fd, EV_WRITE);
+	ev_init(&channel->retry, on_retry);
 	ev_io_start(loop, &channel->reader);
 	return 0;
 }
@@ -301,6 +343,7 @@ void channel_close(struct channel *channel)
 	channel_ref(channel);
 	ev_io_stop(channel->loop, &channel->reader);
 	ev_io_stop(channel->loop, &channel->writer);
+	ev_timer_stop(channel->loop, &channel->retry);
 	close_fd(channel->fd);
 	channel->fd = -1;
 	drop_queue(channel);

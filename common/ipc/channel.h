@@ -2,7 +2,8 @@
  *
  * Owns:   the socket from channel_open() on; closed by channel_close(). Messages that the kernel
  *         does not take yet wait here in a bounded queue, with duplicates of their descriptors.
- * Errors: functions return 0 or -errno.
+ * Errors: functions return 0 or -errno. That the kernel has no memory, or too many descriptors are
+ *         on their way, is no fault of the other end: the message waits, and is tried again.
  * Order:  messages arrive in the order they were sent. on_lost comes once, when the other end has
  *         closed, takes no more, or has sent what no end may send; nothing is received after it.
  *         What was sent before a close is received first. An empty packet looks like a close and
@@ -37,7 +38,7 @@ struct channel_ops {
 	channel_lost_fn *on_lost;
 };
 
-/* What was queued has left: it is the time to send more. */
+/* What was queued has left, or what was short may be there again: it is the time to send more. */
 typedef void channel_drained_fn(struct channel *channel, void *ctx);
 
 STAILQ_HEAD(channel_queue, channel_packet);
@@ -47,7 +48,8 @@ struct channel {
 	struct ev_loop *loop;
 	ev_io reader;
 	ev_io writer;
-	int fd; /* -1: closed */
+	ev_timer retry; /* while something is short */
+	int fd;         /* -1: closed */
 	enum ipc_side other;
 	const struct channel_ops *ops;
 	void *ctx;
@@ -68,7 +70,9 @@ int channel_pair(int ret_fds[2]);
 int channel_open(struct channel *channel, struct ev_loop *loop, int fd, enum ipc_side side,
 		 const struct channel_ops *ops, void *ctx);
 
-/* fn is called whenever the queue has become empty, but not by a close; NULL: nobody. */
+/* fn is called whenever the queue has become empty, but not by a close; and a while after a message
+ * was not queued because something is short. So whoever could not send may wait for it. NULL:
+ * nobody. */
 void channel_when_drained(struct channel *channel, channel_drained_fn *fn, void *ctx);
 
 /* Whether nothing waits, so that a message would go to the kernel at once. */
@@ -87,7 +91,8 @@ void channel_finish(struct channel *channel);
 
 /* Sends a message of the table, or queues it. fds are as many as the table says, and borrowed.
  * Returns 0, -EPIPE when the channel is closed or the other end takes no more (which on_lost then
- * tells from the loop), -ENOBUFS when the queue is full, -EMSGSIZE, or what else sending met. */
+ * tells from the loop), -ENOBUFS when the queue is full, -ENOMEM or -EMFILE when there is nothing
+ * to queue it with, -EMSGSIZE, or what else sending met. */
 int channel_send(struct channel *channel, enum ipc_type type, const void *body, const void *tail,
 		 size_t tail_count, const int *fds);
 

@@ -1,6 +1,6 @@
 /* A channel over real sockets on a real loop: what arrives, what waits, who owns the descriptors.
  *
- * wrap: malloc */
+ * wrap: malloc sendmsg */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -25,6 +25,21 @@ void *__wrap_malloc(size_t size);
 void *__wrap_malloc(size_t size)
 {
 	return malloc_fails ? NULL : __real_malloc(size);
+}
+
+static int send_error; /* 0: none */
+static size_t sends_failed;
+
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	if (send_error == 0)
+		return __real_sendmsg(fd, message, flags);
+	sends_failed++;
+	errno = send_error;
+	return -1;
 }
 
 static int send_counted(struct end *worker, size_t number, size_t rows)
@@ -280,6 +295,87 @@ static void message_that_cannot_be_queued_leaves_nothing_behind(void **state)
 	WORLD_RUN_UNTIL(w, w->worker.count == sent);
 	world_run_ready(w);
 	world_assert_numbers(&w->worker, sent);
+}
+
+/* --- shortages ------------------------------------------------------------------------------- */
+
+static void await_failed_send(struct world *w, int error)
+{
+	send_error = error;
+	sends_failed = 0;
+	WORLD_RUN_UNTIL(w, sends_failed > 0);
+	send_error = 0;
+}
+
+/* IP-3: nothing of it is the other end's fault. */
+static void what_waits_survives_a_shortage(void **state)
+{
+	struct world *w = *state;
+	size_t sent = world_fill(w);
+
+	assert_int_equal(world_send_serve(w, sent++, STDIN_FILENO), 0);
+	world_open_worker(w);
+	await_failed_send(w, ENOBUFS);
+	await_failed_send(w, ENOMEM);
+	await_failed_send(w, ETOOMANYREFS);
+	/* Who is writable all the time is asked again after a while. */
+	assert_false(ev_is_active(&w->supervisor.channel.writer));
+	assert_int_equal(world_send_count(w, sent++), 0);
+	assert_false(ev_is_active(&w->supervisor.channel.writer));
+
+	WORLD_RUN_UNTIL(w, w->worker.count == sent);
+	world_assert_numbers(&w->worker, sent);
+	assert_int_equal(w->supervisor.lost_count + w->worker.lost_count, 0);
+}
+
+static void what_cannot_be_sent_for_a_shortage_waits(void **state)
+{
+	static const int errors[] = {ENOBUFS, ENOMEM, ETOOMANYREFS};
+	struct world *w = *state;
+
+	world_open_worker(w);
+	for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
+		send_error = errors[i];
+		int error = world_send_serve(w, 2 * i, STDIN_FILENO);
+		send_error = 0;
+		assert_int_equal(error, 0);
+		assert_int_equal(world_send_count(w, 2 * i + 1), 0);
+		assert_int_equal(w->supervisor.channel.queued_messages, 2);
+		WORLD_RUN_UNTIL(w, w->worker.count == 2 * i + 2);
+	}
+	world_assert_numbers(&w->worker, 2 * ARRAY_LEN(errors));
+}
+
+static void who_could_not_send_is_told_when_to_try_again(void **state)
+{
+	struct world *w = *state;
+	size_t drained = 0;
+
+	channel_when_drained(&w->supervisor.channel, count_drained, &drained);
+	send_error = ENOBUFS;
+	malloc_fails = true;
+	int error = world_send_count(w, 0);
+	malloc_fails = false;
+	send_error = 0;
+	assert_int_equal(error, -ENOMEM);
+	assert_true(channel_is_drained(&w->supervisor.channel));
+	assert_int_equal(drained, 0);
+	WORLD_RUN_UNTIL(w, drained == 1);
+	assert_true(channel_is_drained(&w->supervisor.channel));
+}
+
+static void a_channel_may_be_closed_while_something_is_short(void **state)
+{
+	struct world *w = *state;
+	size_t drained = 0;
+
+	channel_when_drained(&w->supervisor.channel, count_drained, &drained);
+	world_fill(w);
+	world_open_worker(w);
+	await_failed_send(w, ENOBUFS);
+	channel_close(&w->supervisor.channel);
+	assert_false(holds_the_loop(w));
+	assert_int_equal(drained, 0);
 }
 
 static void count_wakeup(struct ev_loop *loop, ev_io *watcher, int events)
@@ -547,6 +643,10 @@ int main(void)
 		TEST(queue_of_bytes_is_bounded_and_heals),
 		TEST(longest_message_arrives_and_a_longer_one_is_not_sent),
 		TEST(message_that_cannot_be_queued_leaves_nothing_behind),
+		TEST(what_waits_survives_a_shortage),
+		TEST(what_cannot_be_sent_for_a_shortage_waits),
+		TEST(who_could_not_send_is_told_when_to_try_again),
+		TEST(a_channel_may_be_closed_while_something_is_short),
 		TEST(wakeup_handles_so_many_messages_that_others_get_their_turn),
 		TEST(descriptor_in_the_queue_survives_the_callers_close),
 		TEST(each_descriptor_comes_with_its_own_message),
