@@ -18,10 +18,11 @@ static void tell(struct provider *p, enum ipc_type type, const void *body)
 		p->ops->on_failed(error, p->ctx);
 }
 
-static void tell_closed(struct provider *p, uint32_t request, size_t connections)
+static void tell_closed(struct provider *p, uint32_t request, bool answered, size_t connections)
 {
 	const struct ipc_unlisten body = {
 		.request = request,
+		.answered = answered,
 		.connections = connections > UINT32_MAX ? UINT32_MAX : (uint32_t)connections,
 	};
 
@@ -79,7 +80,7 @@ static void end_former(struct provider *p, const struct net_server *server)
 		next = LIST_NEXT(one, link);
 		if (one->server != server || one->state != PROVIDED_HAD)
 			continue;
-		tell_closed(p, one->request, 0);
+		tell_closed(p, one->request, true, 0);
 		drop(one);
 	}
 }
@@ -134,7 +135,7 @@ static void on_close(void *ctx, struct net_server *server, unsigned int ticket)
 	connections = one->state == PROVIDED_HAS ? net_server_connections(server) : 0;
 	if (accepts_itself(one))
 		provider_end_sharing(p, one);
-	tell_closed(p, one->request, connections);
+	tell_closed(p, one->request, one->state == PROVIDED_HAS, connections);
 	if (connections > 0) {
 		one->state = PROVIDED_HAD;
 		return;
@@ -169,7 +170,7 @@ static int tell_unwanted(struct provider *p, uint32_t request)
 	int error = check_request(p, request);
 
 	if (error == 0)
-		tell_closed(p, request, 0);
+		tell_closed(p, request, true, 0);
 	return error;
 }
 
@@ -216,7 +217,7 @@ int provider_listened(struct provider *p, struct ipc_message *message)
 		return 0;
 	}
 	close_fd(take_fd(&fd));
-	tell_closed(p, body->request, 0);
+	tell_closed(p, body->request, true, 0);
 	fail(p, one, error, which);
 	return 0;
 }

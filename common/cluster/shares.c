@@ -136,12 +136,13 @@ int shares_serving(struct holder *holder, const struct ipc_message *message)
 	return 0;
 }
 
-static void leave(struct share_hold *hold, uint32_t connections)
+static void leave(struct share_hold *hold, bool answered, uint32_t connections)
 {
 	struct share *share = hold->share;
 
-	/* Bound anew now, its address would be in use. Whoever asks for it joins it. */
-	if (hold->state == SHARE_HELD && !hold->serves) {
+	/* What is on its way is in use: bound anew now, its address would be. Whoever asks for it
+	 * joins it. */
+	if (hold->state == SHARE_HELD && !answered) {
 		share_hold_set_state(hold, SHARE_GIVEN_UP);
 		return;
 	}
@@ -161,7 +162,7 @@ int shares_unlisten(struct holder *holder, const struct ipc_message *message)
 	if (!is_known(holder, body->request))
 		return -EPROTO;
 	if (hold)
-		leave(hold, body->connections);
+		leave(hold, body->answered, body->connections);
 	return 0;
 }
 

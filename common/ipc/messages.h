@@ -36,9 +36,10 @@
  * A server that a program in the worker makes listen is asked for by LISTEN, with a number that
  * counts the worker's requests from 1. LISTENED brings the socket, which the worker makes listen if
  * it does not yet, and says SERVING; LISTENED_APART is for a server whose connections come by
- * HANDOFF; NOT_LISTENED says why there is none. UNLISTEN tells that the server was closed: again
- * when its last connection has ended, if some were left, or when an answer comes that nobody
- * waits for any more. */
+ * HANDOFF; NOT_LISTENED says why there is none. UNLISTEN tells that there is no server, and whether
+ * the answer has come: it was closed, or could not use what came. It is said again when an answer
+ * comes that nobody waits for any more, and when the last connection has ended, if some were left.
+ */
 #ifndef USHER_COMMON_IPC_MESSAGES_H
 #define USHER_COMMON_IPC_MESSAGES_H
 
@@ -47,7 +48,7 @@
 #include <stdint.h>
 
 /* Changes with every change of the table; both sides must have the same. */
-#define IPC_VERSION 6
+#define IPC_VERSION 7
 
 /* The channel's descriptor number is in this environment variable of a worker. */
 #define IPC_CHANNEL_VARIABLE "USHER_CHANNEL"
@@ -211,6 +212,7 @@ struct ipc_serving {
 
 struct ipc_unlisten {
 	uint32_t request;
+	uint32_t answered;    /* 1: nothing is on its way to the worker any more */
 	uint32_t connections; /* that are left */
 };
 

@@ -91,6 +91,26 @@ static void serve_path(struct ev_loop *loop)
 	run_and_free(loop);
 }
 
+/* wrap: listen */
+int __real_listen(int fd, int backlog);
+int __wrap_listen(int fd, int backlog);
+
+static bool cannot_listen;
+
+int __wrap_listen(int fd, int backlog)
+{
+	if (!cannot_listen)
+		return __real_listen(fd, backlog);
+	errno = ENOBUFS;
+	return -1;
+}
+
+static void serve_path_in_vain(struct ev_loop *loop)
+{
+	cannot_listen = true;
+	serve_path(loop);
+}
+
 /* No message is wanted: the server alone keeps it alive. */
 static void serve_alone(struct ev_loop *loop)
 {
@@ -140,6 +160,7 @@ static void listen_when_disconnecting(struct ev_loop *loop)
 static const struct cluster_role roles[] = {
 	{"serve_port", serve_port},
 	{"serve_path", serve_path},
+	{"serve_path_in_vain", serve_path_in_vain},
 	{"serve_alone", serve_alone},
 	{"listen_when_disconnecting", listen_when_disconnecting},
 };
@@ -209,6 +230,27 @@ static void a_path_is_told_with_its_type_and_removed_with_the_last_worker(void *
 	cluster_disconnect(w->cluster, NULL, NULL);
 	ev_run(w->loop, 0);
 	assert_int_equal(stat(path, &status), -1);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+/* LS-6: nobody's server has it, though the worker lives on. */
+static void a_socket_that_a_worker_cannot_use_is_given_back(void **state)
+{
+	struct cluster_world *w = *state;
+	char folder[] = "/tmp/usher-cluster-XXXXXX", variable[80], path[64];
+	const char *const env[] = {variable, NULL};
+	const struct cluster_settings settings = {.env = env};
+	struct stat status;
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/socket", folder);
+	snprintf(variable, sizeof(variable), "SOCKET=%s", path);
+	cluster_world_start(w, "serve_path_in_vain", &settings);
+	cluster_world_fork(w);
+	/* It has given it back before it is told why. */
+	CLUSTER_RUN_UNTIL(w, strstr(w->story, "message 1"));
+	assert_int_equal(stat(path, &status), -1);
+	assert_false(cluster_world_told(w, "exit 1"));
 	assert_int_equal(rmdir(folder), 0);
 }
 
@@ -384,6 +426,7 @@ int main(int argc, char **argv)
 		TEST(the_master_is_told_where_a_worker_listens),
 		TEST(an_omitted_host_is_told_as_none),
 		TEST(a_path_is_told_with_its_type_and_removed_with_the_last_worker),
+		TEST(a_socket_that_a_worker_cannot_use_is_given_back),
 		TEST(each_server_is_told_once),
 		TEST(workers_share_the_first_port_0),
 		TEST(a_disconnected_worker_serves_who_is_there_and_nobody_else),

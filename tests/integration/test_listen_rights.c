@@ -176,7 +176,7 @@ static void texts_that_no_worker_sends_end_it(void **state)
 		"14 1 1 0 0 0 0 0",           /* no path */
 		"14 1 2 0 3 0 0 0 61616161",  /* a descriptor with a text */
 		"17 1",                       /* serving what was never asked for */
-		"18 1 0",                     /* giving back what was never asked for */
+		"18 1 1 0",                   /* giving back what was never asked for */
 	};
 	struct usher *u = *state;
 
