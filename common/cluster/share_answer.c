@@ -40,7 +40,8 @@ void share_answer_refuse_all(struct share *share, int error, bool of_lookup)
 	share_tidy(share);
 }
 
-static void grant_socket(struct share_hold *hold)
+/* Returns 0, also to a worker that has gone, or why the socket cannot be sent. */
+static int send_socket(struct share_hold *hold)
 {
 	const struct share *share = hold->share;
 	const struct ipc_listened body = {
@@ -50,9 +51,21 @@ static void grant_socket(struct share_hold *hold)
 								  : 0,
 	};
 
-	share_hold_set_state(hold, SHARE_HELD);
-	check_sent(hold->holder, channel_send(hold->holder->channel, IPC_LISTENED, &body, NULL, 0,
-					      &share->bound.fd));
+	int error = channel_send(hold->holder->channel, IPC_LISTENED, &body, NULL, 0,
+				 &share->bound.fd);
+
+	return error == -EPIPE ? 0 : error;
+}
+
+/* That descriptors are short here is no fault of the worker's: it hears of it. */
+static void grant_socket(struct share_hold *hold)
+{
+	int error = send_socket(hold);
+
+	if (error < 0)
+		share_answer_refuse_hold(hold, error, false);
+	else
+		share_hold_set_state(hold, SHARE_HELD);
 }
 
 static void grant_connections(struct share_hold *hold)

@@ -151,12 +151,47 @@ static void what_came_and_was_of_no_use_is_nobodys_again(void **state)
 	assert_true(LIST_EMPTY(&f->shares.list));
 }
 
+static void fill(struct fixture *f)
+{
+	const struct ipc_count count = {.request = 1};
+
+	while (channel_is_drained(&f->channel))
+		assert_int_equal(channel_send(&f->channel, IPC_COUNT, &count, NULL, 0, NULL), 0);
+}
+
+/* A child that can open the socket, and have no copy of it to wait in the queue. */
+static int ask_and_hear(void *arg)
+{
+	const struct ipc_not_listened *answer;
+	struct ipc_message message;
+	struct fixture *f = arg;
+
+	if (ask(f) != 0 || f->unreachable > 0)
+		return 1;
+	if (!hear(f, IPC_NOT_LISTENED, &message))
+		return 2;
+	answer = message.body;
+	if ((int)answer->error != -EMFILE || answer->request != f->requests)
+		return 3;
+	return LIST_EMPTY(&f->shares.list) ? 0 : 4;
+}
+
+/* A shortage here is no reason to end it. */
+static void who_cannot_be_sent_a_socket_hears_why(void **state)
+{
+	struct fixture *f = *state;
+
+	fill(f);
+	assert_int_equal(run_with_fd_limit(1, ask_and_hear, f), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 		TEST(what_is_on_its_way_to_who_gave_it_up_stays_open),
 		TEST(what_came_and_was_of_no_use_is_nobodys_again),
+		TEST(who_cannot_be_sent_a_socket_hears_why),
 #undef TEST
 	};
 
