@@ -31,10 +31,9 @@ static void fail(struct worker *w, const char *what, int error)
 static void send_or_fail(struct worker *w, enum ipc_type type, const void *body, const void *tail,
 			 size_t tail_count)
 {
-	int error = channel_send(&w->channel, type, body, tail, tail_count, NULL);
+	int error = channel_tell(&w->channel, type, body, tail, tail_count, NULL);
 
-	/* A supervisor that has gone is seen by the reading side. */
-	if (error < 0 && error != -EPIPE)
+	if (error < 0)
 		fail(w, "the supervisor cannot be told", error);
 }
 

@@ -139,10 +139,8 @@ int handoff_send(struct handoff *h, struct channel *channel, int64_t now_ms,
 
 	while (t && error == 0) {
 		next = fill(&batch, t, now_ms + HANDOFF_PATIENCE_MS);
-		error = channel_send(channel, IPC_HANDOFF, &batch.body, batch.peers, batch.count,
+		error = channel_tell(channel, IPC_HANDOFF, &batch.body, batch.peers, batch.count,
 				     batch.fds);
-		if (error == -EPIPE)
-			error = 0;
 		if (error == 0) {
 			h->sent += (uint32_t)batch.count;
 			t = next;

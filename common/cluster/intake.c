@@ -21,9 +21,8 @@ static void tell(struct intake *in)
 		return;
 	in->rings = false;
 	in->told = in->inbox.taken;
-	error = channel_send(in->channel, IPC_PROGRESS, &progress, rows, n_rows, NULL);
-	/* One that has gone is seen by the reading side. */
-	if (error < 0 && error != -EPIPE)
+	error = channel_tell(in->channel, IPC_PROGRESS, &progress, rows, n_rows, NULL);
+	if (error < 0)
 		in->ops->on_failed(error, in->ctx);
 }
 

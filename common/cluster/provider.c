@@ -11,10 +11,9 @@
 
 static void tell(struct provider *p, enum ipc_type type, const void *body)
 {
-	int error = channel_send(p->channel, type, body, NULL, 0, NULL);
+	int error = channel_tell(p->channel, type, body, NULL, 0, NULL);
 
-	/* One that has gone is seen by the reading side. */
-	if (error < 0 && error != -EPIPE)
+	if (error < 0)
 		p->ops->on_failed(error, p->ctx);
 }
 

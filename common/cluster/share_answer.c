@@ -1,6 +1,5 @@
 #include "common/cluster/share_answer.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "common/cluster/shares.h"
@@ -9,8 +8,7 @@ static void check_sent(struct holder *holder, int error)
 {
 	const struct shares *shares = holder->shares;
 
-	/* One that has gone is seen by the reading side. */
-	if (error < 0 && error != -EPIPE)
+	if (error < 0)
 		shares->ops->on_unreachable(holder, error, shares->ctx);
 }
 
@@ -22,7 +20,7 @@ void share_answer_refuse(struct holder *holder, uint32_t request, int error, boo
 		.of_lookup = of_lookup,
 	};
 
-	check_sent(holder, channel_send(holder->channel, IPC_NOT_LISTENED, &body, NULL, 0, NULL));
+	check_sent(holder, channel_tell(holder->channel, IPC_NOT_LISTENED, &body, NULL, 0, NULL));
 }
 
 void share_answer_refuse_hold(struct share_hold *hold, int error, bool of_lookup)
@@ -40,7 +38,7 @@ void share_answer_refuse_all(struct share *share, int error, bool of_lookup)
 	share_tidy(share);
 }
 
-/* Returns 0, also to a worker that has gone, or why the socket cannot be sent. */
+/* Returns 0 or why the socket cannot be sent. */
 static int send_socket(struct share_hold *hold)
 {
 	const struct share *share = hold->share;
@@ -51,10 +49,7 @@ static int send_socket(struct share_hold *hold)
 								  : 0,
 	};
 
-	int error = channel_send(hold->holder->channel, IPC_LISTENED, &body, NULL, 0,
-				 &share->bound.fd);
-
-	return error == -EPIPE ? 0 : error;
+	return channel_tell(hold->holder->channel, IPC_LISTENED, &body, NULL, 0, &share->bound.fd);
 }
 
 /* That descriptors are short here is no fault of the worker's: it hears of it. */
@@ -81,7 +76,7 @@ static void grant_connections(struct share_hold *hold)
 	memcpy(address.address, &share->bound.addr.sa, share->bound.addr.len);
 	hold->holder->taker->handoff.by_message |= body.tell_connections;
 	share_hold_set_state(hold, SHARE_HELD);
-	check_sent(hold->holder, channel_send(hold->holder->channel, IPC_LISTENED_APART, &body,
+	check_sent(hold->holder, channel_tell(hold->holder->channel, IPC_LISTENED_APART, &body,
 					      &address, 1, NULL));
 }
 

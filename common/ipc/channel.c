@@ -206,6 +206,14 @@ int channel_send(struct channel *channel, enum ipc_type type, const void *body, 
 	return error;
 }
 
+int channel_tell(struct channel *channel, enum ipc_type type, const void *body, const void *tail,
+		 size_t tail_count, const int *fds)
+{
+	int error = channel_send(channel, type, body, tail, tail_count, fds);
+
+	return error == -EPIPE ? 0 : error;
+}
+
 /* Receives one message. Returns whether another may be tried. */
 static bool receive(struct channel *channel)
 {

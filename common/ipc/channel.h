@@ -96,4 +96,9 @@ void channel_finish(struct channel *channel);
 int channel_send(struct channel *channel, enum ipc_type type, const void *body, const void *tail,
 		 size_t tail_count, const int *fds);
 
+/* The same for who has nothing to do when the other end has gone: that is on_lost's to tell, and 0
+ * here. */
+int channel_tell(struct channel *channel, enum ipc_type type, const void *body, const void *tail,
+		 size_t tail_count, const int *fds);
+
 #endif

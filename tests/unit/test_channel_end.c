@@ -209,6 +209,7 @@ static void closed_channel_may_be_closed_again_and_sends_nothing(void **state)
 	assert_int_not_equal(fcntl(fd, F_GETFD), -1);
 	assert_int_equal(world_send_count(w, 0), -EPIPE);
 	assert_int_equal(world_send_serve(w, 0, fd), -EPIPE);
+	assert_int_equal(channel_tell(&w->supervisor.channel, IPC_START, NULL, NULL, 0, NULL), 0);
 	assert_int_not_equal(fcntl(fd, F_GETFD), -1);
 	world_run_ready(w);
 	assert_int_equal(w->supervisor.lost_count, 0);
