@@ -14,18 +14,13 @@ struct provider_turn {
 	uint32_t count;
 };
 
-static bool same_host(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 /* NULL: out of memory. */
 static struct provider_turn *turn_of(struct provider *p, const char *host)
 {
 	struct provider_turn *turn;
 
 	SLIST_FOREACH (turn, &p->turns, link)
-		if (same_host(turn->host, host))
+		if (share_request_same_text(turn->host, host))
 			return turn;
 
 	turn = calloc(1, sizeof(*turn));

@@ -64,14 +64,14 @@ void share_request_done(struct share_request *request)
 
 /* --- comparing ------------------------------------------------------------------------------- */
 
-static bool same_text(const char *a, const char *b)
+bool share_request_same_text(const char *a, const char *b)
 {
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
 bool share_request_equal(const struct share_request *a, const struct share_request *b)
 {
-	if (a->kind != b->kind || !same_text(a->text, b->text))
+	if (a->kind != b->kind || !share_request_same_text(a->text, b->text))
 		return false;
 
 	switch (a->kind) {

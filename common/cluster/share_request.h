@@ -37,6 +37,9 @@ int share_request_read(const struct ipc_message *message, struct share_request *
 /* Takes one that is done. */
 void share_request_done(struct share_request *request);
 
+/* Whether two texts of requests are the same, NULL included. */
+bool share_request_same_text(const char *a, const char *b);
+
 /* Whether two requests are for one socket: the same address as asked, and for port 0 the same turn
  * of their workers. */
 bool share_request_equal(const struct share_request *a, const struct share_request *b);
