@@ -145,7 +145,7 @@ static void lose(struct count_query *query, struct answer *answer, const struct 
 	add(query->counter, query->waiting, answer->returned);
 	/* What it has been handed since its answer was counted elsewhere. */
 	if (!answer->complete)
-		handoff_count(&child->taker.handoff, query->waiting, n_listeners);
+		transit_count(&child->taker.handoff.transits, query->waiting, n_listeners);
 }
 
 static void ask(struct count_query *query, struct child *child)

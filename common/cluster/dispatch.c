@@ -205,11 +205,7 @@ void dispatch_remove_taker(struct dispatcher *d, struct taker *t)
 
 void dispatch_count_parked(const struct dispatcher *d, uint32_t *counts, size_t n)
 {
-	const struct transit *transit;
-
-	TAILQ_FOREACH (transit, &d->parked, link)
-		if (transit->source && transit->source->id < n)
-			counts[transit->source->id]++;
+	transit_count(&d->parked, counts, n);
 }
 
 /* Returns whether fn wants more. */

@@ -16,6 +16,15 @@ void transit_free(struct transit *t)
 	free(t);
 }
 
+void transit_count(const struct transit_list *transits, uint32_t *counts, size_t n)
+{
+	const struct transit *t;
+
+	TAILQ_FOREACH (t, transits, link)
+		if (t->source && t->source->id < n)
+			counts[t->source->id]++;
+}
+
 void handoff_init(struct handoff *h)
 {
 	*h = (struct handoff){0};
@@ -341,15 +350,6 @@ uint32_t handoff_count_of(const struct handoff *h, const struct source *source)
 	TAILQ_FOREACH (t, &h->transits, link)
 		count += t->source == source;
 	return count;
-}
-
-void handoff_count(const struct handoff *h, uint32_t *counts, size_t n)
-{
-	const struct transit *t;
-
-	TAILQ_FOREACH (t, &h->transits, link)
-		if (t->source && t->source->id < n)
-			counts[t->source->id]++;
 }
 
 void handoff_forget(struct handoff *h, const struct source *source)

@@ -42,6 +42,9 @@ TAILQ_HEAD(transit_list, transit);
 /* Closes the connection and frees the transit. */
 void transit_free(struct transit *transit);
 
+/* Adds those of a list to counts by the source's id, of which there are n. */
+void transit_count(const struct transit_list *transits, uint32_t *counts, size_t n);
+
 /* late and full are for reading, by_message is the caller's; the other fields are the module's own.
  */
 struct handoff {
@@ -109,9 +112,6 @@ bool handoff_has_ghosts(const struct handoff *handoff);
 
 /* How many of a source are on its way. */
 uint32_t handoff_count_of(const struct handoff *handoff, const struct source *source);
-
-/* Adds what is on its way to counts by the source's id, of which there are n. */
-void handoff_count(const struct handoff *handoff, uint32_t *counts, size_t n);
 
 /* The source is going: what comes back of its connections comes without it. */
 void handoff_forget(struct handoff *handoff, const struct source *source);

@@ -138,7 +138,7 @@ void taker_count(const struct taker *t, uint32_t *counts, size_t n_counts)
 {
 	for (size_t id = 0; id < n_counts; id++)
 		counts[id] = 0;
-	handoff_count(&t->handoff, counts, n_counts);
+	transit_count(&t->handoff.transits, counts, n_counts);
 	for (size_t i = 0; i < t->n_rows && t->rows[i].id < n_counts; i++) {
 		const struct taker_row *row = &t->rows[i];
 

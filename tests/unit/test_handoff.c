@@ -436,10 +436,10 @@ static void what_is_on_its_way_is_counted_by_source(void **state)
 
 	add(f, 3, 0);
 	add(f, 2, 1);
-	handoff_count(&f->handoff, counts, 2);
+	transit_count(&f->handoff.transits, counts, 2);
 	assert_int_equal(counts[0], 13);
 	assert_int_equal(counts[1], 22);
-	handoff_count(&f->handoff, counts, 1);
+	transit_count(&f->handoff.transits, counts, 1);
 	assert_int_equal(counts[0], 16);
 	assert_int_equal(counts[1], 22);
 }
@@ -454,7 +454,7 @@ static void what_comes_back_of_a_source_that_has_gone_comes_without_it(void **st
 	add(f, 1, 1);
 	assert_int_equal(send_all(f, NOW), 0);
 	handoff_forget(&f->handoff, &f->sources[0]);
-	handoff_count(&f->handoff, counts, 2);
+	transit_count(&f->handoff.transits, counts, 2);
 	assert_int_equal(counts[0], 0);
 	assert_int_equal(counts[1], 1);
 	handoff_end(&f->handoff, &f->back);
