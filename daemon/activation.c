@@ -3,9 +3,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "common/macros.h"
+#include "common/net/bind.h"
 #include "common/number.h"
 
 #define FIRST_FD     3
@@ -103,22 +103,6 @@ int activation_init(void)
 	return r;
 }
 
-static int check_listening_stream(int fd)
-{
-	socklen_t size = sizeof(int);
-	int type, listening;
-
-	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == -1)
-		return -errno;
-	if (type != SOCK_STREAM)
-		return -ESOCKTNOSUPPORT;
-
-	size = sizeof(int);
-	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == -1)
-		return -errno;
-	return listening ? 0 : -EINVAL;
-}
-
 int activation_take(const char *name)
 {
 	for (size_t i = 0; i < passed.count; i++) {
@@ -127,7 +111,7 @@ int activation_take(const char *name)
 		if (passed.fds[i] == -1 || strcmp(passed.names[i], name) != 0)
 			continue;
 
-		r = check_listening_stream(passed.fds[i]);
+		r = bind_check_listening(passed.fds[i]);
 		return r < 0 ? r : take_fd(&passed.fds[i]);
 	}
 	return -ENOENT;

@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "common/log.h"
 #include "common/macros.h"
@@ -147,15 +146,6 @@ static int open_own(const struct config_listener *config, unsigned int *patience
 	return open_bound(config, &options, patience_ms, ret);
 }
 
-static bool is_listening_stream(int fd)
-{
-	int type = 0, listening = 0;
-	socklen_t size = sizeof(int);
-
-	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
-	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
-}
-
 /* A descriptor that came from outside: ours from now on, but its file is not. */
 static int adopt(const struct config_listener *config, int fd, struct bound *ret)
 {
@@ -171,7 +161,7 @@ static int adopt(const struct config_listener *config, int fd, struct bound *ret
 static int open_fd(const struct config_listener *config, unsigned int *patience_ms,
 		   struct bound *ret)
 {
-	if (!is_listening_stream(config->fd)) {
+	if (bind_check_listening(config->fd) < 0) {
 		complain(config, "descriptor %d is not a listening stream socket", config->fd);
 		return -ENOTSOCK;
 	}

@@ -298,14 +298,6 @@ static int finish_bound(struct bound *bound, const struct bind_options *options,
 	return addr_of_socket(bound->fd, &bound->addr);
 }
 
-static bool is_listening(int fd)
-{
-	int listening = 0;
-	socklen_t size = sizeof(listening);
-
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
-}
-
 int bind_open(const struct bind_options *options, struct bound *ret, const char **ret_syscall)
 {
 	struct bound bound = {.fd = -1};
@@ -338,14 +330,30 @@ static int set_descriptor_flags(int fd)
 	return 0;
 }
 
+int bind_check_listening(int fd)
+{
+	int type, listening;
+	socklen_t size = sizeof(int);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == -1)
+		return -errno;
+	if (type != SOCK_STREAM)
+		return -ESOCKTNOSUPPORT;
+
+	size = sizeof(int);
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == -1)
+		return -errno;
+	return listening ? 0 : -EINVAL;
+}
+
 int bind_adopt(int fd, int backlog, struct bound *ret, const char **ret_syscall)
 {
 	struct bound bound = {.fd = fd};
-	socklen_t size = sizeof(int);
-	int type, r;
+	int listens = bind_check_listening(fd);
+	int r;
 
 	TRYING("listen");
-	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == -1 || type != SOCK_STREAM)
+	if (listens < 0 && listens != -EINVAL)
 		return -EINVAL;
 
 	TRYING("fcntl");
@@ -355,8 +363,8 @@ int bind_adopt(int fd, int backlog, struct bound *ret, const char **ret_syscall)
 
 	/* The queue belongs to all who hold the socket: nobody changes it without being asked. */
 	TRYING("getsockname");
-	r = is_listening(fd) && backlog == 0 ? addr_of_socket(fd, &bound.addr)
-					     : start_listening(&bound, backlog, ret_syscall);
+	r = listens == 0 && backlog == 0 ? addr_of_socket(fd, &bound.addr)
+					 : start_listening(&bound, backlog, ret_syscall);
 	if (r < 0)
 		return r;
 

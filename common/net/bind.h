@@ -50,6 +50,10 @@ struct bound {
  * block and closes on exec. */
 int bind_open(const struct bind_options *options, struct bound *ret, const char **ret_syscall);
 
+/* Whether fd is a stream socket that listens: 0, -EBADF, -ENOTSOCK, -ESOCKTNOSUPPORT (no stream) or
+ * -EINVAL (it does not listen). */
+int bind_check_listening(int fd);
+
 /* Makes fd, a stream socket from elsewhere, listen; with backlog 0 one that listens already keeps
  * the queue it has. Its file, if any, stays that of others.
  * Returns -EINVAL if fd is no stream socket; fd is owned on success only. */

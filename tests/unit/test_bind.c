@@ -395,6 +395,20 @@ static void an_owner_that_stays_takes_no_right(void **state)
 	lchown_is_forbidden = false;
 }
 
+static void only_stream_sockets_that_listen_pass_the_check(void **state)
+{
+	AUTO_CLOSE int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	AUTO_CLOSE int datagram = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	AUTO_CLOSE int stream = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind_check_listening(-1), -EBADF);
+	assert_int_equal(bind_check_listening(file), -ENOTSOCK);
+	assert_int_equal(bind_check_listening(datagram), -ESOCKTNOSUPPORT);
+	assert_int_equal(bind_check_listening(stream), -EINVAL);
+	assert_int_equal(listen(stream, 1), 0);
+	assert_int_equal(bind_check_listening(stream), 0);
+}
+
 /* SL-13 */
 static void only_stream_sockets_are_adopted(void **state)
 {
@@ -433,6 +447,7 @@ int main(void)
 		with_place(the_owner_is_as_asked),
 		with_place(an_owner_that_stays_takes_no_right),
 		cmocka_unit_test(abstract_names_have_no_file_and_no_mode),
+		cmocka_unit_test(only_stream_sockets_that_listen_pass_the_check),
 		cmocka_unit_test(only_stream_sockets_are_adopted),
 		cmocka_unit_test(a_link_local_address_is_the_last_choice),
 		with_place(a_socket_may_be_bound_and_listen_later),
