@@ -103,18 +103,35 @@ int activation_init(void)
 	return r;
 }
 
+/* What is unfit stays. */
+static int take(int *fd)
+{
+	int r = bind_check_listening(*fd);
+
+	return r < 0 ? r : take_fd(fd);
+}
+
 int activation_take(const char *name)
 {
+	int result = -ENOENT;
+
 	for (size_t i = 0; i < passed.count; i++) {
-		int r;
-
-		if (passed.fds[i] == -1 || strcmp(passed.names[i], name) != 0)
+		if (strcmp(passed.names[i], name) != 0)
 			continue;
-
-		r = bind_check_listening(passed.fds[i]);
-		return r < 0 ? r : take_fd(&passed.fds[i]);
+		if (passed.fds[i] != -1)
+			return take(&passed.fds[i]);
+		result = -EBUSY;
 	}
-	return -ENOENT;
+	return result;
+}
+
+int activation_take_fd(int fd)
+{
+	size_t i = (size_t)(fd - FIRST_FD);
+
+	if (fd < FIRST_FD || i >= passed.count)
+		return -ENOENT;
+	return passed.fds[i] == -1 ? -EBUSY : take(&passed.fds[i]);
 }
 
 size_t activation_close_rest(activation_unused_fn *fn, void *ctx)

@@ -161,7 +161,19 @@ static int adopt(const struct config_listener *config, int fd, struct bound *ret
 static int open_fd(const struct config_listener *config, unsigned int *patience_ms,
 		   struct bound *ret)
 {
-	if (bind_check_listening(config->fd) < 0) {
+	int error = activation_take_fd(config->fd);
+
+	/* Whoever started us may just have left it open. */
+	if (error == -ENOENT)
+		error = bind_check_listening(config->fd);
+	if (error == -EBUSY) {
+		complain(config,
+			 "another listener has taken descriptor %d, by the name under which "
+			 "systemd passed it; leave one of the two out",
+			 config->fd);
+		return error;
+	}
+	if (error < 0) {
 		complain(config, "descriptor %d is not a listening stream socket", config->fd);
 		return -ENOTSOCK;
 	}
@@ -180,6 +192,11 @@ static int open_systemd(const struct config_listener *config, unsigned int *pati
 			 "systemd passed no socket named \"%s\"; start the .socket unit that has "
 			 "FileDescriptorName=%s",
 			 config->systemd_name, config->systemd_name);
+	else if (fd == -EBUSY)
+		complain(config,
+			 "another listener has taken the socket \"%s\" from systemd, by its "
+			 "number; leave one of the two out",
+			 config->systemd_name);
 	else
 		complain(config, "the socket \"%s\" from systemd is not a listening stream: %s",
 			 config->systemd_name, strerror(-fd));

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -122,6 +123,66 @@ static void sockets_are_found_by_their_names(void **state)
 	AUTO_CLOSE int to_admin = connect_tcp("127.0.0.1", admin_port);
 	client_expect(to_web, "web");
 	client_expect(to_admin, "admin");
+}
+
+/* Were it closed as one that nobody wants, the control socket would get its number. */
+static void a_given_socket_is_found_by_its_number(void **state)
+{
+	struct usher *u = *state;
+	AUTO_FREE char *log = NULL;
+	int web_port, admin_port;
+	AUTO_CLOSE int web = listen_tcp(&web_port);
+	AUTO_CLOSE int admin = listen_tcp(&admin_port);
+
+	u->fds = (const int[]){web, admin};
+	u->n_fds = 2;
+	u->fd_names = "web:admin";
+	usher_configure(u, "workers: 2\n"
+			   "listeners:\n"
+			   "  - {name: a, systemd: admin, handler: {reply: admin}}\n"
+			   "  - {name: b, fd: 3, handler: echo}\n");
+	usher_start(u);
+	assert_int_equal(ask_port(u, "b"), web_port);
+	clients_connect(&u->clients, web_port, 10);
+	clients_expect_echo(&u->clients);
+	ask_expect_connections(u, web_port, 10);
+	AUTO_CLOSE int to_admin = connect_tcp("127.0.0.1", admin_port);
+	client_expect(to_admin, "admin");
+	close_fd(take_fd(&to_admin));
+	clients_close(&u->clients, u->clients.count);
+
+	usher_signal(u, SIGTERM);
+	assert_int_equal(usher_ended(u), 0);
+	log = usher_log(u);
+	assert_null(strstr(log, "has no listener"));
+}
+
+/* By its name and by its number, in either order. */
+static void a_given_socket_goes_to_one_listener_only(void **state)
+{
+	static const char *const both[][2] = {{"systemd: web", "fd: 3"}, {"fd: 3", "systemd: web"}};
+	struct usher *u = *state;
+	int port;
+	AUTO_CLOSE int fd = listen_tcp(&port);
+
+	u->fds = &fd;
+	u->n_fds = 1;
+	u->fd_names = "web";
+	for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+		AUTO_FREE char *log = NULL;
+		char place[96];
+
+		usher_configure(u,
+				"listeners:\n"
+				"  - {name: a, %s, handler: echo}\n"
+				"  - {name: b, %s, handler: echo}\n",
+				both[i][0], both[i][1]);
+		expect_refusal(u, "another listener has taken ");
+		log = usher_log(u);
+		snprintf(place, sizeof(place), "%s:4:5: listener \"b\": ", u->config);
+		if (!strstr(log, place))
+			fail_msg("no \"%s\" in:\n%s", place, log);
+	}
 }
 
 static void a_name_that_was_not_given_is_named(void **state)
@@ -246,6 +307,8 @@ int main(void)
 		USHER_TEST(a_descriptor_that_is_not_there_is_named),
 		USHER_TEST(a_descriptor_that_is_no_listening_socket_is_refused),
 		USHER_TEST(sockets_are_found_by_their_names),
+		USHER_TEST(a_given_socket_is_found_by_its_number),
+		USHER_TEST(a_given_socket_goes_to_one_listener_only),
 		USHER_TEST(a_name_that_was_not_given_is_named),
 		USHER_TEST(a_socket_that_no_listener_wants_is_closed_loudly),
 		USHER_TEST(sockets_for_another_process_are_not_taken),

@@ -97,7 +97,8 @@ static void sockets_are_taken_by_name_whatever_their_order(void **state)
 	assert_int_equal(activation_init(), 2);
 	assert_int_equal(activation_take("echo"), 4);
 	assert_int_equal(activation_take("web"), 3);
-	assert_int_equal(activation_take("web"), -ENOENT);
+	assert_int_equal(activation_take("web"), -EBUSY);
+	assert_int_equal(activation_take("wbe"), -ENOENT);
 	assert_int_equal(activation_close_rest(NULL, NULL), 0);
 	assert_true(is_open(3));
 	assert_true(is_open(4));
@@ -111,7 +112,50 @@ static void sockets_of_one_name_are_taken_one_after_the_other(void **state)
 	assert_int_equal(activation_init(), 2);
 	assert_int_equal(activation_take("web"), 3);
 	assert_int_equal(activation_take("web"), 4);
-	assert_int_equal(activation_take("web"), -ENOENT);
+	assert_int_equal(activation_take("web"), -EBUSY);
+}
+
+static void sockets_are_taken_by_number_whatever_their_names(void **state)
+{
+	pass(LISTENER, 0);
+	pass(LISTENER, 1);
+	announce(2, "web:echo");
+	assert_int_equal(activation_init(), 2);
+	assert_int_equal(activation_take_fd(4), 4);
+	assert_int_equal(activation_take_fd(3), 3);
+	assert_int_equal(activation_close_rest(NULL, NULL), 0);
+	assert_true(is_open(3));
+	assert_true(is_open(4));
+}
+
+static void no_socket_is_taken_twice(void **state)
+{
+	pass(LISTENER, 0);
+	pass(LISTENER, 1);
+	pass(LISTENER, 2);
+	announce(3, "web:web:echo");
+	assert_int_equal(activation_init(), 3);
+	assert_int_equal(activation_take_fd(3), 3);
+	assert_int_equal(activation_take_fd(3), -EBUSY);
+	assert_int_equal(activation_take("web"), 4);
+	assert_int_equal(activation_take_fd(4), -EBUSY);
+	assert_int_equal(activation_take("web"), -EBUSY);
+	assert_int_equal(activation_take("echo"), 5);
+}
+
+static void only_numbers_that_were_passed_are_taken(void **state)
+{
+	pass(LISTENER, 0);
+	pass(LISTENER, 1);
+	assert_int_equal(activation_init(), 0);
+	assert_int_equal(activation_take_fd(3), -ENOENT);
+	announce(1, "web");
+	assert_int_equal(activation_init(), 1);
+	assert_int_equal(activation_take_fd(4), -ENOENT);
+	assert_int_equal(activation_take_fd(2), -ENOENT);
+	assert_int_equal(activation_take_fd(-1), -ENOENT);
+	assert_int_equal(activation_close_rest(NULL, NULL), 1);
+	assert_int_equal(activation_take_fd(3), -ENOENT);
 }
 
 static void without_names_they_are_called_unknown(void **state)
@@ -152,6 +196,9 @@ static void what_cannot_be_listened_on_is_refused_and_stays(void **state)
 	assert_int_equal(activation_take("datagram"), -ESOCKTNOSUPPORT);
 	assert_int_equal(activation_take("connected"), -EINVAL);
 	assert_int_equal(activation_take("pipe"), -ENOTSOCK);
+	assert_int_equal(activation_take_fd(3), -ESOCKTNOSUPPORT);
+	assert_int_equal(activation_take_fd(4), -EINVAL);
+	assert_int_equal(activation_take_fd(5), -ENOTSOCK);
 	assert_int_equal(activation_close_rest(NULL, NULL), 3);
 }
 
@@ -263,6 +310,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(sockets_are_taken_by_name_whatever_their_order),
 		TEST(sockets_of_one_name_are_taken_one_after_the_other),
+		TEST(sockets_are_taken_by_number_whatever_their_names),
+		TEST(no_socket_is_taken_twice),
+		TEST(only_numbers_that_were_passed_are_taken),
 		TEST(without_names_they_are_called_unknown),
 		TEST(all_become_close_on_exec),
 		TEST(children_inherit_none_of_the_variables),
