@@ -291,6 +291,11 @@ static void write_hint(const struct listener *l, char *text, size_t size)
 		snprintf(text, size, "printf hi | nc -N -U %s", l->address);
 }
 
+bool listener_is_passed(const struct config_listener *config)
+{
+	return config->kind == CONFIG_FD || config->kind == CONFIG_SYSTEMD;
+}
+
 int listener_open(const struct config_listener *config, uint32_t id, unsigned int slots,
 		  unsigned int *patience_ms, struct listener *ret)
 {

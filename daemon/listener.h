@@ -38,6 +38,11 @@ struct listener {
 	char address[LISTENER_ADDRESS_SIZE]; /* the real one: a port 0 is resolved */
 };
 
+/* Whether its socket is another's, which is there already. Those are to be opened before the
+ * others: a number that was not passed could else be that of a socket which has just been opened
+ * here. */
+bool listener_is_passed(const struct config_listener *config);
+
 /* config is borrowed. With reuse-port slots sockets are opened, else one. An address that another
  * program listens on is taken, even if that one would share it. Waits for as much of patience_ms as
  * it needs until that one has gone, and takes it off. */

@@ -257,20 +257,34 @@ int supervisor_scale(struct supervisor *s, unsigned int workers)
 
 /* --- from start to end ---------------------------------------------------------------------- */
 
+/* Those that are passed, or those that are not. Returns the first error. */
+static int open_some(struct supervisor *s, bool passed, unsigned int *patience_ms)
+{
+	int first_error = 0;
+
+	for (size_t i = 0; i < s->n_listeners; i++) {
+		const struct config_listener *config = &s->config->listeners[i];
+		int error;
+
+		if (listener_is_passed(config) != passed)
+			continue;
+		error = listener_open(config, (uint32_t)i, s->workers, patience_ms,
+				      &s->listeners[i]);
+		if (first_error == 0)
+			first_error = error;
+	}
+	return first_error;
+}
+
 static int open_listeners(struct supervisor *s)
 {
 	unsigned int patience_ms = LISTEN_PATIENCE_MS;
-	int first_error = 0;
+	int passed_error, own_error;
 
-	for (size_t i = 0; i < s->config->n_listeners; i++) {
-		int error = listener_open(&s->config->listeners[i], (uint32_t)i, s->workers,
-					  &patience_ms, &s->listeners[i]);
-
-		if (error < 0 && first_error == 0)
-			first_error = error;
-		s->n_listeners++;
-	}
-	return first_error;
+	s->n_listeners = s->config->n_listeners;
+	passed_error = open_some(s, true, &patience_ms);
+	own_error = open_some(s, false, &patience_ms);
+	return passed_error < 0 ? passed_error : own_error;
 }
 
 static int find_rights(struct supervisor *s)

@@ -185,6 +185,33 @@ static void a_given_socket_goes_to_one_listener_only(void **state)
 	}
 }
 
+/* One of the numbers is that of the listener's own socket, if that is opened before they are looked
+ * at. */
+static void a_socket_that_usherd_opens_is_not_taken_for_a_given_one(void **state)
+{
+	enum { FIRST = 3, LAST = 40 };
+	struct usher *u = *state;
+	AUTO_FREE char *log = NULL;
+	char text[4096] = "", line[64];
+
+	for (int fd = FIRST; fd <= LAST; fd++) {
+		snprintf(line, sizeof(line), "  - {name: fd%d, fd: %d, handler: echo}\n", fd, fd);
+		strcat(text, line);
+	}
+	usher_configure(u,
+			"workers: 1\n"
+			"listeners:\n"
+			"  - {name: own, host: 127.0.0.1, port: 0, handler: echo}\n%s",
+			text);
+	expect_refusal(u, "descriptor 3 is not");
+	log = usher_log(u);
+	for (int fd = FIRST; fd <= LAST; fd++) {
+		snprintf(line, sizeof(line), "descriptor %d is not a listening stream socket", fd);
+		if (!strstr(log, line))
+			fail_msg("no \"%s\" in:\n%s", line, log);
+	}
+}
+
 static void a_name_that_was_not_given_is_named(void **state)
 {
 	struct usher *u = *state;
@@ -309,6 +336,7 @@ int main(void)
 		USHER_TEST(sockets_are_found_by_their_names),
 		USHER_TEST(a_given_socket_is_found_by_its_number),
 		USHER_TEST(a_given_socket_goes_to_one_listener_only),
+		USHER_TEST(a_socket_that_usherd_opens_is_not_taken_for_a_given_one),
 		USHER_TEST(a_name_that_was_not_given_is_named),
 		USHER_TEST(a_socket_that_no_listener_wants_is_closed_loudly),
 		USHER_TEST(sockets_for_another_process_are_not_taken),
