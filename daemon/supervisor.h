@@ -40,10 +40,11 @@ struct supervisor {
 	struct lister lister;
 	struct nudge nudge;
 	struct dispatcher dispatcher;
-	struct rights rights; /* of the workers' user */
-	struct shares shares; /* what workers listen on themselves */
-	ev_timer watchdog;    /* supervisor_state's */
-	ev_timer retry;       /* of READY; supervisor_state's */
+	struct rights rights;                     /* of the workers' user */
+	struct shares shares;                     /* what workers listen on themselves */
+	ev_timer watchdog;                        /* this and what follows is supervisor_state's */
+	ev_timer retry;                           /* of what the service manager had no room for */
+	char status_told[SUPERVISOR_STATUS_SIZE]; /* the last that went to it */
 };
 
 /* Opens all listeners; complains about each that fails. */

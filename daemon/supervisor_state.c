@@ -1,6 +1,7 @@
 #include "daemon/supervisor_state.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/log.h"
@@ -18,19 +19,50 @@ static void check_told(int error)
 		log_warning("the service manager cannot be told: %s", strerror(-error));
 }
 
-/* Returns whether the service manager knows; it is told again when it could take no more. */
+/* What the manager has no room for is told when the timer comes, as it is then: nobody need hear of
+ * that. */
+static int tell(struct supervisor *s, const char *message)
+{
+	int error = notify_send("%s", message);
+
+	if (error == -EAGAIN)
+		ev_timer_again(s->loop, &s->retry);
+	else
+		check_told(error);
+	return error;
+}
+
 static bool announce(struct supervisor *s, unsigned int ready)
 {
-	int error = notify_send("READY=1");
-
-	if (error == -EAGAIN) {
-		ev_timer_again(s->loop, &s->retry);
+	if (tell(s, "READY=1") == -EAGAIN)
 		return false;
-	}
-	check_told(error);
-	ev_timer_stop(s->loop, &s->retry);
 	log_info("ready: %u workers serve %zu listeners", ready, s->n_listeners);
 	return true;
+}
+
+static void write_status(const struct supervisor *s, unsigned int ready, unsigned int resting,
+			 char text[SUPERVISOR_STATUS_SIZE])
+{
+	if (s->state == SUPERVISOR_STOPPING)
+		snprintf(text, SUPERVISOR_STATUS_SIZE,
+			 "STOPPING=1\nSTATUS=Stopping, workers are finishing their connections");
+	else if (resting > 0)
+		snprintf(text, SUPERVISOR_STATUS_SIZE,
+			 "STATUS=%u of %u workers are ready, %u are resting", ready, s->workers,
+			 resting);
+	else
+		snprintf(text, SUPERVISOR_STATUS_SIZE, "STATUS=%u of %u workers are ready", ready,
+			 s->workers);
+}
+
+/* Says nothing twice. */
+static void tell_status(struct supervisor *s, unsigned int ready, unsigned int resting)
+{
+	char text[SUPERVISOR_STATUS_SIZE] = "";
+
+	write_status(s, ready, resting, text);
+	if (strcmp(text, s->status_told) != 0 && tell(s, text) == 0)
+		memcpy(s->status_told, text, sizeof(text));
 }
 
 void supervisor_tell_state(struct supervisor *s)
@@ -40,27 +72,20 @@ void supervisor_tell_state(struct supervisor *s)
 	/* Who rests already has become ready. */
 	bool complete = ready + (s->state == SUPERVISOR_STARTING ? resting : 0) >= s->workers;
 
-	if (s->state == SUPERVISOR_STOPPING) {
-		check_told(notify_send("STATUS=Stopping, workers are finishing their connections"));
-		return;
-	}
+	ev_timer_stop(s->loop, &s->retry);
 	if (s->state == SUPERVISOR_STARTING && complete && !announce(s, ready))
 		return;
-	if (complete)
+	if (complete && s->state != SUPERVISOR_STOPPING)
 		s->state = SUPERVISOR_RUNNING;
 	else if (s->state == SUPERVISOR_RUNNING)
 		s->state = SUPERVISOR_DEGRADED;
-	if (resting > 0)
-		check_told(notify_send("STATUS=%u of %u workers are ready, %u are resting", ready,
-				       s->workers, resting));
-	else
-		check_told(notify_send("STATUS=%u of %u workers are ready", ready, s->workers));
+	tell_status(s, ready, resting);
 }
 
 void supervisor_state_stopping(struct supervisor *s)
 {
 	s->state = SUPERVISOR_STOPPING;
-	check_told(notify_send("STOPPING=1"));
+	supervisor_tell_state(s);
 }
 
 const char *supervisor_state_name(enum supervisor_state state)
