@@ -1,6 +1,7 @@
 #include "daemon/supervisor_state.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -107,7 +108,15 @@ static void on_retry(struct ev_loop *loop, ev_timer *watcher, int events)
 
 static void on_watchdog(struct ev_loop *loop, ev_timer *watcher, int events)
 {
-	check_told(notify_send("WATCHDOG=1"));
+	double interval = notify_watchdog_interval();
+	int error = notify_send("WATCHDOG=1");
+	bool again = error == -EAGAIN && interval > NOTIFY_RETRY_S;
+
+	/* One that is lost leaves none of the manager's patience. */
+	watcher->repeat = again ? NOTIFY_RETRY_S : interval;
+	ev_timer_again(loop, watcher);
+	if (error != -EAGAIN)
+		check_told(error);
 }
 
 void supervisor_state_init(struct supervisor *s)

@@ -223,6 +223,19 @@ static void the_stop_without_room_is_told_when_there_is_some(void **state)
 	expect_no_more(f);
 }
 
+static void a_sign_of_life_without_room_is_given_again_soon(void **state)
+{
+	struct fixture *f = *state;
+
+	supervisor_state_start(&f->supervisor);
+	fill();
+	ev_invoke(f->loop, &f->supervisor.watchdog, EV_TIMER);
+	make_room(f);
+	expect(f, "WATCHDOG=1");
+	expect_no_more(f);
+	assert_true(ev_is_active(&f->supervisor.watchdog));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -233,6 +246,7 @@ int main(void)
 		TEST(of_what_had_no_room_only_the_last_is_told),
 		TEST(ready_without_room_is_told_before_the_status),
 		TEST(the_stop_without_room_is_told_when_there_is_some),
+		TEST(a_sign_of_life_without_room_is_given_again_soon),
 	};
 
 	watchdog(120);
