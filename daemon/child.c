@@ -145,13 +145,23 @@ const char *child_name(const struct child *child)
 	return name;
 }
 
+/* Real-time signals have numbers only. */
+static void write_signal(int number, char *text, size_t size)
+{
+	const char *name = sigabbrev_np(number);
+
+	if (name)
+		snprintf(text, size, "died of SIG%s", name);
+	else
+		snprintf(text, size, "died of signal %d", number);
+}
+
 const char *child_end(const struct child *c)
 {
 	static char text[64];
 
 	if (WIFSIGNALED(c->process.status))
-		snprintf(text, sizeof(text), "died of SIG%s",
-			 sigabbrev_np(WTERMSIG(c->process.status)));
+		write_signal(WTERMSIG(c->process.status), text, sizeof(text));
 	else if (WEXITSTATUS(c->process.status) != 0)
 		snprintf(text, sizeof(text), "ended with status %d",
 			 WEXITSTATUS(c->process.status));

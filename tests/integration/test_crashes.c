@@ -93,6 +93,21 @@ static void the_log_names_worker_pid_and_signal(void **state)
 	assert_true(ask_until_replaced(u, pids[0], 2));
 }
 
+static void a_signal_without_a_name_is_logged_by_its_number(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	char text[32];
+
+	usher_configure(u, "%s", config);
+	usher_start(u);
+	ask_ready(u, 2, pids);
+	assert_int_equal(kill(pids[0], SIGRTMIN + 3), 0);
+	snprintf(text, sizeof(text), "died of signal %d", SIGRTMIN + 3);
+	assert_true(usher_logs(u, text));
+	assert_true(ask_until_replaced(u, pids[0], 2));
+}
+
 /* LS-13 */
 static void connections_wait_while_no_worker_lives(void **state)
 {
@@ -271,6 +286,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		USHER_TEST(a_killed_worker_costs_its_own_connections_only),
 		USHER_TEST(the_log_names_worker_pid_and_signal),
+		USHER_TEST(a_signal_without_a_name_is_logged_by_its_number),
 		USHER_TEST(connections_wait_while_no_worker_lives),
 		USHER_TEST(quick_deaths_back_off),
 		USHER_TEST(workers_without_a_supervisor_drain_and_end),
