@@ -9,14 +9,15 @@
 #include "daemon/command_worker.h"
 #include "daemon/limit.h"
 #include "daemon/made.h"
+#include "daemon/utf8.h"
 
 /* --- status --------------------------------------------------------------------------------- */
 
 static json_t *supervisor_json(const struct supervisor *s)
 {
-	return json_pack("{s:i, s:s, s:s, s:f, s:s}", "pid", (int)getpid(), "version",
+	return json_pack("{s:i, s:s, s:s, s:f, s:o}", "pid", (int)getpid(), "version",
 			 USHER_VERSION, "state", supervisor_state_name(s->state), "uptime_s",
-			 ev_time() - s->started_at, "config", s->config->files[0]);
+			 ev_time() - s->started_at, "config", utf8_json(s->config->files[0]));
 }
 
 static json_t *number_or_null(long long number)
@@ -54,8 +55,8 @@ static json_t *limit_json(const struct limit *limit)
 
 static json_t *listener_json(const struct listener *l)
 {
-	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:o, s:s, s:o}", "name", l->config->name,
-			 "address", l->address, "kind", listener_kind(l), "exclusive",
+	return json_pack("{s:s, s:o, s:s, s:b, s:s, s:o, s:s, s:o}", "name", l->config->name,
+			 "address", utf8_json(l->address), "kind", listener_kind(l), "exclusive",
 			 l->config->exclusive, "distribute", distribute_name(l->config->distribute),
 			 "owner", number_or_null(owner_of(l)), "handler",
 			 handler_name(l->config->handler), "limit", limit_json(l->limit));

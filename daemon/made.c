@@ -4,20 +4,15 @@
 
 #include "common/macros.h"
 #include "daemon/supervisor.h"
+#include "daemon/utf8.h"
 
 /* --- one of them ----------------------------------------------------------------------------- */
 
-/* The text comes from a worker, and what is no UTF-8 is no JSON. */
+/* The text comes from a worker. */
 static void name_of(const struct share *share, char text[SHARE_TEXT_SIZE])
 {
-	json_t *string;
-
 	share_format(share, text, SHARE_TEXT_SIZE);
-	string = json_string(text);
-	for (char *c = text; !string && *c; c++)
-		if ((unsigned char)*c >= 0x80)
-			*c = '?';
-	json_decref(string);
+	utf8_mend(text);
 }
 
 static bool is_named(const struct share *share, const char *name)

@@ -304,6 +304,21 @@ static void status_has_every_field_of_its_schema(void **state)
 	json_decref(status);
 }
 
+/* A path may be any bytes, and JSON may not. */
+static void status_shows_a_path_that_is_no_utf8_as_well_as_it_can(void **state)
+{
+	struct usher *u = *state;
+	char shown[sizeof(u->config)];
+
+	strcpy(u->config, usher_path(u, "\xff\xc3.yaml"));
+	strcpy(shown, usher_path(u, "?\?.yaml"));
+	usher_configure(u, "%s", good);
+	usher_start(u);
+	json_t *status = ask_status(u);
+	assert_string_equal(ask_text(json_object_get(status, "supervisor"), "config"), shown);
+	json_decref(status);
+}
+
 /* The mode of the socket keeps strangers out; those whom it lets in may ask, and not more. */
 static void a_stranger_cannot_stop_it(void **state)
 {
@@ -418,6 +433,7 @@ int main(void)
 		USHER_TEST(an_unknown_listener_is_an_error),
 		USHER_TEST(usherctl_finds_the_socket_by_the_configuration),
 		USHER_TEST(status_has_every_field_of_its_schema),
+		USHER_TEST(status_shows_a_path_that_is_no_utf8_as_well_as_it_can),
 		USHER_TEST(a_stranger_cannot_stop_it),
 		USHER_TEST(who_is_stopping_cannot_be_scaled),
 		USHER_TEST(scaling_beyond_the_descriptors_is_an_error_of_the_system),

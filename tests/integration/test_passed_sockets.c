@@ -286,6 +286,21 @@ static void the_file_of_a_given_socket_is_left_in_place(void **state)
 	client_expect_echo(queued);
 }
 
+static void a_given_socket_may_have_a_path_that_is_no_utf8(void **state)
+{
+	struct usher *u = *state;
+	AUTO_CLOSE int fd = listen_unix(usher_path(u, "\xff.sock"));
+
+	u->fds = &fd;
+	u->n_fds = 1;
+	u->fd_names = "given";
+	usher_configure(u, "workers: 1\n"
+			   "listeners:\n"
+			   "  - {name: a, systemd: given, handler: echo}\n");
+	usher_start(u);
+	assert_string_equal(ask_address(u, "a"), usher_path(u, "?.sock"));
+}
+
 static void the_watchdog_is_told_that_it_lives(void **state)
 {
 	struct usher *u = *state;
@@ -341,6 +356,7 @@ int main(void)
 		USHER_TEST(a_socket_that_no_listener_wants_is_closed_loudly),
 		USHER_TEST(sockets_for_another_process_are_not_taken),
 		USHER_TEST(the_file_of_a_given_socket_is_left_in_place),
+		USHER_TEST(a_given_socket_may_have_a_path_that_is_no_utf8),
 		USHER_TEST(the_watchdog_is_told_that_it_lives),
 		USHER_TEST(the_service_manager_is_told_a_status),
 		USHER_TEST(without_a_service_manager_it_runs_as_well),
