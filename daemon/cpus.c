@@ -8,6 +8,9 @@
 
 #include "common/macros.h"
 
+/* Far more CPUs than any kernel is built for. */
+#define MASK_MAX (1U << 20)
+
 static bool read_line(const char *folder, const char *name, char *line, size_t size)
 {
 	char path[PATH_MAX];
@@ -104,13 +107,31 @@ unsigned int cpus_granted_by(unsigned int cpus, const char *membership, const ch
 	return cpus;
 }
 
+/* In a mask with room for so many; -EINVAL: the kernel's has more. */
+static int count_in_mask(unsigned int room)
+{
+	size_t size = CPU_ALLOC_SIZE(room);
+	cpu_set_t *mask = CPU_ALLOC(room);
+	int result;
+
+	if (!mask)
+		return -ENOMEM;
+	result = sched_getaffinity(0, size, mask) == -1 ? -errno : CPU_COUNT_S(size, mask);
+	CPU_FREE(mask);
+	return result;
+}
+
+/* How large the kernel's mask is shows by trying alone: sched_getaffinity(2), "NOTES". */
+unsigned int cpus_in_mask(void)
+{
+	int count = -EINVAL;
+
+	for (unsigned int room = CPU_SETSIZE; count == -EINVAL && room <= MASK_MAX; room *= 2)
+		count = count_in_mask(room);
+	return count > 0 ? (unsigned int)count : 1;
+}
+
 unsigned int cpus_granted(void)
 {
-	cpu_set_t set;
-	unsigned int cpus = 1;
-
-	/* More CPUs than the set can hold are more than workers are of use. */
-	if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
-		cpus = (unsigned int)CPU_COUNT(&set);
-	return cpus_granted_by(cpus, "/proc/self/cgroup", "/sys/fs/cgroup");
+	return cpus_granted_by(cpus_in_mask(), "/proc/self/cgroup", "/sys/fs/cgroup");
 }

@@ -12,4 +12,7 @@ unsigned int cpus_granted(void);
 /* The same with other places for /proc/self/cgroup and /sys/fs/cgroup. */
 unsigned int cpus_granted_by(unsigned int cpus, const char *membership, const char *root);
 
+/* At least 1, also when the mask cannot be read: the CPUs of the affinity mask, however many. */
+unsigned int cpus_in_mask(void);
+
 #endif

@@ -215,9 +215,18 @@ static int exit_code(int error)
 	}
 }
 
+static unsigned int worker_count(const struct config *config)
+{
+	unsigned int cpus;
+
+	if (config->workers)
+		return config->workers;
+	cpus = cpus_granted();
+	return cpus < CONFIG_WORKERS_MAX ? cpus : CONFIG_WORKERS_MAX;
+}
+
 static int serve(struct ev_loop *loop, const struct config *config, const struct program *program)
 {
-	unsigned int workers = config->workers ? config->workers : cpus_granted();
 	struct supervisor supervisor;
 	struct signals signals;
 	struct control *control = NULL;
@@ -225,7 +234,7 @@ static int serve(struct ev_loop *loop, const struct config *config, const struct
 
 	/* One that comes before the loop runs is handled as its first event. */
 	watch_signals(loop, &signals, &supervisor);
-	error = supervisor_init(&supervisor, loop, config, program, workers);
+	error = supervisor_init(&supervisor, loop, config, program, worker_count(config));
 	activation_close_rest(complain_unused, NULL);
 	if (error == 0) {
 		make_control_folder(config->control);

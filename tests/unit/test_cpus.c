@@ -1,3 +1,5 @@
+/* The CPUs that are granted, also by a kernel that has more of them than this machine's.
+ * wrap: sched_getaffinity */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +9,7 @@
 
 #include <ftw.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,27 @@
 
 #include "common/macros.h"
 #include "daemon/cpus.h"
+
+int __real_sched_getaffinity(pid_t pid, size_t size, cpu_set_t *mask);
+int __wrap_sched_getaffinity(pid_t pid, size_t size, cpu_set_t *mask);
+
+/* Of the made-up kernel; 0: the real one is asked. */
+static unsigned int kernel_cpus;
+
+/* One without room for all of its CPUs is refused, whatever process may use. */
+int __wrap_sched_getaffinity(pid_t pid, size_t size, cpu_set_t *mask)
+{
+	if (kernel_cpus == 0)
+		return __real_sched_getaffinity(pid, size, mask);
+	if (size * CHAR_BIT < kernel_cpus) {
+		errno = EINVAL;
+		return -1;
+	}
+	CPU_ZERO_S(size, mask);
+	for (unsigned int cpu = 0; cpu < kernel_cpus; cpu++)
+		CPU_SET_S(cpu, size, mask);
+	return 0;
+}
 
 /* A made-up /sys/fs/cgroup and /proc/self/cgroup in a folder of their own. */
 struct fake {
@@ -114,6 +138,21 @@ static void nonsense_limits_nothing(void **state)
 	assert_int_equal(granted(*state, 8), 8);
 }
 
+static void a_mask_of_any_size_is_counted(void **state)
+{
+	static const unsigned int counts[] = {1, 1024, 1025, 2048, 8192, 40000};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+		kernel_cpus = counts[i];
+		assert_int_equal(cpus_in_mask(), counts[i]);
+	}
+	/* No kernel is like that, but it is not asked for ever. */
+	kernel_cpus = 1U << 30;
+	assert_int_equal(cpus_in_mask(), 1);
+	kernel_cpus = 0;
+}
+
 static void this_machine_grants_at_least_one(void **state)
 {
 	assert_in_range(cpus_granted(), 1, 100000);
@@ -129,6 +168,7 @@ int main(void)
 		TEST(a_quota_below_one_cpu_leaves_one),
 		TEST(version_1_is_understood),
 		TEST(nonsense_limits_nothing),
+		TEST(a_mask_of_any_size_is_counted),
 		TEST(this_machine_grants_at_least_one),
 	};
 
