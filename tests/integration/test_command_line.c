@@ -88,6 +88,7 @@ static void help_and_version_go_to_standard_output(void **state)
 {
 	static const char *const asked[][3] = {{"usherd", "--help", "-c"},
 					       {"usherd", "-v", "usherd"},
+					       {"usherd", "-V", "usherd"},
 					       {"usherctl", "--help", "scale"}};
 
 	(void)state;
