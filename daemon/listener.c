@@ -200,7 +200,7 @@ static int open_systemd(const struct config_listener *config, unsigned int *pati
 	else
 		complain(config, "the socket \"%s\" from systemd is not a listening stream: %s",
 			 config->systemd_name, strerror(-fd));
-	return fd;
+	return fd == -ENOENT || fd == -EBUSY ? fd : -ENOTSOCK;
 }
 
 /* The socket is the listener's, or closed. */

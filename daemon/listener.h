@@ -3,8 +3,9 @@
  *
  * Owns:   the descriptors until listener_close(), and the file of a path that it made, which is
  *         removed only if it is still the same file.
- * Errors: listener_open() returns -errno and logs why, with the place in the configuration and
- *         what can be done.
+ * Errors: listener_open() returns -errno, or for the name of a host a NET_ERR_*, and logs why, with
+ *         the place in the configuration and what can be done. Of what was to be passed: -ENOENT,
+ *         it was not; -EBUSY, another listener has it; -ENOTSOCK, it is no listening stream socket.
  * Source: socket(7), systemd.socket(5). */
 #ifndef USHER_DAEMON_LISTENER_H
 #define USHER_DAEMON_LISTENER_H

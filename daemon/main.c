@@ -103,9 +103,9 @@ static struct config *load(const char *file)
 
 	if (error < 0) {
 		config_errors_print(&errors, stderr);
-		if (config_errors_count(&errors) == 0)
+		if (error == -ENOMEM || config_errors_count(&errors) == 0)
 			fprintf(stderr, "usherd: %s: %s\n", file, strerror(-error));
-		exit(EX_CONFIG);
+		exit(error == -ENOMEM ? EX_OSERR : EX_CONFIG);
 	}
 	config_errors_done(&errors);
 	return config;
@@ -200,6 +200,7 @@ static void watch_signals(struct ev_loop *loop, struct signals *signals, struct 
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/* Unavailable is what somebody else has, or has yet to provide. */
 static int exit_code(int error)
 {
 	switch (error) {
@@ -209,6 +210,11 @@ static int exit_code(int error)
 	case -EADDRINUSE:
 	case -EADDRNOTAVAIL:
 	case -ENOENT:
+	case NET_ERR_NOT_FOUND:
+	case NET_ERR_EAI_AGAIN:
+	case NET_ERR_EAI_FAIL:
+	case -EBUSY:
+	case -ENOTSOCK:
 		return EX_UNAVAILABLE;
 	default:
 		return EX_OSERR;

@@ -47,7 +47,7 @@ struct supervisor {
 	char status_told[SUPERVISOR_STATUS_SIZE]; /* the last that went to it */
 };
 
-/* Opens all listeners; complains about each that fails. */
+/* Opens all listeners; complains about each that fails. Errors are those of listener_open() too. */
 int supervisor_init(struct supervisor *supervisor, struct ev_loop *loop,
 		    const struct config *config, const struct program *program,
 		    unsigned int workers);

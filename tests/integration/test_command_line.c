@@ -209,6 +209,63 @@ static void a_missing_file_is_named(void **state)
 	expect_text(err, "No such file");
 }
 
+/* No resolver is asked for a name with a part of more than 63 bytes. */
+static void a_name_without_an_address_is_unavailable(void **state)
+{
+	struct usher *u = *state;
+	AUTO_FREE char *err = NULL;
+	char name[65] = "";
+
+	memset(name, 'x', sizeof(name) - 1);
+	usher_configure(u,
+			"listeners:\n"
+			"  - {name: a, host: %s, port: 0, handler: echo}\n",
+			name);
+	assert_int_equal(run(0, NULL, &err, "usherd", "-c", u->config, NULL), EX_UNAVAILABLE);
+	expect_text(err, name);
+	expect_text(err, "(getaddrinfo)");
+}
+
+/* A check of the configuration with so much memory to write to, in KiB. */
+static int check_within(const struct usher *u, unsigned int limit, char **ret_err)
+{
+	char path[PATH_MAX], size[16];
+	const char *argv[] = {"/bin/sh",
+			      "-c",
+			      "ulimit -d \"$1\" && exec \"$0\" -t -c \"$2\"",
+			      built("usherd", path),
+			      size,
+			      u->config,
+			      NULL};
+
+	snprintf(size, sizeof(size), "%u", limit);
+	return process_run(&(struct process_options){.argv = argv}, NULL, ret_err);
+}
+
+/* What it needs at once to read a file is more than a step. With less it does not even start. */
+static void memory_that_is_lacking_is_no_mistake_in_the_configuration(void **state)
+{
+	enum { STEP_KIB = 256, LIMIT_KIB = 16 << 10 };
+	struct usher *u = *state;
+	bool seen = false;
+	int code = -1;
+
+	usher_configure(u, "%s", good);
+	for (unsigned int limit = STEP_KIB; code != 0 && limit <= LIMIT_KIB; limit += STEP_KIB) {
+		AUTO_FREE char *err = NULL;
+
+		code = check_within(u, limit, &err);
+		assert_int_not_equal(code, EX_CONFIG);
+		if (code != EX_OSERR)
+			continue;
+		expect_text(err, "Cannot allocate memory");
+		seen = true;
+	}
+	if (code != 0)
+		skip(); /* a sanitizer needs more than anybody has */
+	assert_true(seen);
+}
+
 static void usherctl_without_a_daemon_says_how_to_go_on(void **state)
 {
 	struct usher *u = *state;
@@ -428,6 +485,8 @@ int main(void)
 		USHER_TEST(every_mistake_is_shown_with_its_place),
 		USHER_TEST(broken_yaml_has_its_place),
 		USHER_TEST(a_missing_file_is_named),
+		USHER_TEST(a_name_without_an_address_is_unavailable),
+		USHER_TEST(memory_that_is_lacking_is_no_mistake_in_the_configuration),
 		USHER_TEST(usherctl_without_a_daemon_says_how_to_go_on),
 		USHER_TEST(status_is_a_table_of_what_there_is),
 		USHER_TEST(connections_are_a_table_with_the_sum),

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -51,7 +52,7 @@ static void expect_refusal(struct usher *u, const char *text)
 	AUTO_FREE char *log = NULL;
 
 	usher_launch(u);
-	assert_int_not_equal(usher_ended(u), 0);
+	assert_int_equal(usher_ended(u), EX_UNAVAILABLE);
 	log = usher_log(u);
 	if (!strstr(log, text))
 		fail_msg("no \"%s\" in:\n%s", text, log);
