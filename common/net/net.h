@@ -246,6 +246,7 @@ struct net_socket_ops {
 	void (*on_end)(struct net_socket *socket, void *ctx);
 	void (*on_finish)(struct net_socket *socket, void *ctx);
 	void (*on_timeout)(struct net_socket *socket, void *ctx);
+	/* That queued data cannot be sent is told after all that was received, unless paused. */
 	void (*on_error)(struct net_socket *socket, const struct net_error *error, void *ctx);
 	void (*on_close)(struct net_socket *socket, bool had_error, void *ctx);
 };

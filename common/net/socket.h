@@ -184,6 +184,8 @@ void request_free(struct request *request);
 
 bool read_wanted(const struct net_socket *s);
 void read_ready(struct net_socket *s);
+/* Sending has failed: tells what was received before that. */
+void read_rest(struct net_socket *s);
 /* For one that was just accepted: looks soon, without being woken, what came along. */
 void read_early(struct net_socket *s);
 /* Tells later what is unread, if somebody wants it now. */
@@ -197,6 +199,8 @@ void read_ops_changed(struct net_socket *s);
 
 bool write_wanted(const struct net_socket *s);
 void write_ready(struct net_socket *s);
+/* Sending has failed: what was received before is told, and s destroyed. Not inside a call. */
+void write_failed(struct net_socket *s, int error);
 /* Sends what waited for the connection. */
 void write_connected(struct net_socket *s);
 /* Ends our side, as the peer has ended. */
@@ -220,8 +224,8 @@ void pipe_copy(struct socket_pipe *pipe, const void *data, size_t size);
 void pipe_end(struct socket_pipe *pipe);
 /* Bytes of pipe that are inside the kernel, on their way to s. */
 size_t pipe_pending(const struct net_socket *s);
-/* s is writable: sends those. */
-void pipe_push(struct net_socket *s);
+/* s is writable: sends those. Returns 0, or how that failed. */
+int pipe_push(struct net_socket *s);
 /* Nothing is queued for s any more. */
 void pipe_drained(struct net_socket *s);
 /* s takes no more: the pipe into it ends. */

@@ -193,6 +193,7 @@ ssize_t pipe_splice(struct socket_pipe *pipe)
 {
 	struct net_socket *from = pipe->from, *to = pipe->to;
 	ssize_t n;
+	int r;
 
 	if (!open_fds(pipe))
 		return give_up(pipe);
@@ -209,7 +210,9 @@ ssize_t pipe_splice(struct socket_pipe *pipe)
 	pipe->bulk = n <= BULK_MIN ? 0 : pipe->bulk;
 	pipe->pending += (size_t)n;
 	timeout_touch(from);
-	pipe_push(to);
+	r = pipe_push(to);
+	if (r < 0)
+		write_failed(to, r);
 	socket_update(to);
 	socket_update(from);
 	return n;
@@ -240,7 +243,7 @@ size_t pipe_pending(const struct net_socket *s)
 	return s->extra && s->extra->pipe_in ? s->extra->pipe_in->pending : 0;
 }
 
-void pipe_push(struct net_socket *s)
+int pipe_push(struct net_socket *s)
 {
 	struct socket_pipe *pipe = s->extra ? s->extra->pipe_in : NULL;
 
@@ -248,20 +251,19 @@ void pipe_push(struct net_socket *s)
 		ssize_t n = splice_quietly(pipe->fds[0], s->io.fd, pipe->pending);
 
 		if (n == -EAGAIN || n == -EINTR)
-			return;
+			return 0;
 		if (n == -EINVAL) {
 			pipe->no_splice = true;
 			reclaim(pipe);
-			return;
+			return 0;
 		}
-		if (n <= 0) {
-			socket_fail(s, n < 0 ? (int)n : -EPIPE, CALL_WRITE);
-			return;
-		}
+		if (n <= 0)
+			return n < 0 ? (int)n : -EPIPE;
 		pipe->pending -= (size_t)n;
 		s->bytes_written += (size_t)n;
 		timeout_touch(s);
 		if (pipe->pending == 0)
 			socket_update(pipe->from);
 	}
+	return 0;
 }

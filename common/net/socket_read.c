@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "common/macros.h"
@@ -265,6 +266,11 @@ static bool read_some(struct net_socket *s)
 	return read_once(s) > 0 && !s->read_short;
 }
 
+static bool may_read(const struct net_socket *s)
+{
+	return !s->destroyed && s->read_state == READ_FLOWING && !pipe_is_full(pipe_of(s));
+}
+
 void read_ready(struct net_socket *s)
 {
 	if (s->eof)
@@ -275,17 +281,34 @@ void read_ready(struct net_socket *s)
 	}
 
 	for (int i = 0; i < READS_MAX; i++)
-		if (!read_some(s) || s->destroyed || s->read_state != READ_FLOWING ||
-		    pipe_is_full(pipe_of(s)))
+		if (!read_some(s) || !may_read(s))
 			return;
+}
+
+/* As much as there is now, as another process that has the descriptor may receive more. What comes
+ * behind is not looked at: the kernel says only once that a connection broke, which it has said to
+ * who was sending, and would call it an end here. */
+void read_rest(struct net_socket *s)
+{
+	size_t left = has_unread(s) ? s->extra->unread.size : 0;
+	int received;
+
+	if (ioctl(s->io.fd, FIONREAD, &received) == 0)
+		left += (size_t)received;
+	while (left > 0 && may_read(s)) {
+		ssize_t n = read_somehow(s);
+
+		if (n <= 0)
+			return;
+		left -= (size_t)n < left ? (size_t)n : left;
+	}
 }
 
 /* --- what was put back ----------------------------------------------------------------------- */
 
 static bool may_tell_unread(const struct net_socket *s)
 {
-	return has_unread(s) && !s->destroyed && s->read_state == READ_FLOWING &&
-	       !pipe_is_full(pipe_of(s));
+	return has_unread(s) && may_read(s);
 }
 
 static void on_unread_turn(struct defer *call)

@@ -138,22 +138,23 @@ static ssize_t send_parts(struct net_socket *s, struct iovec *parts, size_t coun
 	return sendmsg(s->io.fd, &message, SEND_FLAGS);
 }
 
-static void flush(struct net_socket *s)
+/* Returns 0, or how sending failed. */
+static int flush(struct net_socket *s)
 {
 	struct iovec parts[FLUSH_MAX];
 	size_t count = queue_parts(&s->queue, parts, ARRAY_LEN(parts));
 	ssize_t n;
 
 	if (count == 0)
-		return;
+		return 0;
 
 	n = s->queue.size > 0 ? send_parts(s, parts, count) : 0;
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (n > 0)
 		timeout_touch(s);
-	if (n >= 0)
-		consume(s, (size_t)n);
-	else if (errno != EAGAIN && errno != EINTR)
-		socket_fail(s, -errno, CALL_WRITE);
+	consume(s, (size_t)n);
+	return 0;
 }
 
 void write_queue_from(struct net_socket *s, int fd, size_t size)
@@ -171,19 +172,41 @@ bool write_wanted(const struct net_socket *s)
 	return pipe_pending(s) > 0 || (s->corked == 0 && !queue_is_empty(&s->queue));
 }
 
-void write_ready(struct net_socket *s)
+/* Sends what waits, and our end after it. Returns 0, or how sending failed. */
+static int send_waiting(struct net_socket *s)
 {
-	pipe_push(s);
-	if (!s->destroyed && pipe_pending(s) == 0 && s->corked == 0)
-		flush(s);
+	int r = pipe_push(s);
+
+	if (r == 0 && !s->destroyed && pipe_pending(s) == 0 && s->corked == 0)
+		r = flush(s);
+	if (r < 0)
+		return r;
 	end_if_sent(s);
 	socket_update(s);
+	return 0;
 }
 
+void write_failed(struct net_socket *s, int error)
+{
+	read_rest(s);
+	socket_fail(s, error, CALL_WRITE);
+}
+
+void write_ready(struct net_socket *s)
+{
+	int r = send_waiting(s);
+
+	if (r < 0)
+		write_failed(s, r);
+}
+
+/* Nobody may be told inside the call that this can be part of. */
 void write_connected(struct net_socket *s)
 {
-	if (!s->destroyed && s->connected)
-		write_ready(s);
+	int r = s->connected && !s->destroyed ? send_waiting(s) : 0;
+
+	if (r < 0)
+		socket_fail(s, r, CALL_WRITE);
 }
 
 /* --- write ----------------------------------------------------------------------------------- */

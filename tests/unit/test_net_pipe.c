@@ -294,6 +294,25 @@ static void a_destination_that_breaks_ends_the_pipe_without_sigpipe(void **state
 	take_up(&line);
 }
 
+/* RD-7: nor is what it said before that lost. */
+static void what_a_destination_said_before_it_broke_is_told(void **state)
+{
+	struct stage *stage = *state;
+	struct line line;
+
+	stage_connected(stage);
+	lay_line(&line, stage);
+	fill_pipe(&line);
+	plain_send(line.far, "last words");
+	close(line.far);
+	line.far = -1;
+	story_run_until(&stage->story, "T.close:error");
+	assert_true(story_in_order(&stage->story, "T.data:10", "T.close:error"));
+	assert_false(story_has(&stage->story, "T.end"));
+	assert_false(net_socket_destroyed(stage->guest.socket));
+	take_up(&line);
+}
+
 static void a_pipe_may_be_taken_away(void **state)
 {
 	struct stage *stage = *state;
@@ -484,6 +503,7 @@ int main(void)
 		on_stage(what_was_taken_from_the_source_is_not_lost),
 		on_stage(without_memory_for_what_was_taken_the_destination_ends),
 		on_stage(a_destination_that_breaks_ends_the_pipe_without_sigpipe),
+		on_stage(what_a_destination_said_before_it_broke_is_told),
 		on_stage(a_pipe_may_be_taken_away),
 		on_stage(a_socket_piped_to_itself_echoes),
 		on_stage(a_destination_that_ends_gives_the_source_back),

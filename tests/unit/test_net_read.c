@@ -190,22 +190,52 @@ static void bytes_read_stay_known_after_the_end(void **state)
 	assert_int_equal(stage->guest.status, 7);
 }
 
+/* Both are there before S looks. */
+static void say_last_words_and_reset(int fd)
+{
+	const struct linger now = {.l_onoff = 1};
+
+	plain_send(fd, "last words");
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+	close(fd);
+}
+
 /* RD-7, ER-5: "read ECONNRESET"; what came before the reset is delivered. */
 static void a_reset_is_an_error_after_the_data(void **state)
 {
-	const struct linger now = {.l_onoff = 1};
 	struct stage *stage = *state;
+
+	stage_open(stage, NULL);
+	say_last_words_and_reset(stage_plain(stage));
+	story_run_until(&stage->story, "S.close:error");
+	assert_string_equal(stage->story.text, "S.data:10 S.error:ECONNRESET S.close:error ");
+	assert_string_equal(stage->guest.error_text, "read ECONNRESET");
+}
+
+/* S has more to send than the kernel takes. Returns the other end. */
+static int plain_with_a_queue(struct stage *stage)
+{
+	static char data[8 << 20];
 	int fd;
 
 	stage_open(stage, NULL);
 	fd = stage_plain(stage);
-	plain_send(fd, "last words");
-	story_run_until(&stage->story, "S.data:10");
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	close(fd);
+	assert_int_equal(net_socket_write(stage->guest.socket, data, sizeof(data), actor_done,
+					  &stage->guest),
+			 0);
+	return fd;
+}
+
+/* RD-7, WR-9: sending what is queued meets the reset first, and the kernel tells it only once. */
+static void a_reset_while_data_is_queued_comes_after_what_was_received(void **state)
+{
+	struct stage *stage = *state;
+
+	say_last_words_and_reset(plain_with_a_queue(stage));
 	story_run_until(&stage->story, "S.close:error");
-	assert_string_equal(stage->story.text, "S.data:10 S.error:ECONNRESET S.close:error ");
-	assert_string_equal(stage->guest.error_text, "read ECONNRESET");
+	assert_string_equal(stage->story.text,
+			    "S.data:10 S.error:ECONNRESET S.done:ECONNRESET S.close:error ");
+	assert_string_equal(stage->guest.error_text, "write ECONNRESET");
 }
 
 struct own_buffer {
@@ -261,6 +291,58 @@ static void a_buffer_of_the_users_own_is_filled_and_false_pauses(void **state)
 	story_run_for(&stage->story, has_ten, &own);
 	assert_memory_equal(own.seen, "0123456789", 10);
 	net_socket_set_ops(stage->guest.socket, &actor_ops, &stage->guest);
+}
+
+/* Four bytes at a time. */
+static char little[4];
+
+static void *give_little(struct net_socket *socket, size_t *ret_size, void *ctx)
+{
+	*ret_size = sizeof(little);
+	return little;
+}
+
+static bool note_little(struct net_socket *socket, void *data, size_t size, void *ctx)
+{
+	struct actor *actor = ctx;
+
+	story_tell(actor->story, "%s.read:%zu", actor->name, size);
+	return !actor->other;
+}
+
+/* S reads like that, and pauses after the first four if it is to. */
+static void reset_who_reads_little(struct stage *stage, bool pauses)
+{
+	static struct net_socket_ops ops;
+	int fd = plain_with_a_queue(stage);
+
+	ops = actor_ops;
+	ops.on_buffer = give_little;
+	ops.on_read = note_little;
+	stage->guest.other = pauses ? stage : NULL;
+	net_socket_set_ops(stage->guest.socket, &ops, &stage->guest);
+	say_last_words_and_reset(fd);
+	story_run_until(&stage->story, "S.close:error");
+}
+
+/* RD-7, RD-9: all of it, in as many reads as it takes, and no end behind it. */
+static void what_was_received_before_a_reset_may_take_many_reads(void **state)
+{
+	struct stage *stage = *state;
+
+	reset_who_reads_little(stage, false);
+	assert_string_equal(stage->story.text, "S.read:4 S.read:4 S.read:2 S.error:ECONNRESET "
+					       "S.done:ECONNRESET S.close:error ");
+}
+
+/* RD-2, RD-7 */
+static void who_pauses_before_a_reset_is_told_no_more(void **state)
+{
+	struct stage *stage = *state;
+
+	reset_who_reads_little(stage, true);
+	assert_string_equal(stage->story.text,
+			    "S.read:4 S.error:ECONNRESET S.done:ECONNRESET S.close:error ");
 }
 
 static void *give_nothing(struct net_socket *socket, size_t *ret_size, void *ctx)
@@ -333,6 +415,9 @@ int main(void)
 		on_stage(the_end_without_data_is_told_without_a_reader),
 		on_stage(bytes_read_stay_known_after_the_end),
 		on_stage(a_reset_is_an_error_after_the_data),
+		on_stage(a_reset_while_data_is_queued_comes_after_what_was_received),
+		on_stage(what_was_received_before_a_reset_may_take_many_reads),
+		on_stage(who_pauses_before_a_reset_is_told_no_more),
 		on_stage(a_buffer_of_the_users_own_is_filled_and_false_pauses),
 		on_stage(a_user_without_a_buffer_ends_the_socket),
 		on_stage(a_connection_that_cannot_be_watched_ends_with_an_error),
