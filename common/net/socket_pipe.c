@@ -176,10 +176,17 @@ static bool open_fds(struct socket_pipe *pipe)
 	return true;
 }
 
+/* splice(2) knows no MSG_DONTWAIT for a socket, but goes by the O_NONBLOCK that all who have the
+ * descriptor can clear. */
+static bool may_block(const struct socket_pipe *pipe)
+{
+	return pipe->from->shared || pipe->to->shared;
+}
+
 bool pipe_splices(const struct socket_pipe *pipe)
 {
-	return pipe && pipe->bulk >= BULK_READS && !pipe->no_splice && pipe->to->connected &&
-	       queue_is_empty(&pipe->to->queue) && pipe->to->corked == 0;
+	return pipe && pipe->bulk >= BULK_READS && !pipe->no_splice && !may_block(pipe) &&
+	       pipe->to->connected && queue_is_empty(&pipe->to->queue) && pipe->to->corked == 0;
 }
 
 /* Without descriptors or with a kind of socket that cannot, copying goes on. */

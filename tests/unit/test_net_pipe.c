@@ -13,8 +13,10 @@
 #include <cmocka.h>
 
 #include "common/net/socket.h"
+#include "common/net/transfer.h"
 #include "tests/helpers/fds.h"
 #include "tests/helpers/stage.h"
+#include "tests/helpers/wait.h"
 
 /* wrap: splice malloc */
 void *__real_malloc(size_t size);
@@ -313,6 +315,43 @@ static void what_a_destination_said_before_it_broke_is_told(void **state)
 	take_up(&line);
 }
 
+/* Another process has s as well, and lets it block. Returns its descriptor. */
+static int share(struct net_socket *s)
+{
+	int theirs = dup(s->io.fd);
+
+	assert_true(theirs >= 0);
+	transfer_share_socket(s);
+	assert_int_equal(fcntl(theirs, F_SETFL, 0), 0);
+	return theirs;
+}
+
+/* IP-6: splice(2) would wait in the kernel, and the whole loop with it. */
+static void pipe_while_one_end_is_shared(struct stage *stage, bool source)
+{
+	struct line line;
+	int theirs;
+
+	watchdog(60);
+	stage_connected(stage);
+	lay_line(&line, stage);
+	theirs = share(source ? stage->guest.socket : line.to.socket);
+	send_bulk(&line);
+	assert_int_equal(splices, 0);
+	close(theirs);
+	take_up(&line);
+}
+
+static void a_source_that_another_process_has_is_copied_from(void **state)
+{
+	pipe_while_one_end_is_shared(*state, true);
+}
+
+static void a_destination_that_another_process_has_is_copied_to(void **state)
+{
+	pipe_while_one_end_is_shared(*state, false);
+}
+
 static void a_pipe_may_be_taken_away(void **state)
 {
 	struct stage *stage = *state;
@@ -504,6 +543,8 @@ int main(void)
 		on_stage(without_memory_for_what_was_taken_the_destination_ends),
 		on_stage(a_destination_that_breaks_ends_the_pipe_without_sigpipe),
 		on_stage(what_a_destination_said_before_it_broke_is_told),
+		on_stage(a_source_that_another_process_has_is_copied_from),
+		on_stage(a_destination_that_another_process_has_is_copied_to),
 		on_stage(a_pipe_may_be_taken_away),
 		on_stage(a_socket_piped_to_itself_echoes),
 		on_stage(a_destination_that_ends_gives_the_source_back),
