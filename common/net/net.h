@@ -253,7 +253,9 @@ struct net_socket_ops {
 
 struct net_socket_options {
 	bool has_fd;
-	int fd; /* a stream socket, owned once net_socket_new() has returned 0 */
+	/* A stream socket, owned once net_socket_new() has returned 0. A connection that is over
+	 * already is one too, of which the end or the reset is told. */
+	int fd;
 	/* With has_fd: which sides may be used; neither set means both. */
 	bool readable;
 	bool writable;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -132,10 +133,19 @@ static bool is_stream_socket(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
 }
 
+/* A TCP connection that is over has no peer any more, but a side that was ended, which one that was
+ * never connected has not. Reading would tell the two apart as well, and forget a reset. */
+static bool was_connected(int fd)
+{
+	struct pollfd entry = {.fd = fd, .events = POLLRDHUP};
+
+	return poll(&entry, 1, 0) == 1 && entry.revents & POLLRDHUP;
+}
+
 static int wrap(struct net_socket *s, const struct net_socket_options *options)
 {
 	int flags = fcntl(options->fd, F_GETFL);
-	struct addr peer;
+	struct addr peer = {0};
 
 	if (flags == -1 || !is_stream_socket(options->fd))
 		return NET_ERR_INVALID_FD_TYPE;
@@ -144,7 +154,7 @@ static int wrap(struct net_socket *s, const struct net_socket_options *options)
 		return -errno;
 
 	/* A socket without a peer is one that net_server_listen() may share. */
-	if (addr_of_peer(options->fd, &peer) < 0) {
+	if (addr_of_peer(options->fd, &peer) < 0 && !was_connected(options->fd)) {
 		ev_io_set(&s->io, options->fd, 0);
 		return 0;
 	}

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 
 #include "common/net/socket.h"
 #include "tests/helpers/stage.h"
+#include "tests/helpers/wait.h"
 
 /* wrap: setsockopt */
 int __real_setsockopt(int fd, int level, int name, const void *value, socklen_t size);
@@ -198,6 +200,36 @@ static void a_descriptor_may_be_wrapped_for_one_side(void **state)
 	assert_string_equal(stage->story.text, "C.end C.close ");
 }
 
+/* A connection that S has reset, after it said bye. */
+static int reset_connection(struct stage *stage)
+{
+	struct pollfd entry = {.events = POLLRDHUP};
+	struct addr peer;
+	int fd;
+
+	stage_open(stage, NULL);
+	fd = stage_plain(stage);
+	assert_int_equal(net_socket_write(stage->guest.socket, "bye", 3, NULL, NULL), 1);
+	assert_int_equal(net_socket_reset_and_destroy(stage->guest.socket), 0);
+	story_run_until(&stage->story, "S.close");
+	story_forget(&stage->story);
+	entry.fd = fd;
+	assert_int_equal(poll(&entry, 1, WAIT_MS), 1);
+	assert_int_equal(addr_of_peer(fd, &peer), -ENOTCONN);
+	return fd;
+}
+
+/* AC-8: it has no peer any more, which is not to say that it never had one. */
+static void a_connection_that_was_reset_before_ends_with_that(void **state)
+{
+	struct stage *stage = *state;
+
+	wrap(stage, (struct net_socket_options){.fd = reset_connection(stage)});
+	story_run_until(&stage->story, "C.close:error");
+	assert_string_equal(stage->story.text, "C.data:3 C.error:ECONNRESET C.close:error ");
+	assert_string_equal(stage->client.error_text, "read ECONNRESET");
+}
+
 /* ER-10: ERR_INVALID_FD_TYPE, and the descriptor stays the caller's. */
 static void what_is_no_stream_socket_is_refused(void **state)
 {
@@ -248,6 +280,7 @@ int main(void)
 		on_stage(references_are_idempotent_and_decide_whether_the_loop_goes_on),
 		on_stage(a_descriptor_is_wrapped_with_both_sides),
 		on_stage(a_descriptor_may_be_wrapped_for_one_side),
+		on_stage(a_connection_that_was_reset_before_ends_with_that),
 		on_stage(what_is_no_stream_socket_is_refused),
 		cmocka_unit_test(every_error_has_a_name_and_a_text),
 	};
