@@ -16,6 +16,15 @@
 
 /* --- told later ------------------------------------------------------------------------------ */
 
+/* What was written since the queue became empty is waited for as well. */
+static void tell_drain(struct net_socket *s)
+{
+	if (!queue_is_empty(&s->queue))
+		s->drain_due = true;
+	else if (!s->ending && s->ops->on_drain)
+		s->ops->on_drain(s, s->ctx);
+}
+
 static void on_write_turn(struct defer *call)
 {
 	struct net_socket *s = CONTAINER_OF(call, struct net_socket, write_call);
@@ -32,8 +41,7 @@ static void on_write_turn(struct defer *call)
 
 	if (s->drain_waits) {
 		s->drain_waits = false;
-		if (!s->ending && s->ops->on_drain)
-			s->ops->on_drain(s, s->ctx);
+		tell_drain(s);
 		return;
 	}
 

@@ -129,7 +129,10 @@ static bool on_read(struct net_socket *socket, void *data, size_t size, void *ct
 
 static void on_drain(struct net_socket *socket, void *ctx)
 {
-	act(judge_live_event(socket, ctx));
+	struct judged_socket *place = judge_live_event(socket, ctx);
+
+	REQUIRE(net_socket_buffer_size(socket) == 0);
+	act(place);
 }
 
 static void on_end(struct net_socket *socket, void *ctx)

@@ -91,6 +91,55 @@ static void drain_comes_once_when_all_is_sent_before_the_completion(void **state
 	assert_int_equal(net_socket_buffer_size(stage->client.socket), 0);
 }
 
+static void note_queued(struct actor *actor)
+{
+	actor->status = (int)net_socket_buffer_size(actor->socket);
+}
+
+/* The queue was full, and is empty again; that is to be told. */
+static void fill_and_empty_the_queue(struct net_socket *socket)
+{
+	net_socket_cork(socket);
+	assert_int_equal(net_socket_write(socket, big, 65536, NULL, NULL), 0);
+	net_socket_uncork(socket);
+	assert_int_equal(net_socket_buffer_size(socket), 0);
+}
+
+/* WR-2: one drain, when what was written in the meantime is sent too. */
+static void a_drain_that_waits_is_not_told_while_something_is_queued(void **state)
+{
+	struct stage *stage = *state;
+
+	connect_to_a_paused_guest(stage, NULL);
+	stage->client.on[ON_DRAIN] = note_queued;
+	fill_and_empty_the_queue(stage->client.socket);
+	assert_int_equal(net_socket_write(stage->client.socket, big, sizeof(big), NULL, NULL), 0);
+	story_run_ready(&stage->story);
+	assert_false(story_has(&stage->story, "C.drain"));
+	net_socket_resume(stage->guest.socket);
+	story_run_until(&stage->story, "C.drain");
+	assert_int_equal(stage->client.status, 0);
+	story_run_for(&stage->story, guest_has_all, &stage->guest);
+	story_run_ready(&stage->story);
+	assert_int_equal(story_count(&stage->story, "C.drain"), 1);
+}
+
+/* WR-2: also when that is so little that it would not have to wait for one. */
+static void a_drain_that_waits_is_told_after_a_little_more(void **state)
+{
+	struct stage *stage = *state;
+
+	connect_to_a_paused_guest(stage, NULL);
+	fill_and_empty_the_queue(stage->client.socket);
+	net_socket_cork(stage->client.socket);
+	assert_int_equal(net_socket_write(stage->client.socket, "x", 1, NULL, NULL), 1);
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "");
+	net_socket_uncork(stage->client.socket);
+	story_run_ready(&stage->story);
+	assert_string_equal(stage->story.text, "C.drain ");
+}
+
 /* WR-2 */
 static void no_drain_without_a_refused_write_nor_after_the_end(void **state)
 {
@@ -115,10 +164,7 @@ static void a_drain_that_waits_is_not_told_after_an_end(void **state)
 	struct stage *stage = *state;
 
 	stage_connected(stage);
-	net_socket_cork(stage->client.socket);
-	assert_int_equal(net_socket_write(stage->client.socket, big, 65536, NULL, NULL), 0);
-	net_socket_uncork(stage->client.socket);
-	assert_int_equal(net_socket_buffer_size(stage->client.socket), 0);
+	fill_and_empty_the_queue(stage->client.socket);
 	net_socket_end(stage->client.socket, big, sizeof(big), NULL, NULL);
 	assert_true(net_socket_buffer_size(stage->client.socket) > 0);
 	story_run_until(&stage->story, "C.close");
@@ -466,6 +512,8 @@ int main(void)
 		on_stage(a_small_queue_still_welcomes_more),
 		on_stage(a_mark_of_zero_welcomes_only_what_was_sent),
 		on_stage(drain_comes_once_when_all_is_sent_before_the_completion),
+		on_stage(a_drain_that_waits_is_not_told_while_something_is_queued),
+		on_stage(a_drain_that_waits_is_told_after_a_little_more),
 		on_stage(no_drain_without_a_refused_write_nor_after_the_end),
 		on_stage(a_drain_that_waits_is_not_told_after_an_end),
 		on_stage(completions_come_later_once_and_in_order),
