@@ -335,9 +335,10 @@ NET_API void net_socket_release(struct net_socket *socket);
  * if the socket was destroyed first). A destroyed socket whose on_close has come begins a new life:
  * counters are 0, set_no_delay and set_keep_alive persist. Returns -EALREADY while connecting,
  * -EISCONN, -EINVAL (it was made from a descriptor), NET_ERR_STREAM_DESTROYED (on_close is still to
- * come), NET_ERR_MISSING_ARGS, NET_ERR_SOCKET_BAD_PORT, NET_ERR_INVALID_IP_ADDRESS
- * (local_address), NET_ERR_INVALID_ADDRESS_FAMILY, NET_ERR_OUT_OF_RANGE (attempt_delay_ms),
- * -ENAMETOOLONG, -EINVAL (empty abstract name), -ENOMEM, or what a resolver's start can return. */
+ * come, or it was sent away in this turn of the loop), NET_ERR_MISSING_ARGS,
+ * NET_ERR_SOCKET_BAD_PORT, NET_ERR_INVALID_IP_ADDRESS (local_address),
+ * NET_ERR_INVALID_ADDRESS_FAMILY, NET_ERR_OUT_OF_RANGE (attempt_delay_ms), -ENAMETOOLONG, -EINVAL
+ * (empty abstract name), -ENOMEM, or what a resolver's start can return. */
 NET_API int net_socket_connect(struct net_socket *socket, const struct net_connect_options *options,
 			       net_socket_fn *connected, void *ctx);
 NET_API int net_socket_connect_port(struct net_socket *socket, int port, const char *host,

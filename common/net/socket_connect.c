@@ -369,7 +369,8 @@ static int check_state(const struct net_socket *s)
 {
 	if (s->connecting)
 		return -EALREADY;
-	if (s->destroyed && !s->closed)
+	/* One that was sent away is closed inside the call, but has calls that are still to run. */
+	if (s->destroyed && (!s->closed || defer_waits(&s->close_call)))
 		return NET_ERR_STREAM_DESTROYED;
 	if (s->io.fd >= 0)
 		return s->connected ? -EISCONN : -EINVAL;

@@ -12,6 +12,7 @@
 
 #include "common/macros.h"
 #include "common/net/socket.h"
+#include "common/net/transfer.h"
 #include "tests/helpers/clients.h"
 #include "tests/helpers/fds.h"
 #include "tests/helpers/stage.h"
@@ -295,6 +296,32 @@ static void a_closed_socket_may_connect_again_inside_its_close(void **state)
 	stage->client.socket = NULL;
 }
 
+/* CB-6: what one life has asked for is over before the next one begins. */
+static void what_was_sent_away_connects_again_after_its_turn(void **state)
+{
+	struct stage *stage = *state;
+	struct net_socket *s;
+
+	stage_connected(stage);
+	s = stage->client.socket;
+	net_socket_hold(s);
+	close(transfer_detach(s));
+	assert_int_equal(
+		net_socket_connect_port(s, host_port(&stage->host), "127.0.0.1", NULL, NULL),
+		NET_ERR_STREAM_DESTROYED);
+	assert_int_equal(net_socket_write(s, "x", 1, NULL, NULL), NET_ERR_STREAM_DESTROYED);
+	story_run_ready(&stage->story);
+	assert_false(story_has(&stage->story, "C.close"));
+
+	assert_int_equal(
+		net_socket_connect_port(s, host_port(&stage->host), "127.0.0.1", NULL, NULL), 0);
+	net_socket_release(s);
+	net_socket_end(s, "again", 5, NULL, NULL);
+	story_run_until(&stage->story, "G.data:5");
+	story_run_until(&stage->story, "C.close");
+	assert_int_equal(story_count(&stage->story, "C.finish"), 1);
+}
+
 /* CN-9: refused, and the connection is not harmed. */
 static void connecting_twice_is_refused(void **state)
 {
@@ -348,6 +375,7 @@ int main(void)
 		on_stage(writes_that_waited_for_a_connection_are_told),
 		on_stage(a_socket_destroyed_in_connect_is_never_ready),
 		on_stage(a_closed_socket_may_connect_again_inside_its_close),
+		on_stage(what_was_sent_away_connects_again_after_its_turn),
 		on_stage(connecting_twice_is_refused),
 		on_stage(a_timeout_covers_connecting),
 	};
