@@ -193,12 +193,17 @@ static ssize_t take(struct net_socket *s, void *buffer, size_t size)
 /* One read into memory. Returns as recv(2), with a negative error. */
 static ssize_t read_to_memory(struct net_socket *s)
 {
+	const struct net_socket_ops *ops = s->ops;
+	const void *ctx = s->ctx;
 	size_t size;
 	void *buffer = get_buffer(s, &size);
 	bool was_short;
 	ssize_t n;
 
 	if (s->destroyed || s->read_state != READ_FLOWING)
+		return -EAGAIN;
+	/* on_buffer has put somebody else in its place, for whom this buffer is not. */
+	if (s->ops != ops || s->ctx != ctx)
 		return -EAGAIN;
 	if (!buffer || size == 0)
 		return -ENOBUFS;

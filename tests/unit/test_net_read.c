@@ -345,6 +345,88 @@ static void who_pauses_before_a_reset_is_told_no_more(void **state)
 			    "S.read:4 S.error:ECONNRESET S.done:ECONNRESET S.close:error ");
 }
 
+static char much[1 << 20];
+
+/* Leaves the socket to the test's actor. */
+static void *give_much_and_leave(struct net_socket *socket, size_t *ret_size, void *ctx)
+{
+	net_socket_set_ops(socket, &actor_ops, ctx);
+	*ret_size = sizeof(much);
+	return much;
+}
+
+/* Leaves it to somebody with a buffer of his own. */
+static void *give_much_to_another(struct net_socket *socket, size_t *ret_size, void *ctx)
+{
+	static const struct net_socket_ops ops = {.on_buffer = give_buffer, .on_read = take_data};
+	struct actor *actor = ctx;
+
+	net_socket_set_ops(socket, &ops, actor->other);
+	*ret_size = sizeof(much);
+	return much;
+}
+
+static bool take_nothing(struct net_socket *socket, void *data, size_t size, void *ctx)
+{
+	fail_msg("%zu bytes for somebody who has left", size);
+	return true;
+}
+
+struct pieces {
+	size_t before;
+	size_t largest;
+};
+
+static void note_piece(struct actor *actor)
+{
+	struct pieces *pieces = actor->other;
+	size_t size = actor->received - pieces->before;
+
+	pieces->before = actor->received;
+	if (size > pieces->largest)
+		pieces->largest = size;
+}
+
+static bool has_400000(void *ctx)
+{
+	return ((struct actor *)ctx)->received == 400000;
+}
+
+/* RD-8, RD-9: text is made of no more than the loop's own buffer takes. */
+static void a_buffer_is_not_filled_for_who_has_no_such(void **state)
+{
+	static const struct net_socket_ops ops = {.on_buffer = give_much_and_leave,
+						  .on_read = take_nothing};
+	struct pieces pieces = {0};
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	stage->guest.other = &pieces;
+	stage->guest.on[ON_DATA] = note_piece;
+	assert_int_equal(net_socket_set_encoding(stage->guest.socket, NET_ENCODING_HEX), 0);
+	assert_int_equal(net_socket_unshift(stage->guest.socket, much, 200000), 0);
+	net_socket_set_ops(stage->guest.socket, &ops, &stage->guest);
+	story_run_for(&stage->story, has_400000, &stage->guest);
+	assert_in_range(pieces.largest, 1, 2 * 65536);
+}
+
+/* RD-9 */
+static void a_buffer_is_not_filled_for_who_has_another(void **state)
+{
+	static const struct net_socket_ops ops = {.on_buffer = give_much_to_another,
+						  .on_read = take_nothing};
+	struct own_buffer own = {0};
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	stage->guest.other = &own;
+	net_socket_set_ops(stage->guest.socket, &ops, &stage->guest);
+	net_socket_write(stage->client.socket, "0123456789", 10, NULL, NULL);
+	story_run_for(&stage->story, has_ten, &own);
+	assert_memory_equal(own.seen, "0123456789", 10);
+	net_socket_set_ops(stage->guest.socket, &actor_ops, &stage->guest);
+}
+
 static void *give_nothing(struct net_socket *socket, size_t *ret_size, void *ctx)
 {
 	return NULL;
@@ -419,6 +501,8 @@ int main(void)
 		on_stage(what_was_received_before_a_reset_may_take_many_reads),
 		on_stage(who_pauses_before_a_reset_is_told_no_more),
 		on_stage(a_buffer_of_the_users_own_is_filled_and_false_pauses),
+		on_stage(a_buffer_is_not_filled_for_who_has_no_such),
+		on_stage(a_buffer_is_not_filled_for_who_has_another),
 		on_stage(a_user_without_a_buffer_ends_the_socket),
 		on_stage(a_connection_that_cannot_be_watched_ends_with_an_error),
 		on_stage(a_refused_watch_is_forgotten_with_its_connection),
