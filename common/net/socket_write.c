@@ -418,9 +418,14 @@ static int end_again(struct net_socket *s, struct request *request)
 int net_socket_end(struct net_socket *s, const void *data, size_t size, net_socket_fn *finished,
 		   void *ctx)
 {
+	const struct iovec part = {.iov_base = (void *)data, .iov_len = size};
 	struct request *request;
+	size_t total;
 	int r;
 
+	r = check_parts(&part, 1, &total);
+	if (r < 0)
+		return r;
 	r = request_new(s, finished, ctx, &request);
 	if (r < 0)
 		return r;

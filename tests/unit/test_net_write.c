@@ -252,7 +252,17 @@ static void nonsense_is_refused(void **state)
 	assert_int_equal(net_socket_writev(stage->client.socket, parts, 2, NULL, NULL), -EINVAL);
 	assert_int_equal(net_socket_writev(stage->client.socket, parts, -1, NULL, NULL), -EINVAL);
 	assert_int_equal(net_socket_write(stage->client.socket, NULL, 3, NULL, NULL), -EINVAL);
+	assert_int_equal(net_socket_end(stage->client.socket, NULL, 3, actor_done, &stage->client),
+			 -EINVAL);
 	assert_false(net_socket_destroyed(stage->client.socket));
+
+	/* It goes on, and nobody is told of what was not taken. */
+	assert_int_equal(net_socket_end(stage->client.socket, "bye", 3, NULL, NULL), 0);
+	assert_int_equal(net_socket_end(stage->client.socket, NULL, 3, actor_done, &stage->client),
+			 -EINVAL);
+	story_run_until(&stage->story, "C.close");
+	assert_true(story_has(&stage->story, "S.data:3"));
+	assert_false(story_has(&stage->story, "C.done:EINVAL"));
 }
 
 /* WR-5 */
