@@ -402,9 +402,11 @@ NET_API bool net_socket_is_paused(const struct net_socket *socket);
 /* Sends all that from receives to to, waiting for to as needed, and ends to when from ends; to may
  * be from, which echoes. Bulk moves by splice(2), inside the kernel, unless another process may
  * have one of the two as well. The data is not told, but the end is; an encoding does not matter.
- * When either closes or to ends, the pipe ends; the other one stays. Returns -EINVAL (the two are
- * on different loops), -EALREADY (from has a destination or to a source), NET_ERR_STREAM_DESTROYED,
- * -ENOMEM. */
+ * When either closes or to ends, the pipe ends; the other one stays. When from has ended already,
+ * to ends and there is no pipe. Returns -EINVAL (the two are on different loops), -EALREADY (from
+ * has a destination or to a source), NET_ERR_STREAM_DESTROYED (also if to was ended), -ENOMEM, and
+ * for a from that has ended NET_ERR_SOCKET_CLOSED (to never connected, and is destroyed by this).
+ */
 NET_API int net_socket_pipe(struct net_socket *from, struct net_socket *to);
 NET_API void net_socket_unpipe(struct net_socket *from);
 

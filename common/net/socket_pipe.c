@@ -49,7 +49,7 @@ int net_socket_pipe(struct net_socket *from, struct net_socket *to)
 
 	if (from->context != to->context)
 		return -EINVAL;
-	if (from->destroyed || to->destroyed)
+	if (from->destroyed || to->destroyed || to->ending)
 		return NET_ERR_STREAM_DESTROYED;
 	if (from->end_told)
 		return net_socket_end(to, NULL, 0, NULL, NULL);

@@ -425,6 +425,66 @@ static void wrong_pipes_are_refused(void **state)
 	take_up(&line);
 }
 
+/* WR-8: the first piece would be a write after its end. */
+static void a_destination_that_was_ended_is_refused(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	net_socket_end(stage->client.socket, NULL, 0, NULL, NULL);
+	assert_int_equal(net_socket_pipe(stage->client.socket, stage->client.socket),
+			 NET_ERR_STREAM_DESTROYED);
+	net_socket_write(stage->guest.socket, "mine", 4, NULL, NULL);
+	story_run_until(&stage->story, "C.close");
+	assert_true(story_has(&stage->story, "C.data:4"));
+}
+
+static void pipe_to_nowhere(struct actor *actor)
+{
+	actor->status = net_socket_pipe(actor->socket, actor->other);
+}
+
+static void pipe_ended(struct stage *stage, struct net_socket *to, const char *word)
+{
+	stage->guest.other = to;
+	stage->guest.on[ON_FINISH] = pipe_to_nowhere;
+	net_socket_end(stage->client.socket, NULL, 0, NULL, NULL);
+	story_run_until(&stage->story, word);
+}
+
+/* EN-1: there is nothing left to do for a source that has ended but to end the destination. */
+static void a_source_that_has_ended_ends_the_destination(void **state)
+{
+	struct net_socket_options options = {.has_fd = true};
+	struct stage *stage = *state;
+	struct actor to = {.story = &stage->story, .name = "T"};
+	int pair[2];
+	char byte;
+
+	stage_connected(stage);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	options.fd = pair[0];
+	assert_int_equal(net_socket_new(stage->story.loop, &options, &actor_ops, &to, &to.socket),
+			 0);
+	pipe_ended(stage, to.socket, "T.finish");
+	assert_int_equal(stage->guest.status, 0);
+	assert_int_equal(recv(pair[1], &byte, 1, 0), 0);
+	close(pair[1]);
+	story_run_until(&stage->story, "T.close");
+}
+
+static void and_destroys_one_that_never_connected(void **state)
+{
+	struct stage *stage = *state;
+	struct actor to = {.story = &stage->story, .name = "T"};
+
+	stage_connected(stage);
+	assert_int_equal(net_socket_new(stage->story.loop, NULL, &actor_ops, &to, &to.socket), 0);
+	pipe_ended(stage, to.socket, "T.close:error");
+	assert_int_equal(stage->guest.status, NET_ERR_SOCKET_CLOSED);
+	assert_int_equal(to.error, NET_ERR_SOCKET_CLOSED);
+}
+
 /* --- encodings ------------------------------------------------------------------------------- */
 
 /* RD-8: what is cut between two reads is held back; counters stay in bytes. */
@@ -549,6 +609,9 @@ int main(void)
 		on_stage(a_socket_piped_to_itself_echoes),
 		on_stage(a_destination_that_ends_gives_the_source_back),
 		on_stage(wrong_pipes_are_refused),
+		on_stage(a_destination_that_was_ended_is_refused),
+		on_stage(a_source_that_has_ended_ends_the_destination),
+		on_stage(and_destroys_one_that_never_connected),
 		on_stage(a_character_cut_between_reads_is_told_whole),
 		on_stage(a_character_cut_by_the_end_is_replaced),
 		on_stage(a_pause_at_the_last_piece_holds_the_end_back),
