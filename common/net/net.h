@@ -173,8 +173,10 @@ NET_API void net_server_free(struct net_server *server);
  * listen replaces the first, whose done gets -ECANCELED.
  * Returns NET_ERR_SERVER_ALREADY_LISTEN, NET_ERR_SOCKET_BAD_PORT, NET_ERR_OUT_OF_RANGE (backlog),
  * NET_ERR_INVALID_ARG_VALUE, -ENAMETOOLONG and -EINVAL (path), -ENOMEM, -EMFILE (sharing a
- * descriptor), -errno of chmod(2); done is not called then, and fd stays the caller's. After 0 an
- * fd that cannot listen is closed. */
+ * descriptor), -errno of chmod(2); in a worker also -EPIPE (the supervisor is gone), -ESHUTDOWN (it
+ * disconnects), -ENOBUFS (too much waits for the supervisor), -ENAMETOOLONG and -EINVAL (host);
+ * done is not called then, and fd stays the caller's. After 0 an fd that cannot listen is closed.
+ */
 NET_API int net_server_listen(struct net_server *server, const struct net_listen_options *options,
 			      net_server_fn *done, void *ctx);
 NET_API int net_server_listen_port(struct net_server *server, int port, const char *host,
