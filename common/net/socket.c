@@ -1,7 +1,6 @@
 #include "common/net/socket.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 
 #include "common/macros.h"
 #include "common/net/server.h"
+#include "common/net/stream.h"
 #include "common/net/unwatch.h"
 
 static const struct net_socket_ops no_ops;
@@ -125,14 +125,6 @@ void socket_attach(struct net_socket *s, int fd, const struct addr *peer)
 		       addr_family(peer) == 4 ? sizeof(peer->in) : sizeof(peer->in6));
 }
 
-static bool is_stream_socket(int fd)
-{
-	socklen_t size = sizeof(int);
-	int type;
-
-	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
-}
-
 /* A TCP connection that is over has no peer any more, but a side that was ended, which one that was
  * never connected has not. Reading would tell the two apart as well, and forget a reset. */
 static bool was_connected(int fd)
@@ -144,14 +136,14 @@ static bool was_connected(int fd)
 
 static int wrap(struct net_socket *s, const struct net_socket_options *options)
 {
-	int flags = fcntl(options->fd, F_GETFL);
 	struct addr peer = {0};
+	int r;
 
-	if (flags == -1 || !is_stream_socket(options->fd))
+	if (!stream_is(options->fd))
 		return NET_ERR_INVALID_FD_TYPE;
-	if (fcntl(options->fd, F_SETFL, flags | O_NONBLOCK) == -1 ||
-	    fcntl(options->fd, F_SETFD, FD_CLOEXEC) == -1)
-		return -errno;
+	r = stream_prepare(options->fd);
+	if (r < 0)
+		return r;
 
 	/* A socket without a peer is one that net_server_listen() may share. */
 	if (addr_of_peer(options->fd, &peer) < 0 && !was_connected(options->fd)) {

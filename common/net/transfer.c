@@ -1,7 +1,6 @@
 #include "common/net/transfer.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,6 +8,7 @@
 #include "common/macros.h"
 #include "common/net/server.h"
 #include "common/net/socket.h"
+#include "common/net/stream.h"
 
 /* --- away ------------------------------------------------------------------------------------ */
 
@@ -165,27 +165,15 @@ static void restore_marks(struct net_socket *s, const struct transfer *from)
 /* Whether fd is a stream socket of that kind of address, listening or not. */
 static bool is_socket(int fd, const struct addr *addr, int listens)
 {
-	int type, domain, accepts;
+	int domain, accepts;
 	socklen_t size = sizeof(int);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == -1 ||
-	    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == -1 ||
+	if (!stream_is(fd) || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == -1 ||
 	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &size) == -1)
 		return false;
-	if (type != SOCK_STREAM || (accepts != 0) != listens)
+	if ((accepts != 0) != listens)
 		return false;
 	return addr->len == 0 ? domain == AF_UNIX || listens : addr->sa.sa_family == domain;
-}
-
-static int set_flags(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	if (flags == -1)
-		return -errno;
-	if (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == -1)
-		return -errno;
-	return 0;
 }
 
 int transfer_socket(struct ev_loop *loop, int fd, const struct transfer *from,
@@ -196,7 +184,7 @@ int transfer_socket(struct ev_loop *loop, int fd, const struct transfer *from,
 
 	if (!is_socket(fd, &from->peer, false))
 		return NET_ERR_INVALID_FD_TYPE;
-	r = set_flags(fd);
+	r = stream_prepare(fd);
 	if (r == 0)
 		r = net_socket_new(loop, NULL, NULL, NULL, &s);
 	if (r < 0)
@@ -262,7 +250,7 @@ int transfer_server(struct ev_loop *loop, int fd, const struct transfer *from,
 
 	if (!is_socket(fd, &none, true))
 		return NET_ERR_INVALID_FD_TYPE;
-	r = set_flags(fd);
+	r = stream_prepare(fd);
 	if (r == 0)
 		r = addr_of_socket(fd, &bound.addr);
 	if (r == 0)
