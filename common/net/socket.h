@@ -201,6 +201,8 @@ bool write_wanted(const struct net_socket *s);
 void write_ready(struct net_socket *s);
 /* Sending has failed: what was received before is told, and s destroyed. Not inside a call. */
 void write_failed(struct net_socket *s, int error);
+/* As net_socket_write(), but what was received before a failure is told. Not inside a call. */
+int write_piece(struct net_socket *s, const void *data, size_t size);
 /* Sends what waited for the connection. */
 void write_connected(struct net_socket *s);
 /* Ends our side, as the peer has ended. */

@@ -153,7 +153,7 @@ void pipe_copy(struct socket_pipe *pipe, const void *data, size_t size)
 	pipe->bulk = size > BULK_MIN ? pipe->bulk + 1 : 0;
 
 	/* A failure destroys the destination, which ends the pipe. */
-	r = net_socket_write(to, data, size, NULL, NULL);
+	r = write_piece(to, data, size);
 	if (r == -ENOMEM)
 		socket_fail(to, r, CALL_WRITE);
 	if (r == 0) {

@@ -196,6 +196,7 @@ static int send_waiting(struct net_socket *s)
 
 void write_failed(struct net_socket *s, int error)
 {
+	pipe_stop_in(s);
 	read_rest(s);
 	socket_fail(s, error, CALL_WRITE);
 }
@@ -351,6 +352,24 @@ int net_socket_writev(struct net_socket *s, const struct iovec *parts, int count
 	if (r < 0)
 		return refuse(s, request, r, r == -EPIPE ? CALL_WRITE : CALL_NONE);
 	return finish_write(s, parts, count, send_now(s, parts, count, total), total, request);
+}
+
+int write_piece(struct net_socket *s, const void *data, size_t size)
+{
+	const struct iovec part = {.iov_base = (void *)data, .iov_len = size};
+	ssize_t sent;
+	int r;
+
+	r = refusal(s);
+	if (r < 0)
+		return refuse(s, NULL, r, CALL_NONE);
+
+	sent = send_now(s, &part, 1, size);
+	if (sent < 0) {
+		write_failed(s, (int)sent);
+		return (int)sent;
+	}
+	return finish_write(s, &part, 1, sent, size, NULL);
 }
 
 /* Whether nothing stands between a write and the kernel. */

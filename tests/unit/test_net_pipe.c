@@ -296,6 +296,23 @@ static void a_destination_that_breaks_ends_the_pipe_without_sigpipe(void **state
 	take_up(&line);
 }
 
+static void say_last_words_and_break(struct line *line)
+{
+	plain_send(line->far, "last words");
+	close(line->far);
+	line->far = -1;
+}
+
+static void expect_last_words(struct line *line)
+{
+	struct story *story = &line->stage->story;
+
+	story_run_until(story, "T.close:error");
+	assert_true(story_in_order(story, "T.data:10", "T.close:error"));
+	assert_false(story_has(story, "T.end"));
+	assert_false(net_socket_destroyed(line->stage->guest.socket));
+}
+
 /* RD-7: nor is what it said before that lost. */
 static void what_a_destination_said_before_it_broke_is_told(void **state)
 {
@@ -305,14 +322,43 @@ static void what_a_destination_said_before_it_broke_is_told(void **state)
 	stage_connected(stage);
 	lay_line(&line, stage);
 	fill_pipe(&line);
-	plain_send(line.far, "last words");
-	close(line.far);
-	line.far = -1;
-	story_run_until(&stage->story, "T.close:error");
-	assert_true(story_in_order(&stage->story, "T.data:10", "T.close:error"));
-	assert_false(story_has(&stage->story, "T.end"));
-	assert_false(net_socket_destroyed(stage->guest.socket));
+	say_last_words_and_break(&line);
+	expect_last_words(&line);
 	take_up(&line);
+}
+
+/* RD-7: the source has something before the destination is looked at, as what woke libev last
+ * comes first. */
+static void and_so_it_is_when_a_piece_is_copied_to_it(void **state)
+{
+	struct stage *stage = *state;
+	struct line line;
+
+	stage_connected(stage);
+	lay_line(&line, stage);
+	story_run_ready(&stage->story);
+	say_last_words_and_break(&line);
+	net_socket_write(stage->client.socket, "small", 5, NULL, NULL);
+	expect_last_words(&line);
+	take_up(&line);
+}
+
+/* RD-7: once sending has failed the pipe has ended, also where both ends are one. */
+static void a_reset_of_one_that_is_piped_to_itself_is_told(void **state)
+{
+	const struct linger now = {.l_onoff = 1};
+	struct stage *stage = *state;
+	int fd;
+
+	stage_open(stage, NULL);
+	fd = stage_plain(stage);
+	assert_int_equal(net_socket_pipe(stage->guest.socket, stage->guest.socket), 0);
+	assert_int_equal(net_socket_unshift(stage->guest.socket, "before", 6), 0);
+	plain_send(fd, "last words");
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+	close(fd);
+	story_run_until(&stage->story, "S.close:error");
+	assert_string_equal(stage->story.text, "S.data:10 S.error:ECONNRESET S.close:error ");
 }
 
 /* Another process has s as well, and lets it block. Returns its descriptor. */
@@ -603,6 +649,8 @@ int main(void)
 		on_stage(without_memory_for_what_was_taken_the_destination_ends),
 		on_stage(a_destination_that_breaks_ends_the_pipe_without_sigpipe),
 		on_stage(what_a_destination_said_before_it_broke_is_told),
+		on_stage(and_so_it_is_when_a_piece_is_copied_to_it),
+		on_stage(a_reset_of_one_that_is_piped_to_itself_is_told),
 		on_stage(a_source_that_another_process_has_is_copied_from),
 		on_stage(a_destination_that_another_process_has_is_copied_to),
 		on_stage(a_pipe_may_be_taken_away),
