@@ -78,6 +78,7 @@ static const struct server_gate gate = {.is_open = has_free, .on_parked = wakeup
 
 void permits_join(struct permits *p, struct service *service)
 {
+	service->permits = p;
 	LIST_INSERT_HEAD(&p->services, service, of_permits);
 	if (p->accepts)
 		server_set_gate(service->server, &gate, p);

@@ -64,12 +64,12 @@ static int copy_text(const struct handler_text *text, struct handler_text *ret)
 	return 0;
 }
 
-static int start(struct service *service, int fd, const struct server_sharing *sharing)
+static int start(struct service *service, int fd, const struct service_options *options)
 {
 	int error;
 
-	if (service->permits)
-		permits_join(service->permits, service);
+	if (options->permits)
+		permits_join(options->permits, service);
 	if (fd == -1)
 		return server_open_unbound(service->server);
 	wakeup_mark(fd);
@@ -82,7 +82,7 @@ static int start(struct service *service, int fd, const struct server_sharing *s
 		return error;
 	}
 	service->fd = fd;
-	server_share(service->server, sharing, service->ctx);
+	server_share(service->server, options->sharing, service->ctx);
 	return 0;
 }
 
@@ -109,7 +109,6 @@ int service_new(struct ev_loop *loop, const struct service_options *options, int
 	service->handle = options->handle;
 	service->tally = options->tally;
 	service->tell_connections = options->tell_connections;
-	service->permits = options->permits;
 	service->handler = handlers[options->handler];
 	service->on_idle = on_idle;
 	service->ctx = ctx;
@@ -120,7 +119,7 @@ int service_new(struct ev_loop *loop, const struct service_options *options, int
 	if (error == 0)
 		error = net_create_server(loop, NULL, &server_ops, service, &service->server);
 	if (error == 0)
-		error = start(service, fd, options->sharing);
+		error = start(service, fd, options);
 	if (error < 0) {
 		service_free(service);
 		return error;

@@ -36,11 +36,16 @@ struct fixture {
 	size_t fds;
 };
 
-/* wrap: accept4 */
+/* wrap: accept4 malloc calloc */
 int __real_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
 int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
 
 static bool no_descriptors;
+static int until_no_memory = -1; /* so many allocations succeed, then one fails; -1: none does */
 
 int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 {
@@ -48,6 +53,21 @@ int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 		return __real_accept4(fd, address, size, flags);
 	errno = EMFILE;
 	return -1;
+}
+
+static bool has_memory(void)
+{
+	return until_no_memory == -1 || until_no_memory-- > 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return has_memory() ? __real_malloc(size) : NULL;
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return has_memory() ? __real_calloc(count, size) : NULL;
 }
 
 static void on_idle(struct service *service, void *ctx)
@@ -532,6 +552,35 @@ static void those_that_came_accepted_are_told_when_they_have_ended(void **state)
 	expect_silence(f);
 }
 
+/* Whatever it lacks memory for: what there is of it goes, and the permits are those of the others.
+ */
+static void without_memory_a_service_leaves_nothing_behind(void **state)
+{
+	struct fixture *f = *state;
+	const struct service_options options = {
+		.listener = LISTENER,
+		.handle = 1,
+		.permits = f->permits,
+		.handler = HANDLER_ECHO,
+		.text = {"", 0},
+	};
+	struct service *service = NULL;
+	int error = -ENOMEM, allocations;
+
+	for (allocations = 0; error == -ENOMEM; allocations++) {
+		assert_ptr_equal(LIST_FIRST(&f->permits->services), f->services[0]);
+		assert_null(LIST_NEXT(f->services[0], of_permits));
+		until_no_memory = allocations;
+		error = service_new(f->loop, &options, -1, on_idle, f, &service);
+		until_no_memory = -1;
+	}
+	assert_int_equal(error, 0);
+	assert_true(allocations > 3); /* at least itself, its text and its server */
+	assert_ptr_equal(LIST_FIRST(&f->permits->services), service);
+	service_free(service);
+	assert_ptr_equal(LIST_FIRST(&f->permits->services), f->services[0]);
+}
+
 static void what_was_to_be_told_dies_with_the_book(void **state)
 {
 	struct fixture *f = *state;
@@ -566,6 +615,7 @@ int main(void)
 		TEST(the_connections_of_a_former_service_count),
 		TEST(an_emptied_queue_respects_the_permits),
 		TEST(those_that_came_accepted_are_told_when_they_have_ended),
+		TEST(without_memory_a_service_leaves_nothing_behind),
 		TEST(what_was_to_be_told_dies_with_the_book),
 	};
 
