@@ -317,12 +317,31 @@ static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int events)
 		 count);
 }
 
+static void set_deadline(struct worker *w, unsigned int timeout_ms)
+{
+	ev_now_update(w->loop);
+	ev_timer_stop(w->loop, &w->deadline);
+	ev_timer_set(&w->deadline, timeout_ms / 1000.0, 0);
+	ev_timer_start(w->loop, &w->deadline);
+}
+
+/* A deadline that has passed is not set again. */
+static void hurry(struct worker *w, unsigned int timeout_ms)
+{
+	ev_now_update(w->loop);
+	if (ev_is_active(&w->deadline) &&
+	    ev_timer_remaining(w->loop, &w->deadline) > timeout_ms / 1000.0)
+		set_deadline(w, timeout_ms);
+}
+
 void worker_drain(struct worker *w, unsigned int timeout_ms, bool empty_queue)
 {
 	struct service *service;
 
-	if (w->draining)
+	if (w->draining) {
+		hurry(w, timeout_ms);
 		return;
+	}
 	/* What came before is ours. */
 	intake_end(&w->intake);
 	w->draining = true;
@@ -330,9 +349,7 @@ void worker_drain(struct worker *w, unsigned int timeout_ms, bool empty_queue)
 	LIST_FOREACH (service, &w->services, link)
 		service_stop(service, empty_queue);
 	provider_disconnect(&w->provider, empty_queue);
-	ev_now_update(w->loop);
-	ev_timer_set(&w->deadline, timeout_ms / 1000.0, 0);
-	ev_timer_start(w->loop, &w->deadline);
+	set_deadline(w, timeout_ms);
 	send_or_fail(w, IPC_DRAINING, NULL, NULL, 0);
 	worker_end_if_idle(w);
 }
@@ -393,7 +410,8 @@ static void on_message(struct channel *channel, struct ipc_message *message, voi
 		fail(ctx, "a message for which nobody is here", -EPROTO);
 }
 
-/* Without a supervisor nobody replaces this worker, and nobody counts its connections. */
+/* Without a supervisor nobody replaces this worker, nobody counts its connections, and nobody ends
+ * it when the time is over that it had to drain. */
 static void on_lost(struct channel *channel, int error, const char *why, void *ctx)
 {
 	struct worker *w = ctx;
@@ -403,8 +421,6 @@ static void on_lost(struct channel *channel, int error, const char *why, void *c
 		fail(w, why, error);
 		return;
 	}
-	if (w->draining)
-		return;
 	log_warning("worker %u: the supervisor has gone; ending in at most %u ms",
 		    w->welcome.worker, w->welcome.orphan_timeout_ms);
 	worker_drain(w, w->welcome.orphan_timeout_ms, false);

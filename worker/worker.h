@@ -44,7 +44,8 @@ struct worker {
 int worker_init(struct worker *worker, struct ev_loop *loop, int channel_fd);
 
 /* Stops accepting, and ends the loop when the connections have ended or after timeout_ms. With
- * empty_queue what already waits to be accepted is served first. */
+ * empty_queue what already waits to be accepted is served first. One that drains already has no
+ * more time than timeout_ms from now on, and less if it had less. */
 void worker_drain(struct worker *worker, unsigned int timeout_ms, bool empty_queue);
 
 /* Ends the loop if it drains and nothing is left. */

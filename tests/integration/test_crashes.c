@@ -38,6 +38,18 @@ static json_int_t of_worker(const struct usher *u, pid_t pid, const char *key)
 	return value;
 }
 
+/* Five clients of each: while one is stopped the other accepts. */
+static void connect_to_both(struct usher *u, int port, const pid_t pids[])
+{
+	for (int i = 0; i < 2; i++) {
+		kernel_stop(pids[!i]);
+		clients_connect(&u->clients, port, 5);
+		for (size_t n = u->clients.count - 5; n < u->clients.count; n++)
+			client_expect_echo(u->clients.fds[n]);
+		kernel_resume(pids[!i]);
+	}
+}
+
 static void a_killed_worker_costs_its_own_connections_only(void **state)
 {
 	struct usher *u = *state;
@@ -48,14 +60,7 @@ static void a_killed_worker_costs_its_own_connections_only(void **state)
 	int port = ask_port(u, "echo");
 	ask_ready(u, 2, before);
 
-	/* Both get some: while one is stopped the other accepts. */
-	for (int i = 0; i < 2; i++) {
-		kernel_stop(before[!i]);
-		clients_connect(&u->clients, port, 5);
-		for (size_t n = u->clients.count - 5; n < u->clients.count; n++)
-			client_expect_echo(u->clients.fds[n]);
-		kernel_resume(before[!i]);
-	}
+	connect_to_both(u, port, before);
 	ask_expect_connections(u, port, 10);
 
 	kernel_kill(before[1]);
@@ -202,21 +207,45 @@ static void workers_without_a_supervisor_drain_and_end(void **state)
 	assert_true(poll_until(workers_have_gone, NULL, WAIT_MS));
 }
 
-/* WK-7 */
-static void idle_clients_of_orphans_are_ended_at_the_deadline(void **state)
+/* Of workers whose clients stay, though drain_timeout is over later. */
+static void kill_usherd_and_expect_end(struct usher *u)
 {
-	struct usher *u = *state;
-
-	usher_configure(u, "drain_timeout: 2s\n%s", config);
-	usher_start(u);
-	clients_connect(&u->clients, ask_port(u, "echo"), 10);
-	clients_expect_echo(&u->clients);
-
 	usher_signal(u, SIGKILL);
 	assert_int_equal(usher_ended(u), 128 + SIGKILL);
 	for (size_t i = 0; i < u->clients.count; i++)
 		client_expect_end(u->clients.fds[i]);
 	assert_true(poll_until(workers_have_gone, NULL, WAIT_MS));
+}
+
+/* WK-7 */
+static void idle_clients_of_orphans_are_ended_at_the_deadline(void **state)
+{
+	struct usher *u = *state;
+
+	usher_configure(u, "drain_timeout: 1h\n%s", config);
+	usher_start(u);
+	clients_connect(&u->clients, ask_port(u, "echo"), 10);
+	clients_expect_echo(&u->clients);
+	kill_usherd_and_expect_end(u);
+}
+
+/* WK-7: one was scaled away, the other was told by somebody else. */
+static void orphans_that_drained_before_are_ended_at_the_deadline_too(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+
+	usher_configure(u, "drain_timeout: 1h\n%s", config);
+	usher_start(u);
+	ask_ready(u, 2, pids);
+	connect_to_both(u, ask_port(u, "echo"), pids);
+	assert_int_equal(ask_ctl(u, NULL, NULL, "scale", "1", NULL), 0);
+	assert_true(ask_until_workers(u, "draining", 1));
+	ask_ready(u, 1, pids);
+	assert_int_equal(kill(pids[0], SIGTERM), 0);
+	assert_true(ask_until_workers(u, "draining", 2));
+	clients_expect_echo(&u->clients);
+	kill_usherd_and_expect_end(u);
 }
 
 /* WK-7: one that is stopped listens until it goes on. */
@@ -291,6 +320,7 @@ int main(void)
 		USHER_TEST(quick_deaths_back_off),
 		USHER_TEST(workers_without_a_supervisor_drain_and_end),
 		USHER_TEST(idle_clients_of_orphans_are_ended_at_the_deadline),
+		USHER_TEST(orphans_that_drained_before_are_ended_at_the_deadline_too),
 		USHER_TEST(a_restart_waits_until_the_old_workers_have_left_its_addresses),
 		USHER_TEST(a_hundred_kills_leave_it_serving),
 	};
