@@ -92,8 +92,9 @@ int server_adopt(struct net_server *server, int fd, const struct addr *peer);
 struct server_sharing {
 	/* A wake-up took connections from fd, which listens. NULL: nobody has to know. */
 	void (*accepted)(int fd, void *ctx);
-	/* A wake-up was in vain: accept4() says error (-errno), or the kernel watches nothing more
-	 * (0). For a moment the server is not woken. */
+	/* A wake-up was in vain: accept4() says error (-errno), there is no memory for a connection
+	 * (-ENOMEM), or the kernel watches nothing more (0). For a moment the server is not woken.
+	 */
 	void (*is_short)(int error, void *ctx);
 };
 

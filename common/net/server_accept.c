@@ -155,12 +155,27 @@ void server_enter(struct net_server *server, struct net_socket *s)
 	server->connections++;
 }
 
-int server_adopt(struct net_server *server, int fd_given, const struct addr *peer)
+/* Whatever may be lacking for one more connection. */
+static int prepare(struct net_server *server, struct net_socket **ret)
 {
-	AUTO_CLOSE int fd = fd_given;
 	struct net_socket *s;
-	int r;
+	int r = socket_create(server->context, &s);
 
+	if (r < 0)
+		return r;
+	context_hold(server->context);
+	r = socket_set_write_limit(s, server->options.write_limit);
+	if (r < 0) {
+		net_socket_release(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+/* Whether it is to be one. */
+static int check_welcome(struct net_server *server, int fd, const struct addr *peer)
+{
 	if (!server->ops->on_connection)
 		return -ENOTCONN;
 	if (!server_has_room(server)) {
@@ -171,25 +186,31 @@ int server_adopt(struct net_server *server, int fd_given, const struct addr *pee
 		tell_drop(server, fd, peer);
 		return NET_ERR_IP_BLOCKED;
 	}
+	return 0;
+}
 
-	r = socket_create(server->context, &s);
-	if (r < 0)
-		return r;
-	context_hold(server->context);
-	r = socket_set_write_limit(s, server->options.write_limit);
-	if (r < 0) {
-		net_socket_release(s);
-		return r;
-	}
-
-	socket_attach(s, take_fd(&fd), peer);
+static void admit(struct net_server *server, struct net_socket *s, int fd, const struct addr *peer)
+{
+	socket_attach(s, fd, peer);
 	apply_options(server, s);
 	server_enter(server, s);
 	server->ops->on_connection(server, s, server->ctx);
 	if (s->server)
 		read_early(s);
 	socket_update(s);
-	return 0;
+}
+
+int server_adopt(struct net_server *server, int fd_given, const struct addr *peer)
+{
+	AUTO_CLOSE int fd = fd_given;
+	struct net_socket *s;
+	int r = check_welcome(server, fd, peer);
+
+	if (r == 0)
+		r = prepare(server, &s);
+	if (r == 0)
+		admit(server, s, take_fd(&fd), peer);
+	return r;
 }
 
 /* --- the queue ------------------------------------------------------------------------------- */
@@ -202,7 +223,8 @@ static void report(struct net_server *server, int error)
 	server_tell_error(server, &source);
 }
 
-/* Decides what a failed accept4() means: 0 to go on, 1 to wait for the next event. */
+/* Decides what a failed accept4(), or not coming to it, means: 0 to go on, 1 to wait for the next
+ * event. */
 static int accept_failed(struct net_server *server, int error)
 {
 	if (error == EAGAIN)
@@ -216,18 +238,27 @@ static int accept_failed(struct net_server *server, int error)
 	return 1;
 }
 
-/* Returns 0 to go on, 1 to wait. */
+/* Who is accepted and cannot be served for want of memory would be lost, and so would the next
+ * ones: what memory there must be is there before. Returns 0 to go on, 1 to wait. */
 static int accept_one(struct net_server *server)
 {
 	struct addr peer = {.len = sizeof(peer.un)};
-	int fd = accept4(server->bound.fd, &peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	AUTO_CLOSE int fd = -1;
+	struct net_socket *s;
+	int error = prepare(server, &s);
 
-	if (fd == -1)
-		return accept_failed(server, errno);
-
-	if (server_adopt(server, fd, &peer) != -ENOMEM)
-		return 0;
-	report(server, -ENOMEM);
+	if (error < 0)
+		return accept_failed(server, -error);
+	fd = accept4(server->bound.fd, &peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd == -1) {
+		error = errno;
+		net_socket_release(s);
+		return accept_failed(server, error);
+	}
+	if (check_welcome(server, fd, &peer) == 0)
+		admit(server, s, take_fd(&fd), &peer);
+	else
+		net_socket_release(s);
 	return 0;
 }
 

@@ -234,12 +234,38 @@ static void without_a_reader_nothing_is_taken_from_the_kernel(void **state)
 	close(fd);
 }
 
-/* wrap: accept4 */
+/* wrap: accept4 malloc calloc */
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
 int __real_accept4(int fd, struct sockaddr *addr, socklen_t *size, int flags);
 int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *size, int flags);
 
 static int accept_error; /* what accept4() fails with, or 0 */
 static unsigned accepts;
+static unsigned refusals; /* so many allocations fail, ... */
+static unsigned passes;   /* ... but so many succeed before each of them */
+static unsigned passed;
+
+static bool has_memory(void)
+{
+	if (refusals == 0 || passed++ < passes)
+		return true;
+	passed = 0;
+	refusals--;
+	return false;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return has_memory() ? __real_malloc(size) : NULL;
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return has_memory() ? __real_calloc(count, size) : NULL;
+}
 
 int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *size, int flags)
 {
@@ -293,6 +319,36 @@ static void without_descriptors_accepting_waits_and_does_not_spin(void **state)
 		story_run_until(&stage->story, "H.connection");
 		close(fd);
 	}
+}
+
+/* AC-7: who was accepted already would be lost. A socket is one allocation, and its write_limit one
+ * more. */
+static void without_memory_accepting_waits_and_loses_nobody(void **state)
+{
+	const struct net_server_options options = {.write_limit = 1 << 20};
+	struct stage *stage = *state;
+	int fds[2];
+
+	stage->host.guest_count = 0;
+	stage_open(stage, &options);
+	for (passes = 0; passes < ARRAY_LEN(fds); passes++) {
+		int64_t begin = now_ms();
+
+		fds[passes] = plain_connect(&stage->host);
+		story_forget(&stage->story);
+		accepts = passed = 0;
+		refusals = 3;
+		while (refusals > 0)
+			ev_run(stage->story.loop, EVRUN_ONCE);
+		assert_true(server_is_short(stage->host.server));
+		assert_int_equal(accepts, 0);
+		assert_string_equal(stage->story.text, "");
+		assert_true(now_ms() - begin >= 2 * PAUSE_MS);
+		story_run_until(&stage->story, "H.connection");
+		assert_int_equal(accepts, 1);
+	}
+	close(fds[0]);
+	close(fds[1]);
 }
 
 static void note_accepted(int fd, void *ctx)
@@ -590,6 +646,7 @@ int main(void)
 		on_stage(without_a_reader_nothing_is_taken_from_the_kernel),
 		on_stage(all_who_wait_are_accepted_in_one_wake_up_and_none_in_vain),
 		on_stage(without_descriptors_accepting_waits_and_does_not_spin),
+		on_stage(without_memory_accepting_waits_and_loses_nobody),
 		on_stage(without_descriptors_a_shared_socket_is_left_to_others),
 		on_stage(without_descriptors_who_is_unparked_waits_on),
 		on_stage(a_socket_that_cannot_be_watched_is_watched_again_soon),
