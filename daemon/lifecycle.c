@@ -198,11 +198,23 @@ static enum child_state drains_by_itself(struct supervisor *s, struct child *c)
 	return stopped_accepting(s, c);
 }
 
-/* Nothing is left of it but its slot; what was on its way to it goes to others. */
+/* It is not heard of any more, and what it has taken ends with it. */
+static void expect_no_word(struct supervisor *s, struct child *c)
+{
+	dispatch_look(&s->dispatcher);
+	count_forget(&s->counter, c);
+	list_forget(&s->lister, c);
+	shares_end(&c->holder);
+}
+
+/* Nothing is left of it but its slot; what was on its way to it goes to others. Who waits for it
+ * knows it by its number, which the next process in the slot does not have. */
 static void forget_process(struct supervisor *s, struct child *c)
 {
+	child_set_state(c, CHILD_DEAD);
+	expect_no_word(s, c);
+	supervisor_rest_is_over(s, c);
 	c->process.pid = 0;
-	shares_end(&c->holder);
 	dispatch_bury(&s->dispatcher, &c->taker);
 	limits_bury(s, c);
 	nudge_others(&s->nudge);
@@ -329,13 +341,8 @@ void lifecycle_handle(struct supervisor *s, struct child *c, enum lifecycle_even
 		assign_release(s, c);
 	if (c->state == CHILD_DRAINING)
 		shares_disconnect(&c->holder);
-	if (c->process.pid == 0 || c->state == CHILD_STOPPING) {
-		/* What it has taken ends with it. */
-		dispatch_look(&s->dispatcher);
-		count_forget(&s->counter, c);
-		list_forget(&s->lister, c);
-		shares_end(&c->holder);
-	}
+	if (c->state == CHILD_STOPPING)
+		expect_no_word(s, c);
 	if (c->state != CHILD_RESTING || c->let_go)
 		supervisor_rest_is_over(s, c);
 	if (c->state == CHILD_DEAD) {

@@ -225,6 +225,48 @@ static void unsent_claim(void)
 	say(IPC_PROGRESS, &(struct ipc_progress){.taken = 1});
 }
 
+static void say_no_connections(uint32_t request)
+{
+	say(IPC_COUNTED, &(struct ipc_counted){.request = request, .last = 1});
+}
+
+/* Serves nobody, but all seems well until it is told something. Then it takes
+ * connections that there were not, and has the supervisor look: that finds out by itself, and not
+ * from a message about it. */
+static void break_when_told(enum ipc_type type)
+{
+	struct pollfd entry = {.fd = channel, .events = POLLIN};
+	struct claims claims;
+
+	say_hello(IPC_VERSION);
+	await_claims(&claims);
+	say(IPC_READY, NULL);
+	while (poll(&entry, 1, -1) == 1 && recv(channel, packet, sizeof(packet), 0) > 0) {
+		if (packet[0] == (uint32_t)type) {
+			claims_take(&claims, GARBAGE_MESSAGES);
+			say_no_connections(0);
+			return;
+		}
+		if (packet[0] == IPC_COUNT)
+			say_no_connections(packet[1]);
+	}
+}
+
+static void break_at_rest(void)
+{
+	break_when_told(IPC_REST);
+}
+
+static void break_at_count(void)
+{
+	break_when_told(IPC_COUNT);
+}
+
+static void break_at_list(void)
+{
+	break_when_told(IPC_LIST);
+}
+
 /* Writes all over the page, also where only the supervisor writes. */
 static void garbage_claims(void)
 {
@@ -285,6 +327,9 @@ static const struct {
 	{"garbage-claims", garbage_claims},
 	{"unknown-progress", unknown_progress},
 	{"user-message", user_message},
+	{"break-at-rest", break_at_rest},
+	{"break-at-count", break_at_count},
+	{"break-at-list", break_at_list},
 	{"silent", silent},
 };
 

@@ -1,6 +1,7 @@
 /* Whatever a worker writes into its channel, the worst it can do is end itself: usherd ends it,
  * says why, starts another, and serves on. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,11 +19,12 @@
 #define WATCHDOG_SECONDS 240
 
 /* The fake writes into the test's folder, which is for its owner only. */
-static const char config[] = "workers: 2\n"
-			     "user: root\n"
-			     "start_timeout: %s\n"
-			     "listeners:\n"
-			     "  - {name: echo, host: 127.0.0.1, port: 0, handler: echo}\n";
+static const char config[] =
+	"workers: 2\n"
+	"user: root\n"
+	"start_timeout: %s\n"
+	"listeners:\n"
+	"  - {name: echo, host: 127.0.0.1, port: 0, distribute: %s, handler: echo}\n";
 
 static pid_t pid_of_fake(const struct usher *u, const char *shape)
 {
@@ -55,8 +57,8 @@ static bool log_says(const struct usher *u, pid_t pid, const char *reason)
 	return false;
 }
 
-static void expect_end_within(struct usher *u, const char *start_timeout, const char *shape,
-			      const char *reason)
+static void start(struct usher *u, const char *shape, const char *start_timeout,
+		  const char *distribute)
 {
 	char program[PATH_MAX], variable[128];
 
@@ -64,8 +66,14 @@ static void expect_end_within(struct usher *u, const char *start_timeout, const 
 	u->env = (const char *const[]){variable, NULL};
 	u->args = (const char *const[]){"--worker", built("tests/helpers/fake_worker", program),
 					NULL};
-	usher_configure(u, config, start_timeout);
+	usher_configure(u, config, start_timeout, distribute);
 	usher_start(u);
+}
+
+static void expect_end_within(struct usher *u, const char *start_timeout, const char *shape,
+			      const char *reason)
+{
+	start(u, shape, start_timeout, "shared");
 
 	/* Ready again means that the fake has gone and a real one has come. */
 	assert_true(ask_until_workers(u, "ready", 2));
@@ -183,6 +191,110 @@ static void a_worker_that_says_nothing_is_ended_at_the_deadline(void **state)
 	expect_end_within(*state, "2s", "silent", "past its deadline");
 }
 
+/* --- who waits for it ------------------------------------------------------------------------ */
+
+static unsigned int number_of(const struct usher *u, pid_t pid)
+{
+	json_t *status = ask_status(u);
+	unsigned int number = 0;
+	json_t *row;
+	size_t i;
+
+	json_array_foreach (json_object_get(status, "workers"), i, row)
+		if (json_integer_value(json_object_get(row, "pid")) == pid)
+			number = (unsigned int)json_integer_value(json_object_get(row, "worker"));
+	json_decref(status);
+	return number;
+}
+
+/* Asks something that the worker is told, which then breaks the rules. Returns whether its end was
+ * the answer. */
+typedef bool question_fn(const struct usher *u, unsigned int worker);
+
+/* It has been handed a connection that it does not take. */
+static bool is_answered_by_its_end(struct usher *u, const char *shape, question_fn *question)
+{
+	start(u, shape, "60s", "round-robin");
+	clients_connect(&u->clients, ask_port(u, "echo"), 2);
+	assert_true(usher_logs(u, "does not take its connections"));
+	pid_t fake = pid_of_fake(u, shape);
+	unsigned int worker = number_of(u, fake);
+	assert_int_not_equal(worker, 0);
+	bool answered = question(u, worker);
+	assert_true(ask_until_replaced(u, fake, 2));
+	assert_true(log_says(u, fake, "never handed"));
+	ask_expect_served(u, ask_port(u, "echo"));
+	return answered;
+}
+
+/* usherd waits a second for a worker that answers nothing: if this one was slower than that to
+ * break, it was not its end that was waited for, and the same is tried again. */
+static void expect_answer(struct usher *u, const char *shape, question_fn *question)
+{
+	char name[64];
+	int64_t deadline = now_ms() + 3 * WAIT_MS;
+
+	snprintf(name, sizeof(name), "%s.pid", shape);
+	while (!is_answered_by_its_end(u, shape, question)) {
+		if (now_ms() >= deadline)
+			fail_msg("what it was asked was not answered by its end");
+		clients_close(&u->clients, u->clients.count);
+		usher_signal(u, SIGTERM);
+		assert_int_equal(usher_ended(u), 0);
+		assert_int_equal(unlink(usher_path(u, name)), 0);
+	}
+}
+
+/* Not one that says that it still rests. */
+static bool drain(const struct usher *u, unsigned int worker)
+{
+	AUTO_FREE char *out = NULL;
+	char number[16];
+
+	snprintf(number, sizeof(number), "%u", worker);
+	return ask_ctl(u, &out, NULL, "--json", "worker", number, "drain", NULL) == 0 &&
+	       strstr(out, "\"dead\"");
+}
+
+/* What it has ended with it, and none of its figures is an old one. */
+static bool count(const struct usher *u, unsigned int worker)
+{
+	json_t *answer = ask_connections(u);
+	bool counted = false;
+	json_t *row;
+	size_t i;
+
+	json_array_foreach (json_object_get(answer, "workers"), i, row)
+		counted |= json_integer_value(json_object_get(row, "worker")) == worker;
+	json_decref(answer);
+	return !counted;
+}
+
+static bool list(const struct usher *u, unsigned int worker)
+{
+	json_t *answer = ask_list(u, NULL);
+	bool complete = json_array_size(json_object_get(answer, "missing")) == 0;
+
+	(void)worker;
+	json_decref(answer);
+	return complete;
+}
+
+static void who_waits_for_it_to_rest_hears_of_its_end(void **state)
+{
+	expect_answer(*state, "break-at-rest", drain);
+}
+
+static void who_counts_hears_of_its_end(void **state)
+{
+	expect_answer(*state, "break-at-count", count);
+}
+
+static void who_lists_hears_of_its_end(void **state)
+{
+	expect_answer(*state, "break-at-list", list);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,6 +317,9 @@ int main(void)
 		USHER_TEST(garbage_in_the_claims_ends_its_worker),
 		USHER_TEST(progress_of_an_unknown_listener_ends_its_worker),
 		USHER_TEST(a_worker_that_says_nothing_is_ended_at_the_deadline),
+		USHER_TEST(who_waits_for_it_to_rest_hears_of_its_end),
+		USHER_TEST(who_counts_hears_of_its_end),
+		USHER_TEST(who_lists_hears_of_its_end),
 	};
 
 	watchdog(WATCHDOG_SECONDS);
