@@ -13,9 +13,6 @@
 /* Without descriptors it is tried again after this. */
 #define PAUSE_S 0.1
 
-/* That connections are turned away, or cannot be, is logged no more often. */
-#define TELL_S 10
-
 struct limit_watcher {
 	ev_io io;
 	struct limit *limit;
@@ -59,22 +56,19 @@ static void tell(struct limit *m)
 		[OVERFLOW_RESET] = "reset",
 	};
 
-	if (m->untold == 0 || ev_now(m->loop) - m->told_at < TELL_S)
+	if (m->untold == 0 || !throttle_lets(&m->telling))
 		return;
 	log_warning("listener \"%s\" has all the connections that it may have; %llu more were %s",
 		    m->listener->config->name, (unsigned long long)m->untold,
 		    done[m->listener->config->overflow]);
 	m->untold = 0;
-	m->told_at = ev_now(m->loop);
 }
 
 static void complain(struct limit *m, int error)
 {
-	if (ev_now(m->loop) - m->complained_at < TELL_S)
-		return;
-	log_warning("listener \"%s\": nobody can be turned away for now: %s",
-		    m->listener->config->name, strerror(-error));
-	m->complained_at = ev_now(m->loop);
+	if (throttle_lets(&m->complaining))
+		log_warning("listener \"%s\": nobody can be turned away for now: %s",
+			    m->listener->config->name, strerror(-error));
 }
 
 static void pause_a_moment(struct limit *m)
@@ -290,7 +284,6 @@ int limit_new(struct ev_loop *loop, struct listener *listener, unsigned int work
 	m->listener = listener;
 	m->ledger.cap = (uint32_t)listener->config->max_connections_per_worker;
 	m->scarce = true;
-	m->told_at = m->complained_at = -TELL_S;
 	ev_init(&m->patience, on_impatient);
 	ev_init(&m->pause, on_pause_over);
 	int error = limit_scale(m, workers);

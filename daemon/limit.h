@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "common/ipc/messages.h"
+#include "common/throttle.h"
 #include "daemon/child.h"
 #include "daemon/ledger.h"
 
@@ -45,12 +46,12 @@ struct limit {
 	size_t n_watches;
 	bool scarce;
 	bool stopped;
-	bool refused;      /* until the pause is over nothing can be watched */
-	ev_timer patience; /* with workers that have not answered */
-	ev_timer pause;    /* without descriptors nobody is turned away */
-	uint64_t untold;   /* were turned away since that was logged */
-	ev_tstamp told_at;
-	ev_tstamp complained_at;
+	bool refused;                /* until the pause is over nothing can be watched */
+	ev_timer patience;           /* with workers that have not answered */
+	ev_timer pause;              /* without descriptors nobody is turned away */
+	uint64_t untold;             /* were turned away since that was logged */
+	struct throttle telling;     /* that connections are turned away */
+	struct throttle complaining; /* that they cannot be */
 };
 
 /* Limits a listener that is open, for so many workers. */

@@ -18,9 +18,6 @@
 /* In one HELD message; what does not fit waits for the next turn of the loop. */
 #define HELD_ROWS_MAX 1024
 
-/* Being out of descriptors is logged once in so many seconds. */
-#define SHORT_TELL_S 10
-
 static void fail(struct worker *w, const char *what, int error)
 {
 	log_error("worker %u: %s: %s; ending", w->welcome.worker, what, net_error_message(error));
@@ -193,9 +190,8 @@ static void complain_of_shortness(int error, void *ctx)
 {
 	struct worker *w = ctx;
 
-	if (ev_now(w->loop) - w->short_told_at < SHORT_TELL_S)
+	if (!throttle_lets(&w->shortness))
 		return;
-	w->short_told_at = ev_now(w->loop);
 	log_warning("worker %u: cannot accept for now: %s", w->welcome.worker,
 		    error < 0 ? strerror(-error) : "the kernel watches no more descriptors");
 }

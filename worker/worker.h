@@ -16,6 +16,7 @@
 #include "common/cluster/intake.h"
 #include "common/cluster/provider.h"
 #include "common/ipc/channel.h"
+#include "common/throttle.h"
 #include "worker/permits.h"
 
 struct server_sharing;
@@ -37,7 +38,7 @@ struct worker {
 	bool draining;
 	int status; /* the exit code */
 	ev_timer deadline;
-	ev_tstamp short_told_at;
+	struct throttle shortness; /* of descriptors or memory, in the log */
 };
 
 /* Starts to talk over channel_fd, which becomes the worker's. */

@@ -150,7 +150,6 @@ void dispatch_init(struct dispatcher *d, struct ev_loop *loop, const struct disp
 		.loop = loop,
 		.ops = ops,
 		.ctx = ctx,
-		.complained_at = -DISPATCH_COMPLAINT_S,
 	};
 	TAILQ_INIT(&d->takers);
 	TAILQ_INIT(&d->watched);

@@ -16,6 +16,7 @@
 
 #include "common/cluster/source.h"
 #include "common/cluster/taker.h"
+#include "common/throttle.h"
 
 /* How long emptying the kernel's queues may take at the end. */
 #define DISPATCH_EMPTYING_MS 1000
@@ -32,7 +33,7 @@ struct dispatch_ops {
 	/* What was on its way to a taker waits for another one. May be NULL. */
 	void (*returned)(const struct taker *taker, const struct transit *transit, void *ctx);
 	/* Something is short, and connections wait: what failed, or else (NULL) which taker cannot
-	 * have more. No more often than every 10 seconds. */
+	 * have more. No more often than every THROTTLE_MS. */
 	void (*complaint)(const struct taker *taker, const char *what, int error, void *ctx);
 	/* A taker does not take its connections, so others get them; or it does again. */
 	void (*late)(const struct taker *taker, void *ctx);
@@ -61,7 +62,7 @@ struct dispatcher {
 	ev_timer end; /* of emptying */
 	dispatch_stopped_fn *on_stopped;
 	void *stopped_ctx;
-	ev_tstamp complained_at;
+	struct throttle complaints;
 };
 
 void dispatch_init(struct dispatcher *dispatcher, struct ev_loop *loop,

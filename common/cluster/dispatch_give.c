@@ -28,10 +28,8 @@ static bool anybody_is_able(const struct dispatcher *d, const struct taker *othe
 
 void dispatch_complain(struct dispatcher *d, const struct taker *t, const char *what, int error)
 {
-	if (ev_now(d->loop) - d->complained_at < DISPATCH_COMPLAINT_S)
-		return;
-	d->complained_at = ev_now(d->loop);
-	d->ops->complaint(t, what, error, d->ctx);
+	if (throttle_lets(&d->complaints))
+		d->ops->complaint(t, what, error, d->ctx);
 }
 
 void dispatch_pause(struct dispatcher *d)

@@ -6,9 +6,6 @@
 
 #include "common/cluster/dispatch.h"
 
-/* Complaints come no more often. */
-#define DISPATCH_COMPLAINT_S 10
-
 void dispatch_complain(struct dispatcher *dispatcher, const struct taker *taker, const char *what,
 		       int error);
 
