@@ -305,6 +305,8 @@ $(call exe,$(UNIT) $(INTEGRATION)): $(BUILD)/%: $(BUILD)/%.o $(TEST_LIBS)
 $(call exe,$(EXAMPLES)): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libusher.so
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(LINK) -pie -o $@ $< -L$(BUILD) -lusher $(EV_LIBS) -Wl,-rpath,'$$ORIGIN/../..'
+# usherd, and before it the clocks that it asks.
+$(BUILD)/tests/helpers/fake_usherd: $(BUILD)/daemon/main.o $(BUILD)/daemon.a
 $(call exe,$(FAKES)): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/worker.a $(BUILD)/common.a
 $(call exe,$(LIMITS)): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/load.a $(BUILD)/common.a
 $(call exe,$(FAKES) $(LIMITS)):

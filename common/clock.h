@@ -1,5 +1,6 @@
 /* Milliseconds that never go back, the same for every process of the machine: what a supervisor
- * says is valid until then, a worker finds valid until then.
+ * says is valid until then, a worker finds valid until then. How long something took or lasts is
+ * never told by ev_now(), which jumps when the wall clock is set.
  *
  * Source: clock_gettime(2), CLOCK_MONOTONIC. */
 #ifndef USHER_COMMON_CLOCK_H

@@ -6,7 +6,7 @@
 #define USHER_DAEMON_BACKOFF_H
 
 /* A process that lived shorter than this died quickly. */
-#define BACKOFF_QUICK_S 10
+#define BACKOFF_QUICK_MS 10000
 
 #define BACKOFF_FIRST_MS 200
 #define BACKOFF_LIMIT_MS 30000

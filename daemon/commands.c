@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/macros.h"
 #include "daemon/command_list.h"
@@ -11,13 +12,18 @@
 #include "daemon/made.h"
 #include "daemon/utf8.h"
 
+static double seconds_since(int64_t then_ms)
+{
+	return (double)(clock_ms() - then_ms) / 1000;
+}
+
 /* --- status --------------------------------------------------------------------------------- */
 
 static json_t *supervisor_json(const struct supervisor *s)
 {
 	return json_pack("{s:i, s:s, s:s, s:f, s:o}", "pid", (int)getpid(), "version",
 			 USHER_VERSION, "state", supervisor_state_name(s->state), "uptime_s",
-			 ev_time() - s->started_at, "config", utf8_json(s->config->files[0]));
+			 seconds_since(s->started_ms), "config", utf8_json(s->config->files[0]));
 }
 
 static json_t *number_or_null(long long number)
@@ -27,7 +33,7 @@ static json_t *number_or_null(long long number)
 
 static json_t *worker_json(const struct child *c)
 {
-	double age_s = c->process.pid ? ev_time() - c->process.started_at : 0;
+	double age_s = c->process.pid ? seconds_since(c->process.started_ms) : 0;
 
 	return json_pack("{s:i, s:i, s:o, s:s, s:f, s:i}", "worker", c->id, "slot", c->slot, "pid",
 			 number_or_null(c->process.pid), "state", child_state_name(c->state),

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/macros.h"
 #include "daemon/assign.h"
@@ -182,7 +183,7 @@ static enum child_state resume(struct supervisor *s, struct child *c)
 
 static bool died_quickly(const struct child *c)
 {
-	return ev_now(c->process.loop) - c->process.started_at < BACKOFF_QUICK_S;
+	return clock_ms() - c->process.started_ms < BACKOFF_QUICK_MS;
 }
 
 /* It was told to end by somebody else: its successor need not wait for its last connection, unless

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/macros.h"
 #include "common/net/error.h"
@@ -150,11 +151,12 @@ void limit_update(struct limit *m)
 static void on_impatient(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct limit *m = CONTAINER_OF(timer, struct limit, patience);
+	int64_t now_ms = clock_ms();
 
 	for (size_t i = 0; i < m->n_rows; i++) {
 		struct limit_row *row = &m->rows[i];
 
-		if (ledger_waits(&row->account) && ev_now(loop) - row->asked_at >= LIMIT_PATIENCE_S)
+		if (ledger_waits(&row->account) && now_ms - row->asked_ms >= LIMIT_PATIENCE_MS)
 			row->late = true;
 	}
 	limit_update(m);

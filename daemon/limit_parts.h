@@ -11,14 +11,14 @@
 #include "daemon/listener.h"
 
 /* So long a worker may take to answer. After that what it has free is as good as used. */
-#define LIMIT_PATIENCE_S 0.25
+#define LIMIT_PATIENCE_MS 250
 
 /* What one worker has. */
 struct limit_row {
 	struct child *child;
 	struct account account;
-	ev_tstamp asked_at; /* the last message */
-	bool late;          /* it has not answered it in time */
+	int64_t asked_ms; /* the last message; by clock_ms() */
+	bool late;        /* it has not answered it in time */
 };
 
 bool limit_hands_off(const struct limit *limit);

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "daemon/limit_parts.h"
 
@@ -56,7 +57,7 @@ static void be_patient(struct limit *m)
 	if (ev_is_active(&m->patience) || !permits_are_awaited(m))
 		return;
 	ev_now_update(m->loop);
-	ev_timer_set(&m->patience, LIMIT_PATIENCE_S, 0);
+	ev_timer_set(&m->patience, LIMIT_PATIENCE_MS / 1000.0, 0);
 	ev_timer_start(m->loop, &m->patience);
 }
 
@@ -76,7 +77,7 @@ static uint32_t give(struct limit *m, struct limit_row *row, uint32_t count, boo
 	};
 	int error = child_send(row->child, IPC_PERMIT, &message, NULL, 0, NULL);
 
-	row->asked_at = ev_now(m->loop);
+	row->asked_ms = clock_ms();
 	row->late = false;
 	if (error < 0 && error != -EPIPE) {
 		log_error("%s cannot be told of its permits for listener \"%s\": %s; killing it",

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "daemon/allow.h"
 #include "daemon/assign.h"
@@ -304,7 +305,7 @@ int supervisor_init(struct supervisor *s, struct ev_loop *loop, const struct con
 		.loop = loop,
 		.config = config,
 		.program = *program,
-		.started_at = ev_time(),
+		.started_ms = clock_ms(),
 		.workers = workers,
 	};
 	TAILQ_INIT(&s->children);

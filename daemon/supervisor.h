@@ -25,7 +25,7 @@ struct supervisor {
 	const struct config *config;
 	struct program program;
 	enum supervisor_state state;
-	ev_tstamp started_at;
+	int64_t started_ms; /* by clock_ms() */
 
 	struct listener *listeners;
 	size_t n_listeners;

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sysexits.h>
 
+#include "common/clock.h"
 #include "common/macros.h"
 
 #define ERRNO_MAX 4095
@@ -118,7 +119,7 @@ static pid_t fork_quietly(void)
 static void watch(struct process *p, pid_t pid)
 {
 	p->pid = pid;
-	p->started_at = ev_time();
+	p->started_ms = clock_ms();
 	ev_child_set(&p->exit, pid, 0);
 	ev_child_start(p->loop, &p->exit);
 }

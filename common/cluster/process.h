@@ -12,6 +12,7 @@
 
 #include <ev.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/cluster/program.h"
 #include "common/ipc/channel.h"
@@ -28,9 +29,9 @@ struct process_ops {
 
 struct process {
 	/* to read */
-	pid_t pid;  /* 0: none */
-	int status; /* of the last one, as waitpid(2) has it */
-	ev_tstamp started_at;
+	pid_t pid;          /* 0: none */
+	int status;         /* of the last one, as waitpid(2) has it */
+	int64_t started_ms; /* by clock_ms() */
 
 	/* the module's */
 	struct ev_loop *loop;

@@ -105,7 +105,8 @@ static void append(const char *list[PROCESS_ARGUMENTS_MAX], size_t used, const c
 void usher_launch(struct usher *u)
 {
 	char program[PATH_MAX], notify[128];
-	const char *argv[PROCESS_ARGUMENTS_MAX] = {built("usherd", program), "-c", u->config};
+	const char *argv[PROCESS_ARGUMENTS_MAX] = {
+		built(u->program ? u->program : "usherd", program), "-c", u->config};
 	const char *env[PROCESS_ARGUMENTS_MAX] = {notify};
 	struct process_options options = {.argv = argv,
 					  .env = env,

@@ -33,6 +33,8 @@ struct usher {
 	int notify; /* receives what usherd tells its service manager */
 	struct clients clients;
 
+	const char *program; /* in the build folder; NULL: usherd */
+
 	/* What the next start adds: borrowed until then. */
 	const char *const *args;
 	const char *const *env;
