@@ -53,7 +53,7 @@ struct child {
 	unsigned int rests;        /* REST messages that it has not answered */
 	bool let_go;               /* resting: it accepts no more, or had its time to say so */
 	bool retiring;             /* nobody takes its slot when it ends */
-	unsigned int restarts;     /* of its slot */
+	unsigned int restarts;     /* of its slot, which were not our wish */
 	unsigned int quick_deaths; /* in a row */
 	struct holder holder;      /* what its programs listen on */
 	unsigned int listen_lines; /* in the log, about that */

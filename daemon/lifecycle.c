@@ -192,10 +192,8 @@ static enum child_state drains_by_itself(struct supervisor *s, struct child *c)
 {
 	log_info("%s drains, which it was not told to do here", child_name(c));
 	child_set_deadline(c, s->config->drain_timeout_ms + s->config->stop_timeout_ms);
-	if (s->state != SUPERVISOR_STOPPING && !died_quickly(c)) {
-		c->retiring = true;
-		supervisor_add_worker(s);
-	}
+	if (s->state != SUPERVISOR_STOPPING && !died_quickly(c))
+		supervisor_replace_worker(s, c);
 	return stopped_accepting(s, c);
 }
 

@@ -58,22 +58,42 @@ void supervisor_start_worker(struct supervisor *s, struct child *c)
 	child_set_deadline(c, delay_ms);
 }
 
-void supervisor_add_worker(struct supervisor *s)
+/* NULL without memory, which is logged. */
+static struct child *add_child(struct supervisor *s, unsigned int slot)
 {
 	struct child *c;
-	unsigned int slot = 1;
-
-	while (slot_is_taken(s, slot))
-		slot++;
-
 	int error = child_new(s->loop, slot, &lifecycle_input, s, &c);
+
 	if (error < 0) {
 		log_error("slot %u: no worker: %s", slot, strerror(-error));
-		return;
+		return NULL;
 	}
 	TAILQ_INSERT_TAIL(&s->children, c, link);
 	dispatch_add_taker(&s->dispatcher, &c->taker);
-	supervisor_start_worker(s, c);
+	return c;
+}
+
+static void add_worker(struct supervisor *s)
+{
+	unsigned int slot = 1;
+	struct child *c;
+
+	while (slot_is_taken(s, slot))
+		slot++;
+	c = add_child(s, slot);
+	if (c)
+		supervisor_start_worker(s, c);
+}
+
+void supervisor_replace_worker(struct supervisor *s, struct child *c)
+{
+	struct child *successor = add_child(s, c->slot);
+
+	if (!successor)
+		return;
+	c->retiring = true;
+	successor->restarts = c->restarts + 1;
+	supervisor_start_worker(s, successor);
 }
 
 /* --- what people tell ----------------------------------------------------------------------- */
@@ -244,7 +264,7 @@ int supervisor_scale(struct supervisor *s, unsigned int workers)
 	log_info("scaling from %u to %u workers", s->workers, workers);
 	s->workers = workers;
 	for (unsigned int count = count_slots(s); count < workers; count++)
-		supervisor_add_worker(s);
+		add_worker(s);
 	for (unsigned int count = count_slots(s); count > workers; count--) {
 		struct child *c = highest_slot(s);
 
@@ -334,7 +354,7 @@ void supervisor_start(struct supervisor *s)
 {
 	supervisor_state_start(s);
 	for (unsigned int i = 0; i < s->workers; i++)
-		supervisor_add_worker(s);
+		add_worker(s);
 }
 
 void supervisor_done(struct supervisor *s)

@@ -89,8 +89,9 @@ bool supervisor_await_rest(struct supervisor *supervisor, const struct child *ch
 			   struct rest_wait *wait);
 void supervisor_rest_is_over(struct supervisor *supervisor, const struct child *child);
 
-/* Adds a worker in the lowest slot that is free. */
-void supervisor_add_worker(struct supervisor *supervisor);
+/* Starts another worker in the child's slot, while it finishes; without memory for that none comes
+ * before it has ended. */
+void supervisor_replace_worker(struct supervisor *supervisor, struct child *child);
 
 /* Starts a process for a child that has none, or has it back off. */
 void supervisor_start_worker(struct supervisor *supervisor, struct child *child);

@@ -1,9 +1,11 @@
-/* How long something lasts is not told by the wall clock, which people and machines set. */
+/* How long something lasts is not told by the wall clock, which people and machines set; and what
+ * happens to a worker that is not new any more. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -14,6 +16,7 @@
 
 #define WATCHDOG_SECONDS 180
 #define DAY_S            86400
+#define QUICK_S          11 /* longer than that a worker has not died quickly, in usherd(8) */
 
 static void start(struct usher *u, struct clocks *clocks)
 {
@@ -80,11 +83,67 @@ static void a_quick_death_is_one_whatever_the_wall_clock_says(void **state)
 	clocks_done(&clocks);
 }
 
+/* The row of a worker in that state, which must be the only one. */
+static json_int_t restarts_of(const struct usher *u, const char *state)
+{
+	json_t *status = ask_status(u);
+	json_int_t restarts = -1;
+	json_t *row;
+	size_t i;
+
+	json_array_foreach (json_object_get(status, "workers"), i, row) {
+		if (strcmp(ask_text(row, "state"), state) != 0)
+			continue;
+		assert_int_equal(restarts, -1);
+		assert_int_equal(json_integer_value(json_object_get(row, "slot")), 1);
+		restarts = json_integer_value(json_object_get(row, "restarts"));
+	}
+	json_decref(status);
+	return restarts;
+}
+
+/* One that is not new is replaced before its last connection has ended; the slot stays the same,
+ * and so does what is known of it. */
+static void a_slot_counts_its_restarts_whoever_ended_its_workers(void **state)
+{
+	struct usher *u = *state;
+	struct clocks clocks;
+	pid_t pids[USHER_WORKERS_MAX];
+
+	start(u, &clocks);
+	ask_ready(u, 1, pids);
+	kernel_kill(pids[0]);
+	assert_true(ask_until_replaced(u, pids[0], 1));
+	assert_int_equal(restarts_of(u, "ready"), 1);
+
+	clients_connect(&u->clients, ask_port(u, "echo"), 1);
+	clients_expect_echo(&u->clients);
+	ask_ready(u, 1, pids);
+	clocks_step(&clocks, QUICK_S, QUICK_S);
+	assert_int_equal(kill(pids[0], SIGTERM), 0);
+	assert_true(ask_until_replaced(u, pids[0], 1));
+	assert_int_equal(restarts_of(u, "draining"), 1);
+	assert_int_equal(restarts_of(u, "ready"), 2);
+	clients_expect_echo(&u->clients);
+
+	clients_close(&u->clients, 1);
+	assert_true(ask_until_workers(u, "draining", 0));
+	assert_int_equal(restarts_of(u, "ready"), 2);
+
+	/* One that has only just started is waited for. */
+	ask_ready(u, 1, pids);
+	assert_int_equal(kill(pids[0], SIGTERM), 0);
+	assert_true(ask_until_replaced(u, pids[0], 1));
+	assert_int_equal(restarts_of(u, "ready"), 3);
+	clocks_done(&clocks);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		USHER_TEST(ages_do_not_jump_with_the_wall_clock),
 		USHER_TEST(a_quick_death_is_one_whatever_the_wall_clock_says),
+		USHER_TEST(a_slot_counts_its_restarts_whoever_ended_its_workers),
 	};
 
 	watchdog(WATCHDOG_SECONDS);
