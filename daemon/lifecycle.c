@@ -122,6 +122,7 @@ static enum child_state drain(struct supervisor *s, struct child *c)
 
 static enum child_state stopped_accepting(struct supervisor *s, struct child *c)
 {
+	child_set_state(c, CHILD_DRAINING); /* it gets nothing of its own back */
 	assign_release(s, c);
 	nudge_others(&s->nudge);
 	return CHILD_DRAINING;

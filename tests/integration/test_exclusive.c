@@ -183,6 +183,30 @@ static void scaling_down_moves_it_to_a_worker_that_stays(void **state)
 	ask_expect_connections(u, port, 20);
 }
 
+/* The one whose turn it would be is that worker itself. */
+static void an_owner_that_is_told_to_end_does_not_get_it_back(void **state)
+{
+	struct usher *u = *state;
+
+	usher_configure(u, "%s", config);
+	usher_start(u);
+
+	int port = ask_port(u, "one");
+	json_int_t owner = owner_of(u, "one");
+	AUTO_CLOSE int stays = connect_tcp("127.0.0.1", port);
+	client_send(stays, "x");
+	client_expect(stays, "x");
+
+	assert_int_equal(kill(pid_of(u, owner), SIGTERM), 0);
+	assert_true(ask_until_workers(u, "draining", 1));
+	assert_true(owner_of(u, "one") > 0);
+	assert_true(owner_of(u, "one") != owner);
+	clients_connect(&u->clients, port, 20);
+	clients_expect_echo(&u->clients);
+	client_send(stays, "y");
+	client_expect(stays, "y");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -192,6 +216,7 @@ int main(void)
 		USHER_TEST(the_only_worker_gets_it_again),
 		USHER_TEST(an_exclusive_address_is_taken),
 		USHER_TEST(scaling_down_moves_it_to_a_worker_that_stays),
+		USHER_TEST(an_owner_that_is_told_to_end_does_not_get_it_back),
 	};
 
 	watchdog(WATCHDOG_SECONDS);
