@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 
 #include "common/macros.h"
 #include "common/net/resolve.h"
+#include "common/net/stream.h"
 
 /* Remembers which call is being made, for the message if it fails. */
 #define TRYING(name) (*ret_syscall = (name))
@@ -320,16 +320,6 @@ int bind_open(const struct bind_options *options, struct bound *ret, const char 
 	return 0;
 }
 
-static int set_descriptor_flags(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	if (flags == -1 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == -1 ||
-	    fcntl(fd, F_SETFD, FD_CLOEXEC) == -1)
-		return -errno;
-	return 0;
-}
-
 int bind_check_listening(int fd)
 {
 	int type, listening;
@@ -357,7 +347,7 @@ int bind_adopt(int fd, int backlog, struct bound *ret, const char **ret_syscall)
 		return -EINVAL;
 
 	TRYING("fcntl");
-	r = set_descriptor_flags(fd);
+	r = stream_prepare(fd);
 	if (r < 0)
 		return r;
 
