@@ -16,6 +16,8 @@
 #include "tests/helpers/kernel.h"
 #include "tests/helpers/wait.h"
 
+#define PATH_SIZE 64
+
 /* --- what workers do ------------------------------------------------------------------------- */
 
 static struct cluster_worker *self;
@@ -206,19 +208,28 @@ static void an_omitted_host_is_told_as_none(void **state)
 	assert_true(w->listening.address_type == 6 || w->listening.address_type == 4);
 }
 
+/* Workers are told of a path in a folder that is made from a template. */
+static void start_with_path(struct cluster_world *w, const char *program, char *folder,
+			    char path[PATH_SIZE])
+{
+	char variable[PATH_SIZE + 16];
+	const char *const env[] = {variable, NULL};
+	const struct cluster_settings settings = {.env = env};
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, PATH_SIZE, "%s/socket", folder);
+	snprintf(variable, sizeof(variable), "SOCKET=%s", path);
+	cluster_world_start(w, program, &settings);
+}
+
 /* WK-3, LS-6 */
 static void a_path_is_told_with_its_type_and_removed_with_the_last_worker(void **state)
 {
 	struct cluster_world *w = *state;
-	char folder[] = "/tmp/usher-cluster-XXXXXX", variable[80], path[64];
-	const char *const env[] = {variable, NULL};
-	const struct cluster_settings settings = {.env = env};
+	char folder[] = "/tmp/usher-cluster-XXXXXX", path[PATH_SIZE];
 	struct stat status;
 
-	assert_non_null(mkdtemp(folder));
-	snprintf(path, sizeof(path), "%s/socket", folder);
-	snprintf(variable, sizeof(variable), "SOCKET=%s", path);
-	cluster_world_start(w, "serve_path", &settings);
+	start_with_path(w, "serve_path", folder, path);
 	cluster_world_fork(w);
 	cluster_world_fork(w);
 	CLUSTER_RUN_UNTIL(w, cluster_world_count(w, "listening 1") &&
@@ -237,15 +248,10 @@ static void a_path_is_told_with_its_type_and_removed_with_the_last_worker(void *
 static void a_socket_that_a_worker_cannot_use_is_given_back(void **state)
 {
 	struct cluster_world *w = *state;
-	char folder[] = "/tmp/usher-cluster-XXXXXX", variable[80], path[64];
-	const char *const env[] = {variable, NULL};
-	const struct cluster_settings settings = {.env = env};
+	char folder[] = "/tmp/usher-cluster-XXXXXX", path[PATH_SIZE];
 	struct stat status;
 
-	assert_non_null(mkdtemp(folder));
-	snprintf(path, sizeof(path), "%s/socket", folder);
-	snprintf(variable, sizeof(variable), "SOCKET=%s", path);
-	cluster_world_start(w, "serve_path_in_vain", &settings);
+	start_with_path(w, "serve_path_in_vain", folder, path);
 	cluster_world_fork(w);
 	/* It has given it back before it is told why. */
 	CLUSTER_RUN_UNTIL(w, strstr(w->story, "message 1"));

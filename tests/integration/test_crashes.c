@@ -81,36 +81,36 @@ static void a_killed_worker_costs_its_own_connections_only(void **state)
 	assert_true(of_worker(u, replacement, "worker") > 2);
 }
 
+/* Of two workers one is sent the signal, logged with it, and replaced. Returns its pid. */
+static pid_t end_one_and_expect_log(struct usher *u, int number, const char *text)
+{
+	pid_t pids[USHER_WORKERS_MAX];
+
+	usher_configure(u, "%s", config);
+	usher_start(u);
+	ask_ready(u, 2, pids);
+	assert_int_equal(kill(pids[0], number), 0);
+	assert_true(usher_logs(u, text));
+	assert_true(ask_until_replaced(u, pids[0], 2));
+	return pids[0];
+}
+
 /* WK-8: a signal to a worker is that signal. */
 static void the_log_names_worker_pid_and_signal(void **state)
 {
 	struct usher *u = *state;
-	pid_t pids[USHER_WORKERS_MAX];
 	char text[32];
 
-	usher_configure(u, "%s", config);
-	usher_start(u);
-	ask_ready(u, 2, pids);
-	assert_int_equal(kill(pids[0], SIGABRT), 0);
-	assert_true(usher_logs(u, "SIGABRT"));
-	snprintf(text, sizeof(text), "pid %d)", (int)pids[0]);
+	snprintf(text, sizeof(text), "pid %d)", (int)end_one_and_expect_log(u, SIGABRT, "SIGABRT"));
 	assert_true(usher_logs(u, text));
-	assert_true(ask_until_replaced(u, pids[0], 2));
 }
 
 static void a_signal_without_a_name_is_logged_by_its_number(void **state)
 {
-	struct usher *u = *state;
-	pid_t pids[USHER_WORKERS_MAX];
 	char text[32];
 
-	usher_configure(u, "%s", config);
-	usher_start(u);
-	ask_ready(u, 2, pids);
-	assert_int_equal(kill(pids[0], SIGRTMIN + 3), 0);
 	snprintf(text, sizeof(text), "died of signal %d", SIGRTMIN + 3);
-	assert_true(usher_logs(u, text));
-	assert_true(ask_until_replaced(u, pids[0], 2));
+	end_one_and_expect_log(*state, SIGRTMIN + 3, text);
 }
 
 /* LS-13 */

@@ -263,18 +263,24 @@ static void sockets_for_another_process_are_not_taken(void **state)
 	expect_refusal(u, "web");
 }
 
-static void the_file_of_a_given_socket_is_left_in_place(void **state)
+/* Its only listener has the socket that is given to it. */
+static void start_with_given(struct usher *u, const int *fd)
 {
-	struct usher *u = *state;
-	AUTO_CLOSE int fd = listen_unix(usher_path(u, "given.sock"));
-
-	u->fds = &fd;
+	u->fds = fd;
 	u->n_fds = 1;
 	u->fd_names = "given";
 	usher_configure(u, "workers: 1\n"
 			   "listeners:\n"
 			   "  - {name: a, systemd: given, handler: echo}\n");
 	usher_start(u);
+}
+
+static void the_file_of_a_given_socket_is_left_in_place(void **state)
+{
+	struct usher *u = *state;
+	AUTO_CLOSE int fd = listen_unix(usher_path(u, "given.sock"));
+
+	start_with_given(u, &fd);
 	AUTO_CLOSE int client = connect_unix(usher_path(u, "given.sock"));
 	client_expect_echo(client);
 	close_fd(take_fd(&client));
@@ -292,13 +298,7 @@ static void a_given_socket_may_have_a_path_that_is_no_utf8(void **state)
 	struct usher *u = *state;
 	AUTO_CLOSE int fd = listen_unix(usher_path(u, "\xff.sock"));
 
-	u->fds = &fd;
-	u->n_fds = 1;
-	u->fd_names = "given";
-	usher_configure(u, "workers: 1\n"
-			   "listeners:\n"
-			   "  - {name: a, systemd: given, handler: echo}\n");
-	usher_start(u);
+	start_with_given(u, &fd);
 	assert_string_equal(ask_address(u, "a"), usher_path(u, "?.sock"));
 }
 
