@@ -1,5 +1,7 @@
 #include "common/cluster/process.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdalign.h>
 #include <string.h>
@@ -10,6 +12,9 @@
 #include "common/macros.h"
 
 #define ERRNO_MAX 4095
+
+/* So long a new process may take until it has closed what it has of ours. */
+#define BEGIN_MS 500
 
 /* --- what it tells --------------------------------------------------------------------------- */
 
@@ -92,10 +97,10 @@ static void tell_failure(int channel, enum ipc_step step, int error)
 }
 
 static _Noreturn void be_the_child(const struct program *program, char *const *environment,
-				   int channel, pid_t parent)
+				   int channel, int begun, pid_t parent)
 {
 	enum ipc_step step;
-	int error = program_execute(program, environment, channel, parent, &step);
+	int error = program_execute(program, environment, channel, begun, parent, &step);
 
 	/* It may be in its place, or not yet. */
 	tell_failure(step == IPC_STEP_DESCRIPTORS ? channel : PROGRAM_CHANNEL_FD, step, error);
@@ -116,6 +121,36 @@ static pid_t fork_quietly(void)
 	return pid;
 }
 
+/* A pipe whose writing end is out of the way of the numbers that are given away. */
+static int open_begun(int *ret_reader, int *ret_writer)
+{
+	int ends[2], writer;
+
+	if (pipe2(ends, O_CLOEXEC) == -1)
+		return -errno;
+	writer = fcntl(ends[1], F_DUPFD_CLOEXEC, PROGRAM_CHANNEL_FD + 1);
+	close_fd(ends[1]);
+	if (writer == -1) {
+		close_fd(ends[0]);
+		return -errno;
+	}
+	*ret_reader = ends[0];
+	*ret_writer = writer;
+	return 0;
+}
+
+/* Until then the new process has a copy of all that we have open, and what we close is not closed:
+ * a client would not hear of its end, nor be counted as gone. */
+static void await_beginning(int reader)
+{
+	struct pollfd end = {.fd = reader};
+	int64_t until = clock_ms() + BEGIN_MS;
+	int64_t left = BEGIN_MS;
+
+	while (left > 0 && poll(&end, 1, (int)left) == -1 && errno == EINTR)
+		left = until - clock_ms();
+}
+
 static void watch(struct process *p, pid_t pid)
 {
 	p->pid = pid;
@@ -128,6 +163,8 @@ int process_spawn(struct process *p, const struct program *program)
 {
 	AUTO_CLOSE int ours = -1;
 	AUTO_CLOSE int theirs = -1;
+	AUTO_CLOSE int begins = -1;
+	AUTO_CLOSE int begun = -1;
 	AUTO_FREE char **environment = NULL;
 	pid_t pid, parent = getpid();
 	int pair[2], error;
@@ -138,6 +175,8 @@ int process_spawn(struct process *p, const struct program *program)
 	ours = pair[0];
 	theirs = pair[1];
 	error = program_environment(program, &environment);
+	if (error == 0)
+		error = open_begun(&begins, &begun);
 	if (error < 0)
 		return error;
 
@@ -145,7 +184,9 @@ int process_spawn(struct process *p, const struct program *program)
 	if (pid == -1)
 		return -errno;
 	if (pid == 0)
-		be_the_child(program, environment, theirs, parent);
+		be_the_child(program, environment, theirs, begun, parent);
+	close_fd(take_fd(&begun));
+	await_beginning(begins);
 
 	watch(p, pid);
 	error = channel_open(&p->channel, p->loop, ours, IPC_SUPERVISOR, &channel_ops, p);

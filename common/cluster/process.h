@@ -49,7 +49,9 @@ void process_init(struct process *process, struct ev_loop *loop, const struct pr
 /* A process that still runs goes on without its channel, and is left to the loop to reap. */
 void process_close(struct process *process);
 
-/* Starts the program with nothing but its channel and the standard streams. */
+/* Starts the program with nothing but its channel and the standard streams. When this returns, the
+ * new process has no other descriptor of ours any more (unless that takes half a second): what is
+ * closed from then on is closed. */
 int process_spawn(struct process *process, const struct program *program);
 
 /* Sends over the channel: see channel_send(). */

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -109,8 +108,24 @@ static int lift(int fd)
 	return fcntl(fd, F_DUPFD_CLOEXEC, PROGRAM_CHANNEL_FD + 1);
 }
 
+/* Whatever is not for the program, but for two descriptors (-1: none). */
+static int close_all_but(int one, int other)
+{
+	const int kept[] = {one < other ? one : other, one < other ? other : one};
+	int next = PROGRAM_CHANNEL_FD + 1;
+
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+		if (kept[i] < next)
+			continue;
+		if (kept[i] > next && close_range((unsigned)next, (unsigned)kept[i] - 1, 0) == -1)
+			return -errno;
+		next = kept[i] + 1;
+	}
+	return close_range((unsigned)next, ~0u, 0) == -1 ? -errno : 0;
+}
+
 /* Each of them may have the number of another one. */
-static int set_descriptors(const struct program *p, int channel)
+static int set_descriptors(const struct program *p, int channel, int begun)
 {
 	int lifted[ARRAY_LEN(p->stdio)];
 
@@ -126,9 +141,7 @@ static int set_descriptors(const struct program *p, int channel)
 	for (int i = 0; p->has_stdio && i < (int)ARRAY_LEN(lifted); i++)
 		if (lifted[i] == i ? fcntl(i, F_SETFD, 0) == -1 : dup2(lifted[i], i) == -1)
 			return -errno;
-	if (close_range(PROGRAM_CHANNEL_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC) == -1)
-		return -errno;
-	return 0;
+	return close_all_but(p->fd, begun);
 }
 
 static int set_groups(const struct program *p)
@@ -183,16 +196,17 @@ static int run(const struct program *p, char *const *environment)
 	return -errno;
 }
 
-int program_execute(const struct program *p, char *const *environment, int channel, pid_t parent,
-		    enum ipc_step *ret_step)
+int program_execute(const struct program *p, char *const *environment, int channel, int begun,
+		    pid_t parent, enum ipc_step *ret_step)
 {
 	int error;
 
 	reset_signals();
 	*ret_step = IPC_STEP_DESCRIPTORS;
-	error = set_descriptors(p, channel);
+	error = set_descriptors(p, channel, begun);
 	if (error < 0)
 		return error;
+	close_fd(begun);
 
 	*ret_step = IPC_STEP_USER;
 	error = become(p);

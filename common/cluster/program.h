@@ -45,9 +45,10 @@ size_t program_list_length(const char *const *list);
 int program_environment(const struct program *program, char ***ret);
 
 /* The new process's way to its program, without a call that is not safe after fork(2) in a program
- * with threads (but for the groups of a user). channel takes its place; parent is who forked.
- * Returns only when it failed: -errno, and in ret_step at what. */
-int program_execute(const struct program *program, char *const *environment, int channel,
+ * with threads (but for the groups of a user). channel takes its place; begun, which must be above
+ * it, is closed as soon as nothing else of ours is open there; parent is who forked. Returns only
+ * when it failed: -errno, and in ret_step at what. */
+int program_execute(const struct program *program, char *const *environment, int channel, int begun,
 		    pid_t parent, enum ipc_step *ret_step);
 
 #endif

@@ -9,10 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -23,6 +26,19 @@
 #include "tests/helpers/wait.h"
 
 #define NOBODY 65534
+
+/* How long a new process does nothing, as on a machine that has other things to do; -1: it is
+ * stopped before it has done anything. */
+static int begins_late_ms;
+
+/* The first thing that runs in it. */
+static void begin_late(void)
+{
+	if (begins_late_ms == -1)
+		raise(SIGSTOP);
+	else if (begins_late_ms > 0)
+		poll(NULL, 0, begins_late_ms);
+}
 
 /* A process whose program is a shell script that each test writes. */
 struct fixture {
@@ -326,6 +342,37 @@ static void it_holds_its_channel_and_the_standard_streams_alone(void **state)
 	expect_output(f, "5\nsocket\n3\n");
 }
 
+/* A connection that was closed here would be open there. */
+static void what_is_closed_after_its_start_is_closed(void **state)
+{
+	struct fixture *f = *state;
+	int pair[2];
+	char byte;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	begins_late_ms = 20;
+	spawn(f, "exit 0");
+	begins_late_ms = 0;
+	close(pair[0]);
+	assert_int_equal(recv(pair[1], &byte, 1, MSG_DONTWAIT), 0);
+	close(pair[1]);
+	run(f);
+	assert_int_equal(f->status, 0);
+}
+
+/* Who waits for it would wait for ever. */
+static void one_that_never_begins_holds_up_nobody(void **state)
+{
+	struct fixture *f = *state;
+
+	begins_late_ms = -1;
+	spawn(f, "exit 0");
+	begins_late_ms = 0;
+	process_kill(&f->process);
+	run(f);
+	assert_int_equal(WTERMSIG(f->status), SIGKILL);
+}
+
 /* Above 31 are the C library's own and those of programs that use real-time signals: whoever starts
  * the tests may block the former, and no program can change that by sigprocmask(). */
 #define STANDARD_SIGNALS 0x7fffffffull
@@ -462,6 +509,8 @@ int main(void)
 		TEST(it_starts_in_the_given_folder),
 		TEST(the_open_program_runs_even_when_its_file_was_replaced),
 		TEST(it_holds_its_channel_and_the_standard_streams_alone),
+		TEST(what_is_closed_after_its_start_is_closed),
+		TEST(one_that_never_begins_holds_up_nobody),
 		TEST(it_ignores_no_signal_and_blocks_none),
 		TEST(it_can_gain_no_privileges),
 		TEST(it_runs_as_the_given_user_without_our_groups_and_powers),
@@ -473,5 +522,6 @@ int main(void)
 		TEST(a_process_outlives_its_close),
 	};
 
+	pthread_atfork(NULL, NULL, begin_late);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
