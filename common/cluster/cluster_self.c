@@ -46,13 +46,16 @@ static void tell_error(struct self *s, int code, const char *why)
 	s->ops->on_error(&s->worker, &error, s->ctx);
 }
 
-/* From the loop. A process without a master goes, unless it was let go before. */
+/* From the loop. A process without a master goes, unless it was let go before. What came for its
+ * servers they get first: the worker is there until this ends, but perhaps not for longer. */
 static void close_now(struct self *s)
 {
 	if (s->state == SELF_CLOSED)
 		return;
 	s->state = SELF_CLOSED;
 	s->worker.connected = false;
+	if (s->worker.voluntary && !s->exits)
+		intake_end(&s->intake);
 	ev_timer_stop(s->loop, &s->deadline);
 	cluster_worker_close_mail(&s->worker);
 	channel_close(&s->channel);
