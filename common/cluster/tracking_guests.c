@@ -29,14 +29,15 @@ static int say_closed(struct tracking *t, uint32_t request)
 	return channel_send(t->channel, IPC_SOCKETS_CLOSED, &body, NULL, 0, NULL);
 }
 
-/* What a full channel does not take now is said when it has room. */
+/* What the channel does not take now is said when it has room, or memory. */
 static void say_and_free(struct tracking_guests *guests)
 {
-	struct tracking *t = guests->tracking;
+	int error = 0;
 
-	if (guests->close_request != 0 && say_closed(t, guests->close_request) == -ENOBUFS)
-		return;
-	guests_free(guests);
+	if (guests->close_request != 0)
+		error = say_closed(guests->tracking, guests->close_request);
+	if (error == 0 || error == -EPIPE)
+		guests_free(guests);
 }
 
 static void on_guests_ended(struct net_server *server, void *ctx)
