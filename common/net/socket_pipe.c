@@ -70,13 +70,14 @@ int net_socket_pipe(struct net_socket *from, struct net_socket *to)
 	return 0;
 }
 
-/* Bytes that are inside the kernel's pipe go back into the queue of the destination. */
+/* Bytes that are inside the kernel's pipe go back into the queue of the destination, unless that
+ * has failed. */
 static void reclaim(struct socket_pipe *pipe)
 {
 	size_t pending = pipe->pending;
 
 	pipe->pending = 0;
-	if (pending > 0 && !pipe->to->destroyed)
+	if (pending > 0 && !pipe->to->destroyed && pipe->to->error == 0)
 		write_queue_from(pipe->to, pipe->fds[0], pending);
 }
 

@@ -292,7 +292,8 @@ void read_ready(struct net_socket *s)
 
 /* As much as there is now, as another process that has the descriptor may receive more. What comes
  * behind is not looked at: the kernel says only once that a connection broke, which it has said to
- * who was sending, and would call it an end here. */
+ * who was sending, and would call it an end here. A pipe that is full gets it, too: it is no more
+ * than the kernel had, and lost if not now. */
 void read_rest(struct net_socket *s)
 {
 	size_t left = has_unread(s) ? s->extra->unread.size : 0;
@@ -300,8 +301,8 @@ void read_rest(struct net_socket *s)
 
 	if (ioctl(s->io.fd, FIONREAD, &received) == 0)
 		left += (size_t)received;
-	while (left > 0 && may_read(s)) {
-		ssize_t n = read_somehow(s);
+	while (left > 0) {
+		ssize_t n = read_to_memory(s);
 
 		if (n <= 0)
 			return;

@@ -196,6 +196,8 @@ static int send_waiting(struct net_socket *s)
 
 void write_failed(struct net_socket *s, int error)
 {
+	/* Who writes while he is told what came before fails by the same. */
+	s->error = error;
 	pipe_stop_in(s);
 	read_rest(s);
 	socket_fail(s, error, CALL_WRITE);
@@ -249,6 +251,8 @@ static void fail_request(struct net_socket *s, struct request *request, int stat
 
 static int refuse(struct net_socket *s, struct request *request, int status, enum socket_call call)
 {
+	if (call == CALL_WRITE && s->error != 0 && !s->destroyed)
+		status = s->error;
 	socket_fail(s, status, call);
 	fail_request(s, request, status);
 	return status;

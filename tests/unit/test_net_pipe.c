@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cmocka.h>
@@ -343,11 +344,16 @@ static void and_so_it_is_when_a_piece_is_copied_to_it(void **state)
 	take_up(&line);
 }
 
-/* RD-7: once sending has failed the pipe has ended, also where both ends are one. */
-static void a_reset_of_one_that_is_piped_to_itself_is_told(void **state)
+static void reset(int fd)
 {
 	const struct linger now = {.l_onoff = 1};
-	struct stage *stage = *state;
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+	close(fd);
+}
+
+static void reset_who_is_piped_to_himself(struct stage *stage)
+{
 	int fd;
 
 	stage_open(stage, NULL);
@@ -355,10 +361,86 @@ static void a_reset_of_one_that_is_piped_to_itself_is_told(void **state)
 	assert_int_equal(net_socket_pipe(stage->guest.socket, stage->guest.socket), 0);
 	assert_int_equal(net_socket_unshift(stage->guest.socket, "before", 6), 0);
 	plain_send(fd, "last words");
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
-	close(fd);
+	reset(fd);
 	story_run_until(&stage->story, "S.close:error");
+}
+
+/* RD-7: once sending has failed the pipe has ended, also where both ends are one. */
+static void a_reset_of_one_that_is_piped_to_itself_is_told(void **state)
+{
+	struct stage *stage = *state;
+
+	reset_who_is_piped_to_himself(stage);
 	assert_string_equal(stage->story.text, "S.data:10 S.error:ECONNRESET S.close:error ");
+}
+
+static void end_with_an_answer(struct actor *actor)
+{
+	net_socket_end(actor->socket, "bye", 3, actor_done, actor);
+}
+
+/* RD-7, WR-9: one failure is told, whoever meets it, too. */
+static void an_answer_to_what_came_before_a_reset_fails_by_it(void **state)
+{
+	struct stage *stage = *state;
+
+	stage->guest.on[ON_DATA] = end_with_an_answer;
+	reset_who_is_piped_to_himself(stage);
+	assert_string_equal(stage->story.text, "S.data:10 S.error:ECONNRESET S.done:ECONNRESET "
+					       "S.close:error ");
+}
+
+/* Until the pipe is full and the source has more. */
+static void send_all_it_takes(struct line *line, int fd)
+{
+	const struct net_socket *from = line->stage->guest.socket;
+	size_t sent = 0;
+	ssize_t n;
+
+	do {
+		n = send(fd, line->sent + sent, BULK - sent, MSG_DONTWAIT);
+		sent += n > 0 ? (size_t)n : 0;
+		story_run_ready(&line->stage->story);
+	} while (n > 0 || !pipe_is_full(from->extra->pipe_out));
+}
+
+/* RD-7: the destination gets what there was, though it has enough already. */
+static void reset_the_source_of_a_full_pipe(struct stage *stage, bool copies)
+{
+	struct line line;
+	uint64_t read;
+	int fd, received;
+
+	stage_open(stage, NULL);
+	fd = stage_plain(stage);
+	lay_line(&line, stage);
+	splice_refused = copies;
+	assert_int_equal(net_socket_write(stage->guest.socket, line.sent, BULK, NULL, NULL), 0);
+	send_all_it_takes(&line, fd);
+	reset(fd);
+	read = net_socket_bytes_read(stage->guest.socket);
+	assert_int_equal(ioctl(stage->guest.socket->io.fd, FIONREAD, &received), 0);
+	assert_true(received > 0);
+	story_run_until(&stage->story, "S.close:error");
+
+	net_socket_end(line.to.socket, NULL, 0, NULL, NULL);
+	ev_io_start(stage->story.loop, &line.io);
+	story_run_until(&stage->story, "T.finish");
+	while (ev_is_active(&line.io))
+		ev_run(stage->story.loop, EVRUN_ONCE);
+	assert_int_equal(line.received, read + (uint64_t)received);
+	assert_int_equal(line.wrong, 0);
+	take_up(&line);
+}
+
+static void a_reset_behind_a_full_pipe_loses_nothing(void **state)
+{
+	reset_the_source_of_a_full_pipe(*state, false);
+}
+
+static void nor_behind_one_that_copies(void **state)
+{
+	reset_the_source_of_a_full_pipe(*state, true);
 }
 
 /* Another process has s as well, and lets it block. Returns its descriptor. */
@@ -651,6 +733,9 @@ int main(void)
 		on_stage(what_a_destination_said_before_it_broke_is_told),
 		on_stage(and_so_it_is_when_a_piece_is_copied_to_it),
 		on_stage(a_reset_of_one_that_is_piped_to_itself_is_told),
+		on_stage(an_answer_to_what_came_before_a_reset_fails_by_it),
+		on_stage(a_reset_behind_a_full_pipe_loses_nothing),
+		on_stage(nor_behind_one_that_copies),
 		on_stage(a_source_that_another_process_has_is_copied_from),
 		on_stage(a_destination_that_another_process_has_is_copied_to),
 		on_stage(a_pipe_may_be_taken_away),
