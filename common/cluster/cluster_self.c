@@ -52,10 +52,11 @@ static void close_now(struct self *s)
 {
 	if (s->state == SELF_CLOSED)
 		return;
-	s->state = SELF_CLOSED;
+	s->state = SELF_CLOSING;
 	s->worker.connected = false;
 	if (s->worker.voluntary && !s->exits)
 		intake_end(&s->intake);
+	s->state = SELF_CLOSED;
 	ev_timer_stop(s->loop, &s->deadline);
 	cluster_worker_close_mail(&s->worker);
 	channel_close(&s->channel);

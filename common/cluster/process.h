@@ -40,6 +40,7 @@ struct process {
 	struct channel channel;
 	ev_child exit;
 	ev_timer deadline;
+	bool overdue; /* it has passed, and nothing that was said has put another in its place */
 };
 
 /* Without a process for now. */
@@ -50,8 +51,8 @@ void process_init(struct process *process, struct ev_loop *loop, const struct pr
 void process_close(struct process *process);
 
 /* Starts the program with nothing but its channel and the standard streams. When this returns, the
- * new process has no other descriptor of ours any more (unless that takes half a second): what is
- * closed from then on is closed. */
+ * new process has no other descriptor of ours any more: what is closed from then on is closed. For
+ * that it waits, for all that start within a second half of it at most. */
 int process_spawn(struct process *process, const struct program *program);
 
 /* Sends over the channel: see channel_send(). */
@@ -67,7 +68,8 @@ void process_kill(struct process *process);
 /* Whether it has not been reaped yet. */
 bool process_runs(const struct process *process);
 
-/* on_deadline comes after timeout_ms, unless another deadline takes its place; 0: none. */
+/* on_deadline comes after timeout_ms, unless another deadline takes its place; 0: none. What the
+ * process has said by then is told before. */
 void process_set_deadline(struct process *process, unsigned int timeout_ms);
 
 #endif

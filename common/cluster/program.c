@@ -103,9 +103,9 @@ static void reset_signals(void)
 /* Out of the way of the numbers that are given away; -1 stays /dev/null. */
 static int lift(int fd)
 {
-	if (fd == -1)
-		return open("/dev/null", O_RDWR | O_CLOEXEC);
-	return fcntl(fd, F_DUPFD_CLOEXEC, PROGRAM_CHANNEL_FD + 1);
+	AUTO_CLOSE int null = fd == -1 ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+
+	return fcntl(fd == -1 ? null : fd, F_DUPFD_CLOEXEC, PROGRAM_CHANNEL_FD + 1);
 }
 
 /* Whatever is not for the program, but for two descriptors (-1: none). */

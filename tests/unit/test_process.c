@@ -27,17 +27,42 @@
 
 #define NOBODY 65534
 
-/* How long a new process does nothing, as on a machine that has other things to do; -1: it is
- * stopped before it has done anything. */
-static int begins_late_ms;
+/* wrap: poll chdir */
+int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __real_chdir(const char *path);
+int __wrap_chdir(const char *path);
+
+static size_t polls;
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+	polls++;
+	return __real_poll(fds, count, timeout_ms);
+}
+
+/* What a new process is slow at, as on a machine that has other things to do. */
+enum { NOTHING, BEGINNING, GOING_ON, EVER_BEGINNING };
+static int slow_at = NOTHING;
+
+static void be_slow_at(int what)
+{
+	if (slow_at == what)
+		__real_poll(NULL, 0, 20);
+}
 
 /* The first thing that runs in it. */
-static void begin_late(void)
+static void on_fork(void)
 {
-	if (begins_late_ms == -1)
+	be_slow_at(BEGINNING);
+	if (slow_at == EVER_BEGINNING)
 		raise(SIGSTOP);
-	else if (begins_late_ms > 0)
-		poll(NULL, 0, begins_late_ms);
+}
+
+int __wrap_chdir(const char *path)
+{
+	be_slow_at(GOING_ON);
+	return __real_chdir(path);
 }
 
 /* A process whose program is a shell script that each test writes. */
@@ -61,6 +86,7 @@ struct fixture {
 	enum ipc_step step;
 	int error;
 	int deadlines;
+	bool is_in_time; /* with its first message */
 };
 
 static void on_message(struct process *process, struct ipc_message *message, void *ctx)
@@ -68,6 +94,8 @@ static void on_message(struct process *process, struct ipc_message *message, voi
 	struct fixture *f = ctx;
 
 	f->heard++;
+	if (f->is_in_time)
+		process_set_deadline(process, 0);
 }
 
 static void on_failed(struct process *process, enum ipc_step step, int error, void *ctx)
@@ -349,28 +377,39 @@ static void what_is_closed_after_its_start_is_closed(void **state)
 	int pair[2];
 	char byte;
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	begins_late_ms = 20;
-	spawn(f, "exit 0");
-	begins_late_ms = 0;
-	close(pair[0]);
-	assert_int_equal(recv(pair[1], &byte, 1, MSG_DONTWAIT), 0);
-	close(pair[1]);
-	run(f);
-	assert_int_equal(f->status, 0);
+	f->cwd = "/";
+	for (slow_at = BEGINNING; slow_at <= GOING_ON; slow_at++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+		spawn(f, "exit 0");
+		close(pair[0]);
+		assert_int_equal(recv(pair[1], &byte, 1, MSG_DONTWAIT), 0);
+		close(pair[1]);
+		run(f);
+		assert_int_equal(f->status, 0);
+	}
+	slow_at = NOTHING;
 }
 
-/* Who waits for it would wait for ever. */
-static void one_that_never_begins_holds_up_nobody(void **state)
+/* Who waits for those would wait for ever, and who waits for each of many for long. */
+static void those_that_never_begin_hold_up_nobody(void **state)
 {
 	struct fixture *f = *state;
+	struct program program;
+	struct process another;
 
-	begins_late_ms = -1;
-	spawn(f, "exit 0");
-	begins_late_ms = 0;
+	process_init(&another, f->loop, &ops, f);
+	assert_int_equal(program_open("/bin/true", &program), 0);
+	slow_at = EVER_BEGINNING;
+	assert_int_equal(process_spawn(&f->process, &program), 0);
+	polls = 0;
+	assert_int_equal(process_spawn(&another, &program), 0);
+	assert_int_equal(polls, 0);
+	slow_at = NOTHING;
+	program_close(&program);
 	process_kill(&f->process);
-	run(f);
-	assert_int_equal(WTERMSIG(f->status), SIGKILL);
+	process_kill(&another);
+	while (f->exits < 2)
+		run(f);
 }
 
 /* Above 31 are the C library's own and those of programs that use real-time signals: whoever starts
@@ -475,6 +514,29 @@ static void a_deadline_replaces_the_one_before(void **state)
 	assert_int_equal(f->deadlines, 1);
 }
 
+static bool has_spoken(void *ctx)
+{
+	struct fixture *f = ctx;
+
+	return wait_readable(f->process.channel.fd, 0);
+}
+
+/* We may have been busy, or stopped, and not have read it. */
+static void what_it_said_in_time_comes_before_the_deadline(void **state)
+{
+	struct fixture *f = *state;
+
+	f->is_in_time = true;
+	process_set_deadline(&f->process, 1);
+	spawn(f, "printf '\\001\\000\\000\\000\\003\\000\\000\\000' >&3");
+	assert_true(poll_until(has_spoken, f, WAIT_MS));
+	stay_busy(2);
+	run(f);
+	assert_int_equal(f->heard, 1);
+	assert_int_equal(f->exits, 1);
+	assert_int_equal(f->deadlines, 0);
+}
+
 static void messages_cannot_be_sent_without_a_process(void **state)
 {
 	struct fixture *f = *state;
@@ -510,7 +572,7 @@ int main(void)
 		TEST(the_open_program_runs_even_when_its_file_was_replaced),
 		TEST(it_holds_its_channel_and_the_standard_streams_alone),
 		TEST(what_is_closed_after_its_start_is_closed),
-		TEST(one_that_never_begins_holds_up_nobody),
+		TEST(those_that_never_begin_hold_up_nobody),
 		TEST(it_ignores_no_signal_and_blocks_none),
 		TEST(it_can_gain_no_privileges),
 		TEST(it_runs_as_the_given_user_without_our_groups_and_powers),
@@ -518,10 +580,11 @@ int main(void)
 		TEST(its_last_words_are_heard_before_its_end),
 		TEST(killing_it_is_told_as_its_end),
 		TEST(a_deadline_replaces_the_one_before),
+		TEST(what_it_said_in_time_comes_before_the_deadline),
 		TEST(messages_cannot_be_sent_without_a_process),
 		TEST(a_process_outlives_its_close),
 	};
 
-	pthread_atfork(NULL, NULL, begin_late);
+	pthread_atfork(NULL, NULL, on_fork);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
