@@ -440,7 +440,8 @@ void socket_reopen(struct net_socket *s)
 	s->connected = s->destroyed = s->closed = false;
 	s->eof = s->end_told = s->data_waits = false;
 	s->ending = s->auto_ended = s->shut = s->finish_told = s->finish_waits = false;
-	s->drain_due = s->drain_waits = s->destroy_soon = s->reset_on_connect = s->shared = false;
+	s->drain_due = s->drain_waits = s->destroy_soon = s->reset_on_connect = false;
+	s->failing = s->shared = false;
 	s->corked = 0;
 	s->error = 0;
 	s->failed_call = CALL_NONE;

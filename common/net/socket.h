@@ -118,8 +118,10 @@ struct net_socket {
 	bool destroy_soon : 1; /* destroy when our side has ended */
 	bool reset_on_connect : 1;
 	bool destroyed : 1;
-	bool closed : 1; /* on_close has run, or it went to another process */
-	bool shared : 1; /* another process may have the descriptor as well, and let it block */
+	bool closed : 1;  /* on_close has run, or it went to another process */
+	bool failing : 1; /* sending has: nothing is sent, and that is told after what came before
+			   */
+	bool shared : 1;  /* another process may have the descriptor as well, and let it block */
 
 	struct net_server *server;
 	LIST_ENTRY(net_socket) link;  /* in its server's list until on_close */
@@ -214,8 +216,10 @@ void write_abandon(struct net_socket *s);
 
 /* --- socket_pipe ----------------------------------------------------------------------------- */
 
-/* pipe may be NULL for the first two. A full one waits for its destination. */
+/* pipe may be NULL for the first three. A full one waits for its destination. */
 bool pipe_is_full(const struct socket_pipe *pipe);
+/* Whether its destination may keep so many bytes more, by its write_limit. */
+bool pipe_has_room(const struct socket_pipe *pipe, size_t size);
 /* Whether the next bytes go by splice(2), inside the kernel. */
 bool pipe_splices(const struct socket_pipe *pipe);
 /* Moves some bytes from the source; as recv(2), with a negative error. */

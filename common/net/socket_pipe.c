@@ -70,14 +70,13 @@ int net_socket_pipe(struct net_socket *from, struct net_socket *to)
 	return 0;
 }
 
-/* Bytes that are inside the kernel's pipe go back into the queue of the destination, unless that
- * has failed. */
+/* Bytes that are inside the kernel's pipe go back into the queue of the destination. */
 static void reclaim(struct socket_pipe *pipe)
 {
 	size_t pending = pipe->pending;
 
 	pipe->pending = 0;
-	if (pending > 0 && !pipe->to->destroyed && pipe->to->error == 0)
+	if (pending > 0 && !pipe->to->destroyed)
 		write_queue_from(pipe->to, pipe->fds[0], pending);
 }
 
@@ -132,6 +131,13 @@ void pipe_end(struct socket_pipe *pipe)
 bool pipe_is_full(const struct socket_pipe *pipe)
 {
 	return pipe && (pipe->waiting || pipe->pending > 0);
+}
+
+bool pipe_has_room(const struct socket_pipe *pipe, size_t size)
+{
+	size_t limit = pipe ? pipe->to->extra->write_limit : 0;
+
+	return limit == 0 || pipe->to->queue.size + pipe->pending + size <= limit;
 }
 
 void pipe_drained(struct net_socket *s)

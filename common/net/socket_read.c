@@ -271,9 +271,14 @@ static bool read_some(struct net_socket *s)
 	return read_once(s) > 0 && !s->read_short;
 }
 
+static bool is_flowing(const struct net_socket *s)
+{
+	return !s->destroyed && s->read_state == READ_FLOWING;
+}
+
 static bool may_read(const struct net_socket *s)
 {
-	return !s->destroyed && s->read_state == READ_FLOWING && !pipe_is_full(pipe_of(s));
+	return is_flowing(s) && !pipe_is_full(pipe_of(s));
 }
 
 void read_ready(struct net_socket *s)
@@ -292,16 +297,18 @@ void read_ready(struct net_socket *s)
 
 /* As much as there is now, as another process that has the descriptor may receive more. What comes
  * behind is not looked at: the kernel says only once that a connection broke, which it has said to
- * who was sending, and would call it an end here. A pipe that is full gets it, too: it is no more
- * than the kernel had, and lost if not now. */
+ * who was sending, and would call it an end here. A pipe that is full gets it, too, if the
+ * destination may keep all of it: it is no more than the kernel had, and lost if not now. */
 void read_rest(struct net_socket *s)
 {
 	size_t left = has_unread(s) ? s->extra->unread.size : 0;
+	bool takes_all;
 	int received;
 
 	if (ioctl(s->io.fd, FIONREAD, &received) == 0)
 		left += (size_t)received;
-	while (left > 0) {
+	takes_all = pipe_has_room(pipe_of(s), left);
+	while (left > 0 && is_flowing(s) && (takes_all || !pipe_is_full(pipe_of(s)))) {
 		ssize_t n = read_to_memory(s);
 
 		if (n <= 0)
@@ -333,8 +340,7 @@ static void on_unread_turn(struct defer *call)
 /* A buffer of the user's is not asked for before there is something to put in it. */
 static bool may_read_early(const struct net_socket *s)
 {
-	return !s->destroyed && s->read_state == READ_FLOWING && read_wanted(s) &&
-	       !s->ops->on_buffer;
+	return is_flowing(s) && read_wanted(s) && !s->ops->on_buffer;
 }
 
 static void note_early(struct net_server *server, bool found)

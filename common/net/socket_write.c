@@ -75,7 +75,8 @@ static void drained(struct net_socket *s)
 /* Whether new data must not go to the kernel yet. */
 static bool must_wait(const struct net_socket *s)
 {
-	return !s->connected || s->corked > 0 || !queue_is_empty(&s->queue) || pipe_pending(s) > 0;
+	return !s->connected || s->failing || s->corked > 0 || !queue_is_empty(&s->queue) ||
+	       pipe_pending(s) > 0;
 }
 
 /* --- the end of our side --------------------------------------------------------------------- */
@@ -196,8 +197,7 @@ static int send_waiting(struct net_socket *s)
 
 void write_failed(struct net_socket *s, int error)
 {
-	/* Who writes while he is told what came before fails by the same. */
-	s->error = error;
+	s->failing = true;
 	pipe_stop_in(s);
 	read_rest(s);
 	socket_fail(s, error, CALL_WRITE);
@@ -214,7 +214,7 @@ void write_ready(struct net_socket *s)
 /* Nobody may be told inside the call that this can be part of. */
 void write_connected(struct net_socket *s)
 {
-	int r = s->connected && !s->destroyed ? send_waiting(s) : 0;
+	int r = s->connected && !s->failing && !s->destroyed ? send_waiting(s) : 0;
 
 	if (r < 0)
 		socket_fail(s, r, CALL_WRITE);
@@ -251,8 +251,6 @@ static void fail_request(struct net_socket *s, struct request *request, int stat
 
 static int refuse(struct net_socket *s, struct request *request, int status, enum socket_call call)
 {
-	if (call == CALL_WRITE && s->error != 0 && !s->destroyed)
-		status = s->error;
 	socket_fail(s, status, call);
 	fail_request(s, request, status);
 	return status;
@@ -379,7 +377,7 @@ int write_piece(struct net_socket *s, const void *data, size_t size)
 /* Whether nothing stands between a write and the kernel. */
 static bool writes_plainly(const struct net_socket *s)
 {
-	return s->connected && !s->ending && !s->destroyed && s->corked == 0 &&
+	return s->connected && !s->failing && !s->ending && !s->destroyed && s->corked == 0 &&
 	       queue_is_empty(&s->queue) && !(s->extra && s->extra->pipe_in);
 }
 

@@ -53,6 +53,7 @@ ssize_t __wrap_splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t
 struct line {
 	struct stage *stage;
 	struct actor to;
+	int near; /* in place of C, of the test that says so */
 	int far;
 	char *sent;
 	size_t received;
@@ -374,20 +375,55 @@ static void a_reset_of_one_that_is_piped_to_itself_is_told(void **state)
 	assert_string_equal(stage->story.text, "S.data:10 S.error:ECONNRESET S.close:error ");
 }
 
+static void answer(struct actor *actor)
+{
+	assert_int_equal(net_socket_write(actor->socket, "bye", 3, actor_done, actor), 1);
+}
+
 static void end_with_an_answer(struct actor *actor)
 {
 	net_socket_end(actor->socket, "bye", 3, actor_done, actor);
 }
 
-/* RD-7, WR-9: one failure is told, whoever meets it, too. */
-static void an_answer_to_what_came_before_a_reset_fails_by_it(void **state)
+static void end_without(struct actor *actor)
 {
-	struct stage *stage = *state;
+	net_socket_end(actor->socket, NULL, 0, actor_done, actor);
+}
 
-	stage->guest.on[ON_DATA] = end_with_an_answer;
+static void answer_corked(struct actor *actor)
+{
+	net_socket_cork(actor->socket);
+	answer(actor);
+	net_socket_uncork(actor->socket);
+}
+
+/* RD-7, WR-9: one failure is told, whoever could meet it, too. */
+static void fail_to_answer(struct stage *stage, void (*on_data)(struct actor *actor))
+{
+	stage->guest.on[ON_DATA] = on_data;
 	reset_who_is_piped_to_himself(stage);
 	assert_string_equal(stage->story.text, "S.data:10 S.error:ECONNRESET S.done:ECONNRESET "
 					       "S.close:error ");
+}
+
+static void an_answer_to_what_came_before_a_reset_fails_by_it(void **state)
+{
+	fail_to_answer(*state, answer);
+}
+
+static void so_does_one_that_was_corked(void **state)
+{
+	fail_to_answer(*state, answer_corked);
+}
+
+static void so_does_an_end_with_an_answer(void **state)
+{
+	fail_to_answer(*state, end_with_an_answer);
+}
+
+static void so_does_an_end_without(void **state)
+{
+	fail_to_answer(*state, end_without);
 }
 
 /* Until the pipe is full and the source has more. */
@@ -404,43 +440,77 @@ static void send_all_it_takes(struct line *line, int fd)
 	} while (n > 0 || !pipe_is_full(from->extra->pipe_out));
 }
 
-/* RD-7: the destination gets what there was, though it has enough already. */
-static void reset_the_source_of_a_full_pipe(struct stage *stage, bool copies)
+/* S has more to send than the kernel takes, and is reset when its pipe is full. Returns how much
+ * came of what its peer said. */
+static uint64_t reset_the_source_of_a_full_pipe(struct line *line, size_t limit)
 {
-	struct line line;
+	struct stage *stage = line->stage;
+	struct net_socket *from = stage->guest.socket;
+	int received, fd = line->near;
 	uint64_t read;
-	int fd, received;
 
-	stage_open(stage, NULL);
-	fd = stage_plain(stage);
-	lay_line(&line, stage);
-	splice_refused = copies;
-	assert_int_equal(net_socket_write(stage->guest.socket, line.sent, BULK, NULL, NULL), 0);
-	send_all_it_takes(&line, fd);
+	if (limit > 0)
+		assert_int_equal(socket_set_write_limit(line->to.socket, limit), 0);
+	assert_int_equal(net_socket_write(from, line->sent, BULK, NULL, NULL), 0);
+	send_all_it_takes(line, fd);
 	reset(fd);
-	read = net_socket_bytes_read(stage->guest.socket);
-	assert_int_equal(ioctl(stage->guest.socket->io.fd, FIONREAD, &received), 0);
+	read = net_socket_bytes_read(from);
+	assert_int_equal(ioctl(from->io.fd, FIONREAD, &received), 0);
 	assert_true(received > 0);
 	story_run_until(&stage->story, "S.close:error");
 
-	net_socket_end(line.to.socket, NULL, 0, NULL, NULL);
-	ev_io_start(stage->story.loop, &line.io);
+	assert_false(net_socket_destroyed(line->to.socket));
+	net_socket_end(line->to.socket, NULL, 0, NULL, NULL);
+	ev_io_start(stage->story.loop, &line->io);
 	story_run_until(&stage->story, "T.finish");
-	while (ev_is_active(&line.io))
+	while (ev_is_active(&line->io))
 		ev_run(stage->story.loop, EVRUN_ONCE);
-	assert_int_equal(line.received, read + (uint64_t)received);
-	assert_int_equal(line.wrong, 0);
-	take_up(&line);
+	assert_int_equal(line->wrong, 0);
+	assert_true(line->received >= read);
+	return read + (uint64_t)received;
 }
 
+static void lay_line_from_plain(struct line *line, struct stage *stage)
+{
+	int fd;
+
+	stage_open(stage, NULL);
+	fd = stage_plain(stage);
+	lay_line(line, stage);
+	line->near = fd;
+}
+
+/* RD-7: the destination gets what there was, though it has enough already. */
 static void a_reset_behind_a_full_pipe_loses_nothing(void **state)
 {
-	reset_the_source_of_a_full_pipe(*state, false);
+	struct line line;
+
+	lay_line_from_plain(&line, *state);
+	uint64_t all = reset_the_source_of_a_full_pipe(&line, 0);
+	assert_int_equal(line.received, all);
+	take_up(&line);
 }
 
 static void nor_behind_one_that_copies(void **state)
 {
-	reset_the_source_of_a_full_pipe(*state, true);
+	struct line line;
+
+	lay_line_from_plain(&line, *state);
+	splice_refused = true;
+	uint64_t all = reset_the_source_of_a_full_pipe(&line, 0);
+	assert_int_equal(line.received, all);
+	take_up(&line);
+}
+
+/* The destination has done nothing for which to be destroyed. */
+static void but_the_destination_keeps_its_limit(void **state)
+{
+	struct line line;
+
+	lay_line_from_plain(&line, *state);
+	uint64_t all = reset_the_source_of_a_full_pipe(&line, 256 << 10);
+	assert_true(line.received < all);
+	take_up(&line);
 }
 
 /* Another process has s as well, and lets it block. Returns its descriptor. */
@@ -734,8 +804,12 @@ int main(void)
 		on_stage(and_so_it_is_when_a_piece_is_copied_to_it),
 		on_stage(a_reset_of_one_that_is_piped_to_itself_is_told),
 		on_stage(an_answer_to_what_came_before_a_reset_fails_by_it),
+		on_stage(so_does_one_that_was_corked),
+		on_stage(so_does_an_end_with_an_answer),
+		on_stage(so_does_an_end_without),
 		on_stage(a_reset_behind_a_full_pipe_loses_nothing),
 		on_stage(nor_behind_one_that_copies),
+		on_stage(but_the_destination_keeps_its_limit),
 		on_stage(a_source_that_another_process_has_is_copied_from),
 		on_stage(a_destination_that_another_process_has_is_copied_to),
 		on_stage(a_pipe_may_be_taken_away),
@@ -753,5 +827,6 @@ int main(void)
 		on_stage(an_unknown_encoding_is_refused),
 	};
 
+	watchdog(250);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

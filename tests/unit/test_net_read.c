@@ -298,6 +298,9 @@ static char little[4];
 
 static void *give_little(struct net_socket *socket, size_t *ret_size, void *ctx)
 {
+	struct actor *actor = ctx;
+
+	story_tell(actor->story, "%s.buffer", actor->name);
 	*ret_size = sizeof(little);
 	return little;
 }
@@ -307,22 +310,35 @@ static bool note_little(struct net_socket *socket, void *data, size_t size, void
 	struct actor *actor = ctx;
 
 	story_tell(actor->story, "%s.read:%zu", actor->name, size);
-	return !actor->other;
+	return true;
 }
 
-/* S reads like that, and pauses after the first four if it is to. */
-static void reset_who_reads_little(struct stage *stage, bool pauses)
+static bool note_little_and_pause(struct net_socket *socket, void *data, size_t size, void *ctx)
+{
+	note_little(socket, data, size, ctx);
+	return false;
+}
+
+static bool note_little_and_go(struct net_socket *socket, void *data, size_t size, void *ctx)
+{
+	net_socket_destroy(socket, 0);
+	return note_little(socket, data, size, ctx);
+}
+
+typedef bool on_read_fn(struct net_socket *socket, void *data, size_t size, void *ctx);
+
+/* S reads like that, and has more to send than the kernel takes. */
+static void reset_who_reads_little(struct stage *stage, on_read_fn *on_read, const char *last)
 {
 	static struct net_socket_ops ops;
 	int fd = plain_with_a_queue(stage);
 
 	ops = actor_ops;
 	ops.on_buffer = give_little;
-	ops.on_read = note_little;
-	stage->guest.other = pauses ? stage : NULL;
+	ops.on_read = on_read;
 	net_socket_set_ops(stage->guest.socket, &ops, &stage->guest);
 	say_last_words_and_reset(fd);
-	story_run_until(&stage->story, "S.close:error");
+	story_run_until(&stage->story, last);
 }
 
 /* RD-7, RD-9: all of it, in as many reads as it takes, and no end behind it. */
@@ -330,19 +346,31 @@ static void what_was_received_before_a_reset_may_take_many_reads(void **state)
 {
 	struct stage *stage = *state;
 
-	reset_who_reads_little(stage, false);
-	assert_string_equal(stage->story.text, "S.read:4 S.read:4 S.read:2 S.error:ECONNRESET "
-					       "S.done:ECONNRESET S.close:error ");
+	reset_who_reads_little(stage, note_little, "S.close:error");
+	assert_string_equal(stage->story.text,
+			    "S.buffer S.read:4 S.buffer S.read:4 S.buffer S.read:2 "
+			    "S.error:ECONNRESET S.done:ECONNRESET S.close:error ");
 }
 
-/* RD-2, RD-7 */
+/* RD-2, RD-7, RD-9 */
 static void who_pauses_before_a_reset_is_told_no_more(void **state)
 {
 	struct stage *stage = *state;
 
-	reset_who_reads_little(stage, true);
+	reset_who_reads_little(stage, note_little_and_pause, "S.close:error");
+	assert_string_equal(
+		stage->story.text,
+		"S.buffer S.read:4 S.error:ECONNRESET S.done:ECONNRESET S.close:error ");
+}
+
+/* RD-9 */
+static void who_goes_before_a_reset_is_told_no_more(void **state)
+{
+	struct stage *stage = *state;
+
+	reset_who_reads_little(stage, note_little_and_go, "S.close");
 	assert_string_equal(stage->story.text,
-			    "S.read:4 S.error:ECONNRESET S.done:ECONNRESET S.close:error ");
+			    "S.buffer S.read:4 S.done:ERR_STREAM_DESTROYED S.close ");
 }
 
 static char much[1 << 20];
@@ -500,6 +528,7 @@ int main(void)
 		on_stage(a_reset_while_data_is_queued_comes_after_what_was_received),
 		on_stage(what_was_received_before_a_reset_may_take_many_reads),
 		on_stage(who_pauses_before_a_reset_is_told_no_more),
+		on_stage(who_goes_before_a_reset_is_told_no_more),
 		on_stage(a_buffer_of_the_users_own_is_filled_and_false_pauses),
 		on_stage(a_buffer_is_not_filled_for_who_has_no_such),
 		on_stage(a_buffer_is_not_filled_for_who_has_another),

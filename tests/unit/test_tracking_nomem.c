@@ -14,6 +14,7 @@
 
 #include "common/macros.h"
 #include "tests/helpers/post.h"
+#include "tests/helpers/wait.h"
 
 #define KEY 5
 
@@ -91,5 +92,6 @@ int main(void)
 		on_post(the_end_of_the_last_one_is_told_when_there_is_memory),
 	};
 
+	watchdog(60);
 	return cmocka_run_group_tests_name("tracking nomem", tests, NULL, NULL);
 }
