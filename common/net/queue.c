@@ -17,6 +17,7 @@ struct chunk {
 	size_t start;            /* sent so far */
 	size_t size;             /* filled so far */
 	size_t room;
+	bool begun; /* what comes before it in its write was sent already */
 	char data[];
 };
 
@@ -41,6 +42,7 @@ static int chunk_new(size_t size, struct chunk **ret)
 	chunk->start = 0;
 	chunk->size = 0;
 	chunk->room = room;
+	chunk->begun = false;
 	*ret = chunk;
 	return 0;
 }
@@ -80,6 +82,7 @@ int queue_append(struct queue *queue, const struct iovec *parts, int count, size
 	if (r < 0)
 		return r;
 	queue->size += total - skip;
+	chunk->begun |= skip > 0;
 
 	for (int i = 0; i < count; i++) {
 		size_t from = skip < parts[i].iov_len ? skip : parts[i].iov_len;
@@ -176,7 +179,7 @@ bool queue_take(struct queue *queue, bool *ret_begun, struct request **ret)
 
 	if (!chunk)
 		return false;
-	*ret_begun = chunk->start > 0;
+	*ret_begun = chunk->begun || chunk->start > 0;
 	*ret = remove_first(queue);
 	return true;
 }

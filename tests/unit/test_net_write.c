@@ -444,6 +444,20 @@ static void a_write_that_was_cut_off_is_cancelled(void **state)
 	assert_true(story_has(&stage->story, "C.done:ECANCELED"));
 }
 
+/* WR-9: what the kernel took inside the call is a beginning, too; the next one has none. */
+static void and_so_is_one_that_was_cut_off_at_once(void **state)
+{
+	struct stage *stage = *state;
+
+	connect_to_a_paused_guest(stage, NULL);
+	net_socket_write(stage->client.socket, big, sizeof(big), actor_done, &stage->client);
+	net_socket_write(stage->client.socket, big, sizeof(big), actor_done, &stage->client);
+	net_socket_destroy(stage->client.socket, 0);
+	story_run_until(&stage->story, "C.close");
+	assert_true(
+		story_in_order(&stage->story, "C.done:ECANCELED", "C.done:ERR_STREAM_DESTROYED"));
+}
+
 /* WR-10 */
 static void an_empty_write_is_answered_in_its_turn(void **state)
 {
@@ -541,6 +555,7 @@ int main(void)
 		on_stage(a_broken_connection_is_the_result_of_a_write),
 		on_stage(destroy_answers_every_queued_write_before_the_close),
 		on_stage(a_write_that_was_cut_off_is_cancelled),
+		on_stage(and_so_is_one_that_was_cut_off_at_once),
 		on_stage(an_empty_write_is_answered_in_its_turn),
 		on_stage(queued_data_is_a_copy),
 		on_stage(one_wake_up_sends_a_bounded_number_of_writes),
