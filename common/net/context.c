@@ -10,6 +10,47 @@
 static SLIST_HEAD(, net_context) contexts = SLIST_HEAD_INITIALIZER(contexts);
 static pthread_mutex_t contexts_lock = PTHREAD_MUTEX_INITIALIZER;
 
+static void before_fork(void)
+{
+	pthread_mutex_lock(&contexts_lock);
+}
+
+static void after_fork(void)
+{
+	pthread_mutex_unlock(&contexts_lock);
+}
+
+static void after_fork_in_child(void)
+{
+	struct net_context *context;
+
+	SLIST_FOREACH (context, &contexts, link) {
+		context->forked = true;
+		context->forked_at = ev_iteration(context->loop);
+	}
+	pthread_mutex_unlock(&contexts_lock);
+}
+
+/* Once, with the first context. */
+static int watch_forks(void)
+{
+	static bool watched;
+
+	if (!watched && pthread_atfork(before_fork, after_fork, after_fork_in_child) != 0)
+		return -ENOMEM;
+	watched = true;
+	return 0;
+}
+
+bool context_has_parents_set(struct net_context *context)
+{
+	if (context->forked && ev_iteration(context->loop) != context->forked_at) {
+		context->forked = false;
+		context->set = -1;
+	}
+	return context->forked;
+}
+
 static struct net_context *find(struct ev_loop *loop)
 {
 	struct net_context *context;
@@ -22,13 +63,15 @@ static struct net_context *find(struct ev_loop *loop)
 
 static struct net_context *make(struct ev_loop *loop)
 {
-	struct net_context *context = malloc(sizeof(*context));
+	struct net_context *context = watch_forks() == 0 ? malloc(sizeof(*context)) : NULL;
 
 	if (!context)
 		return NULL;
 
 	context->loop = loop;
 	context->set = -1;
+	context->forked = false;
+	context->forked_at = 0;
 	context->refs = 0;
 	context->last_us = 0;
 	context->text = NULL;

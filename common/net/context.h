@@ -2,7 +2,7 @@
  *
  * Owns:   a context lives as long as somebody holds a reference to it; the loop outlives it.
  * Order:  a loop belongs to one thread; the list of contexts is safe between threads.
- * Source: ev(3). */
+ * Source: ev(3), "ev_loop_fork"; pthread_atfork(3). */
 #ifndef USHER_COMMON_NET_CONTEXT_H
 #define USHER_COMMON_NET_CONTEXT_H
 
@@ -50,6 +50,8 @@ struct net_context {
 	SLIST_ENTRY(net_context) link;
 	struct ev_loop *loop;
 	int set; /* unwatch()'s: which it was when that last asked; -1: it has not */
+	bool forked;
+	unsigned forked_at; /* by ev_iteration(3) */
 	unsigned refs;
 	struct defer_queue calls;
 	const struct listen_provider *provider;
@@ -66,6 +68,10 @@ struct net_context {
 int context_get(struct ev_loop *loop, struct net_context **ret);
 void context_hold(struct net_context *context);
 void context_put(struct net_context *context);
+
+/* Whether this process was forked, and the loop has not run since: what it sleeps on is what its
+ * parent's loop sleeps on. */
+bool context_has_parents_set(struct net_context *context);
 
 /* Makes sure that there is text. -ENOMEM. */
 int context_need_text(struct net_context *context);

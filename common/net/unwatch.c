@@ -22,10 +22,12 @@ static bool leave(const struct net_context *context, int fd)
 	return epoll_ctl(context->set, EPOLL_CTL_DEL, fd, NULL) == 0;
 }
 
-/* After a fork the loop has another set, in which fd is, and not in what has the old number now. */
+/* After a fork the loop has its parent's set until it runs, and then another one, in which fd is,
+ * and not in what has the old number now. */
 void unwatch(struct net_context *context, int fd)
 {
-	if (ev_backend(context->loop) != EVBACKEND_EPOLL || leave(context, fd))
+	if (ev_backend(context->loop) != EVBACKEND_EPOLL || context_has_parents_set(context) ||
+	    leave(context, fd))
 		return;
 	context->set = set_of(context->loop);
 	leave(context, fd);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -135,6 +136,46 @@ static void after_a_fork_it_leaves_the_new_set(void **state)
 	assert_int_not_equal(f->context->set, old);
 }
 
+/* In the child that wants to have nothing to do with the socket, before its loop runs, and when
+ * that has a set of its own. Says by its status whether nothing was left in that. */
+static void be_a_child(struct fixture *f, ev_io *io)
+{
+	size_t own;
+
+	ev_loop_fork(f->loop);
+	ev_io_stop(f->loop, io);
+	unwatch(f->context, f->fd);
+	run_ready(f);
+	own = kernel_watched_fds(getpid());
+	ev_io_start(f->loop, io);
+	run_ready(f);
+	ev_io_stop(f->loop, io);
+	unwatch(f->context, f->fd);
+	_exit(kernel_watched_fds(getpid()) == own ? 0 : 1);
+}
+
+/* Until then it has the set of its parent, who would be deaf. */
+static void a_child_takes_nothing_out_of_its_parents_set(void **state)
+{
+	struct fixture *f = *state;
+	int status;
+	pid_t pid;
+	ev_io io;
+
+	have_watched_a_socket(f);
+	ev_io_init(&io, on_io, f->fd, EV_READ);
+	ev_io_start(f->loop, &io);
+	run_ready(f);
+	pid = fork();
+	if (pid == 0)
+		be_a_child(f, &io);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(kernel_watched_fds(getpid()), f->watched + 1);
+	ev_io_stop(f->loop, &io);
+	close_unwatched(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -143,6 +184,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_was_never_watched_needs_nothing, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(after_a_fork_it_leaves_the_new_set, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_child_takes_nothing_out_of_its_parents_set, setup,
 						teardown),
 	};
 
