@@ -25,6 +25,16 @@ static void tell_drain(struct net_socket *s)
 		s->ops->on_drain(s, s->ctx);
 }
 
+static void answer_all(struct net_socket *s)
+{
+	struct request *request;
+
+	while ((request = STAILQ_FIRST(&s->requests))) {
+		STAILQ_REMOVE_HEAD(&s->requests, link);
+		request_answer(request, request->status);
+	}
+}
+
 static void on_write_turn(struct defer *call)
 {
 	struct net_socket *s = CONTAINER_OF(call, struct net_socket, write_call);
@@ -47,7 +57,8 @@ static void on_write_turn(struct defer *call)
 
 	s->finish_waits = false;
 	s->finish_told = true;
-	if (s->ops->on_finish)
+	answer_all(s);
+	if (!s->destroyed && s->ops->on_finish)
 		s->ops->on_finish(s, s->ctx);
 	if (s->destroy_soon)
 		socket_fail(s, 0, CALL_NONE);
@@ -81,16 +92,6 @@ static bool must_wait(const struct net_socket *s)
 
 /* --- the end of our side --------------------------------------------------------------------- */
 
-static void answer_all(struct net_socket *s)
-{
-	struct request *request;
-
-	while ((request = STAILQ_FIRST(&s->requests))) {
-		STAILQ_REMOVE_HEAD(&s->requests, link);
-		request_complete(request, request->status);
-	}
-}
-
 /* When the peer has ended as well, a close follows, which ends our side. It does so only if no
  * other process has a copy of the descriptor. */
 static bool close_will_do(const struct net_socket *s)
@@ -109,7 +110,6 @@ static void end_if_sent(struct net_socket *s)
 	}
 
 	s->shut = true;
-	answer_all(s);
 	s->finish_waits = true;
 	tell_later(s);
 }
@@ -428,7 +428,7 @@ void net_socket_uncork(struct net_socket *s)
 /* A further end without data shares the outcome of the first. */
 static int end_again(struct net_socket *s, struct request *request)
 {
-	if (s->shut) {
+	if (s->finish_told) {
 		request_complete(request, NET_ERR_STREAM_ALREADY_FINISHED);
 	} else if (request) {
 		STAILQ_INSERT_TAIL(&s->requests, request, link);

@@ -390,6 +390,22 @@ static void completions_are_called_once(void **state)
 	assert_int_equal(story_count(&stage->story, "C.done:0"), 1);
 }
 
+/* EN-1, WR-8: it has not finished then. */
+static void a_write_after_the_end_fails_the_end_too(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	net_socket_end(stage->client.socket, "bye", 3, actor_done, &stage->client);
+	assert_int_equal(net_socket_write(stage->client.socket, "x", 1, NULL, NULL),
+			 NET_ERR_STREAM_WRITE_AFTER_END);
+	story_run_until(&stage->story, "C.close:error");
+	assert_true(story_in_order(&stage->story, "C.error:ERR_STREAM_WRITE_AFTER_END",
+				   "C.done:ERR_STREAM_WRITE_AFTER_END"));
+	assert_false(story_has(&stage->story, "C.done:0"));
+	assert_false(story_has(&stage->story, "C.finish"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -417,6 +433,7 @@ int main(void)
 		on_stage(a_held_socket_outlives_its_close),
 		on_stage(deferred_events_keep_their_order_over_objects),
 		on_stage(completions_are_called_once),
+		on_stage(a_write_after_the_end_fails_the_end_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
