@@ -4,9 +4,13 @@
  * journal's (JOURNAL_STREAM names its device and inode) it is "<N>TEXT", so that journald knows the
  * level. Control characters in it become spaces; what exceeds 2 KiB is cut off.
  *
- * Errors: none; a line that cannot be written is lost. errno is kept. That the reader of standard
- *         error has gone must not end the program: it has to ignore SIGPIPE.
- * Source: sd-daemon(3) for the prefixes, systemd.exec(5) for JOURNAL_STREAM. */
+ * Errors: none; a line that cannot be written at once is lost, and the next one that can comes
+ *         after a line that says how many were. errno is kept. That the reader of standard error
+ *         has gone must not end the program: it has to ignore SIGPIPE.
+ * Limits: waits still where another process fills a pipe between our look and our write, and in a
+ *         terminal that has room for a part of the line.
+ * Source: sd-daemon(3) for the prefixes, systemd.exec(5) for JOURNAL_STREAM, pipe(7) for what a
+ *         pipe takes whole. */
 #ifndef USHER_COMMON_LOG_H
 #define USHER_COMMON_LOG_H
 

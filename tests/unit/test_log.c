@@ -3,14 +3,19 @@
  * wrap: localtime_r */
 #include "common/log.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
 #include <regex.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -269,6 +274,129 @@ static void long_name_of_a_program_is_cut(void **state)
 	assert_matches(next_line(), "n\\[[0-9]+\\] info: the text\n$");
 }
 
+/* --- nobody reads ----------------------------------------------------------------------------- */
+
+static void replace_stream(int reader, int writer)
+{
+	close_fd(stream.reader);
+	close_fd(stream.writer);
+	stream.reader = reader;
+	stream.writer = writer;
+}
+
+/* What is there to be read, of which the end stays in line; returns the number of lines. */
+static unsigned int read_all(void)
+{
+	struct pollfd unread = {.fd = stream.reader, .events = POLLIN};
+	unsigned int n = 0;
+	ssize_t size = 0;
+
+	while (poll(&unread, 1, 0) == 1) {
+		size = read(stream.reader, line, sizeof(line) - 1);
+		assert_true(size > 0);
+		for (ssize_t i = 0; i < size; i++)
+			n += line[i] == '\n';
+	}
+	line[size] = '\0';
+	return n;
+}
+
+static void assert_lost_lines_are_told(unsigned int n)
+{
+	char expected[128];
+
+	WITH_STREAM(log_info("read again"));
+	snprintf(expected, sizeof(expected),
+		 "<4>standard error was not read, or failed; lines left out: %u\n<6>read again\n",
+		 n);
+	assert_int_equal(read_all(), 2);
+	assert_string_equal(line, expected);
+
+	WITH_STREAM(log_info("and again"));
+	assert_int_equal(read_all(), 1);
+	assert_string_equal(line, "<6>and again\n");
+}
+
+/* More than the stream holds; the alarm in main ends what waits for a reader. */
+static unsigned int write_too_many(void)
+{
+	static const unsigned int n_written = 2000;
+	char text[LINE_MAX_SIZE / 2];
+
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	WITH_STREAM(for (unsigned int i = 0; i < n_written; i++) {
+		errno = ENOENT;
+		log_error("%s", text);
+	});
+	assert_int_equal(errno, ENOENT);
+	return n_written;
+}
+
+static void full_stream_loses_lines_and_tells_how_many(void)
+{
+	use_journal(LOG_LEVEL_INFO);
+	for (int round = 0; round < 2; round++) {
+		unsigned int n_written = write_too_many();
+		unsigned int n_read = read_all();
+
+		assert_in_range(n_read, 1, n_written - 1);
+		assert_string_equal(line + strlen(line) - 3, "xx\n"); /* no part of a line */
+		assert_lost_lines_are_told(n_written - n_read);
+	}
+}
+
+static void full_pipe_holds_nobody_up_and_the_lost_lines_are_told(void **state)
+{
+	int fds[2];
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	replace_stream(fds[0], fds[1]);
+	full_stream_loses_lines_and_tells_how_many();
+	assert_false(fcntl(stream.writer, F_GETFL) & O_NONBLOCK);
+}
+
+static void full_socket_holds_nobody_up_and_the_lost_lines_are_told(void **state)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	replace_stream(fds[0], fds[1]);
+	full_stream_loses_lines_and_tells_how_many();
+	assert_false(fcntl(stream.writer, F_GETFL) & O_NONBLOCK);
+}
+
+/* Ctrl-S, and what the master of the pair does not read. */
+static void stopped_terminal_holds_nobody_up(void **state)
+{
+	int master, slave;
+
+	assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	replace_stream(master, slave);
+	WITH_STREAM(log_init("test", LOG_LEVEL_INFO));
+
+	assert_int_equal(tcflow(slave, TCOOFF), 0);
+	WITH_STREAM(log_info("stopped"));
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(tcflow(slave, TCOON), 0);
+	WITH_STREAM(log_info("goes on"));
+	assert_int_equal(read_all(), 2);
+	assert_matches(line, "left out: 1\r\n.*goes on\r\n$");
+}
+
+static void regular_file_gets_every_line(void **state)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	struct stat st;
+
+	assert_int_not_equal(fd, -1);
+	replace_stream(-1, fd);
+	use_journal(LOG_LEVEL_INFO);
+	unsigned int n_written = write_too_many();
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, n_written * (strlen("<3>\n") + LINE_MAX_SIZE / 2 - 1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +414,10 @@ int main(void)
 		TEST(text_beyond_ascii_is_kept),
 		TEST(long_line_is_cut_but_stays_a_line),
 		TEST(long_name_of_a_program_is_cut),
+		TEST(full_pipe_holds_nobody_up_and_the_lost_lines_are_told),
+		TEST(full_socket_holds_nobody_up_and_the_lost_lines_are_told),
+		TEST(stopped_terminal_holds_nobody_up),
+		TEST(regular_file_gets_every_line),
 #undef TEST
 	};
 
