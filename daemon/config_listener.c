@@ -292,6 +292,15 @@ static int append(struct config *config, const struct config_listener *listener)
 	return 0;
 }
 
+/* No host at all means every address; of one that was refused nothing is known, and port 0 takes
+ * no other listener's place. */
+static void forget_place_of_refused_host(struct config_listener *listener,
+					 const yaml_node_t **given)
+{
+	if (given[KEY_HOST] && !listener->host)
+		listener->port = 0;
+}
+
 static int read_map(struct config_reader *reader, const yaml_node_t *map)
 {
 	struct config_listener listener = defaults(reader, map);
@@ -300,6 +309,7 @@ static int read_map(struct config_reader *reader, const yaml_node_t *map)
 	int result = config_map_read(reader, map, keys, ARRAY_LEN(keys), &listener, given);
 	if (result != -ENOMEM) {
 		int keys_err = check_keys(reader, &listener, map, given);
+		forget_place_of_refused_host(&listener, given);
 		int unique_err = check_unique(reader, &listener, map);
 
 		result = result ? result : keys_err ? keys_err : unique_err;
