@@ -18,6 +18,7 @@
 #include "daemon/cpus.h"
 #include "daemon/identity.h"
 #include "daemon/notify.h"
+#include "daemon/streams.h"
 #include "daemon/supervisor.h"
 
 struct arguments {
@@ -92,6 +93,18 @@ static void parse_arguments(int argc, char **argv, struct arguments *ret)
 		return;
 	fprintf(stderr, "usherd: \"%s\" is one argument too many\n", argv[optind]);
 	end_usage();
+}
+
+/* Who only tests opens no socket, and must be told that what it prints cannot be written. */
+static void open_streams(const struct arguments *arguments)
+{
+	int error = arguments->test ? 0 : streams_open();
+
+	if (error == 0)
+		return;
+	fprintf(stderr, "usherd: cannot open /dev/null for a standard stream that is closed: %s\n",
+		strerror(-error));
+	exit(EX_OSERR);
 }
 
 /* Ends the program when there is no valid configuration. */
@@ -265,6 +278,7 @@ int main(int argc, char **argv)
 	int passed;
 
 	parse_arguments(argc, argv, &arguments);
+	open_streams(&arguments);
 	log_init("usherd", LOG_LEVEL_INFO);
 	passed = arguments.test ? 0 : activation_init();
 	if (passed < 0)

@@ -156,6 +156,21 @@ static void a_printed_configuration_loads_to_the_same(void **state)
 	assert_string_equal(first, second);
 }
 
+static void what_cannot_be_printed_is_an_error(void **state)
+{
+	const struct usher *u = *state;
+	char program[PATH_MAX];
+	const char *const argv[] = {
+		"/bin/sh", "-c", "exec 1>&-; exec \"$0\" -T -c \"$1\"", built("usherd", program),
+		u->config, NULL};
+	AUTO_FREE char *err = NULL;
+
+	usher_configure(*state, "%s", good);
+	assert_int_equal(process_run(&(struct process_options){.argv = argv}, NULL, &err),
+			 EX_IOERR);
+	expect_text(err, "standard output");
+}
+
 static void every_mistake_is_shown_with_its_place(void **state)
 {
 	struct usher *u = *state;
@@ -482,6 +497,7 @@ int main(void)
 		USHER_TEST(help_and_version_go_to_standard_output),
 		USHER_TEST(a_check_needs_no_privileges_and_opens_nothing),
 		USHER_TEST(a_printed_configuration_loads_to_the_same),
+		USHER_TEST(what_cannot_be_printed_is_an_error),
 		USHER_TEST(every_mistake_is_shown_with_its_place),
 		USHER_TEST(broken_yaml_has_its_place),
 		USHER_TEST(a_missing_file_is_named),

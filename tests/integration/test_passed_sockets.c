@@ -343,6 +343,60 @@ static void without_a_service_manager_it_runs_as_well(void **state)
 	assert_true(ask_until_workers(u, "ready", 1));
 }
 
+/* Starts usherd without standard streams, but with a passed socket, and waits until it is ready. */
+static void start_without_streams(struct usher *u, int fd)
+{
+	char program[PATH_MAX], notify[128];
+	const char *const argv[] = {"/bin/sh",
+				    "-c",
+				    "exec 0<&- 1>&- 2>&-; exec \"$0\" -c \"$1\"",
+				    built("usherd", program),
+				    u->config,
+				    NULL};
+	const char *const env[] = {notify, NULL};
+
+	snprintf(notify, sizeof(notify), "NOTIFY_SOCKET=%s", usher_path(u, "notify"));
+	process_start(&u->process,
+		      &(struct process_options){
+			      .argv = argv, .env = env, .fds = &fd, .n_fds = 1, .fd_names = "web"});
+	assert_true(usher_was_told(u, "READY=1", WAIT_MS));
+}
+
+static void expect_null_streams(pid_t pid)
+{
+	char link[64], target[PATH_MAX];
+
+	for (int fd = 0; fd <= 2; fd++) {
+		snprintf(link, sizeof(link), "/proc/%d/fd/%d", (int)pid, fd);
+		ssize_t size = readlink(link, target, sizeof(target) - 1);
+
+		assert_true(size > 0);
+		target[size] = '\0';
+		assert_string_equal(target, "/dev/null");
+	}
+}
+
+static void standard_streams_that_are_closed_are_no_sockets(void **state)
+{
+	struct usher *u = *state;
+	pid_t pids[USHER_WORKERS_MAX];
+	int port;
+	AUTO_CLOSE int web = listen_tcp(&port);
+
+	usher_configure(u, "workers: 2\n"
+			   "listeners:\n"
+			   "  - {name: given, systemd: web, handler: echo}\n"
+			   "  - {name: own, host: 127.0.0.1, port: 0, handler: echo}\n");
+	start_without_streams(u, web);
+	ask_ready(u, 2, pids);
+	expect_null_streams(u->process.pid);
+	expect_null_streams(pids[0]);
+	expect_null_streams(pids[1]);
+	assert_int_equal(ask_port(u, "given"), port);
+	clients_connect(&u->clients, port, 10);
+	clients_expect_echo(&u->clients);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -361,6 +415,7 @@ int main(void)
 		USHER_TEST(the_watchdog_is_told_that_it_lives),
 		USHER_TEST(the_service_manager_is_told_a_status),
 		USHER_TEST(without_a_service_manager_it_runs_as_well),
+		USHER_TEST(standard_streams_that_are_closed_are_no_sockets),
 	};
 
 	watchdog(WATCHDOG_SECONDS);
