@@ -223,9 +223,11 @@ static void on_list(struct control_call *call, const json_t *request, struct sup
 
 /* --- stop, scale ---------------------------------------------------------------------------- */
 
+/* Who asks again has perhaps not got the answer: that does no harm, unlike a second signal. */
 static void on_stop(struct control_call *call, const json_t *request, struct supervisor *s)
 {
-	supervisor_stop(s);
+	if (s->state != SUPERVISOR_STOPPING)
+		supervisor_stop(s);
 	control_answer(call, json_pack("{s:s}", "state", supervisor_state_name(s->state)));
 }
 

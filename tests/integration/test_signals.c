@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include <cmocka.h>
@@ -247,6 +248,49 @@ static void usherctl_stop_is_like_term(void **state)
 	assert_int_equal(usher_ended(u), 0);
 }
 
+/* Who got no answer in time asks again. */
+static void usherctl_stop_may_be_repeated(void **state)
+{
+	struct usher *u = *state;
+
+	start(u, "60s");
+	for (int i = 0; i < 3; i++) {
+		AUTO_FREE char *out = NULL;
+
+		assert_int_equal(ask_ctl(u, &out, NULL, "--json", "stop", NULL), 0);
+		assert_non_null(strstr(out, "\"stopping\""));
+		clients_expect_echo(&u->clients);
+	}
+	clients_close(&u->clients, u->clients.count);
+	assert_int_equal(usher_ended(u), 0);
+}
+
+static void usherctl_stop_after_term_changes_nothing(void **state)
+{
+	struct usher *u = *state;
+
+	start(u, "60s");
+	usher_signal(u, SIGTERM);
+	assert_true(usher_was_told(u, "STOPPING=1", WAIT_MS));
+	assert_int_equal(ask_ctl(u, NULL, NULL, "stop", NULL), 0);
+	clients_expect_echo(&u->clients);
+	clients_close(&u->clients, u->clients.count);
+	assert_int_equal(usher_ended(u), 0);
+}
+
+static void a_term_after_usherctl_stop_ends_at_once(void **state)
+{
+	struct usher *u = *state;
+
+	start(u, "60s");
+	assert_int_equal(ask_ctl(u, NULL, NULL, "stop", NULL), 0);
+	clients_expect_echo(&u->clients);
+	usher_signal(u, SIGTERM);
+	for (size_t i = 0; i < u->clients.count; i++)
+		client_expect_end(u->clients.fds[i]);
+	assert_int_equal(usher_ended(u), 0);
+}
+
 static void a_client_that_leaves_early_or_resets_does_no_harm(void **state)
 {
 	struct usher *u = *state;
@@ -281,6 +325,9 @@ int main(void)
 		USHER_TEST(what_is_queued_at_term_is_still_served),
 		USHER_TEST(nobody_is_served_after_a_stop),
 		USHER_TEST(usherctl_stop_is_like_term),
+		USHER_TEST(usherctl_stop_may_be_repeated),
+		USHER_TEST(usherctl_stop_after_term_changes_nothing),
+		USHER_TEST(a_term_after_usherctl_stop_ends_at_once),
 		USHER_TEST(a_client_that_leaves_early_or_resets_does_no_harm),
 	};
 
