@@ -274,21 +274,48 @@ static const char *manner(const struct config_listener *config)
 	return config->exclusive ? "exclusive" : distribute_name(config->distribute);
 }
 
+/* Of an IPv4-mapped address (RFC 4291, 2.5.5.2) the IPv4 one, which more programs take; any other
+ * as it is. */
+static struct addr unmapped(const struct addr *a)
+{
+	struct addr in;
+
+	if (addr_family(a) != 6 || !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
+		return *a;
+	addr_any(AF_INET, addr_port(a), &in);
+	memcpy(&in.in.sin_addr, &a->in6.sin6_addr.s6_addr[12], sizeof(in.in.sin_addr));
+	return in;
+}
+
+/* By what name a client on this machine reaches the listener. */
+static void write_host(const struct addr *bound, char *text, size_t size)
+{
+	const struct addr a = unmapped(bound);
+	struct net_address net;
+
+	addr_to_net(&a, &net);
+	if (net.family == 6 && IN6_IS_ADDR_UNSPECIFIED(&a.in6.sin6_addr))
+		snprintf(text, size, "localhost");
+	else if (net.family == 4 && a.in.sin_addr.s_addr == htonl(INADDR_ANY))
+		snprintf(text, size, "127.0.0.1");
+	else
+		snprintf(text, size, "%s", net.address);
+}
+
 /* Writes a command that connects to the listener, for people who want to try it. */
 static void write_hint(const struct listener *l, char *text, size_t size)
 {
 	const struct addr *a = &l->handles[0].bound.addr;
+	char host[NET_ADDRESS_SIZE];
 
-	if (a->sa.sa_family == AF_INET6)
-		snprintf(text, size, "printf hi | nc -N %s %u",
-			 IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr) ? "localhost" : "::1",
-			 ntohs(a->in6.sin6_port));
-	else if (a->sa.sa_family == AF_INET)
-		snprintf(text, size, "printf hi | nc -N %s %u", "127.0.0.1", ntohs(a->in.sin_port));
-	else if (l->address[0] == '@')
+	if (addr_family(a) != 0) {
+		write_host(a, host, sizeof(host));
+		snprintf(text, size, "printf hi | nc -N %s %u", host, addr_port(a));
+	} else if (l->address[0] == '@') {
 		snprintf(text, size, "printf hi | socat - ABSTRACT-CONNECT:%s", l->address + 1);
-	else
+	} else {
 		snprintf(text, size, "printf hi | nc -N -U %s", l->address);
+	}
 }
 
 bool listener_is_passed(const struct config_listener *config)

@@ -122,6 +122,53 @@ static void hosts_of_both_families_share_a_port(void **state)
 	client_expect(fd, "six");
 }
 
+/* The log names a command to try for the listener, with that host. */
+static void expect_hint(struct usher *u, const char *listener, const char *host)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "listens on %s; try: printf hi | nc -N %s %d\n",
+		 ask_address(u, listener), host, ask_port(u, listener));
+	assert_true(usher_logs(u, text));
+}
+
+static void what_is_to_be_tried_reaches_the_listener(void **state)
+{
+	struct usher *u = *state;
+
+	usher_configure(u, "workers: 1\n"
+			   "listeners:\n"
+			   "  - {name: other, host: 127.0.0.2, port: 0, handler: echo}\n"
+			   "  - {name: mapped, host: '::ffff:127.0.0.3', port: 0, handler: echo}\n"
+			   "  - {name: four, host: 127.0.0.1, port: 0, handler: echo}\n"
+			   "  - {name: six, host: '::1', port: 0, handler: echo}\n");
+	usher_start(u);
+
+	expect_hint(u, "other", "127.0.0.2");
+	expect_echo_over_tcp("127.0.0.2", ask_port(u, "other"));
+	expect_hint(u, "mapped", "127.0.0.3");
+	expect_echo_over_tcp("127.0.0.3", ask_port(u, "mapped"));
+	expect_hint(u, "four", "127.0.0.1");
+	expect_hint(u, "six", "::1");
+}
+
+static void what_is_to_be_tried_reaches_a_listener_on_every_address(void **state)
+{
+	struct usher *u = *state;
+
+	usher_configure(u, "workers: 1\n"
+			   "listeners:\n"
+			   "  - {name: any, port: 0, handler: echo}\n"
+			   "  - {name: four, host: 0.0.0.0, port: 0, handler: echo}\n"
+			   "  - {name: mapped, host: '::ffff:0.0.0.0', port: 0, handler: echo}\n");
+	usher_start(u);
+
+	expect_hint(u, "any", "localhost");
+	expect_hint(u, "four", "127.0.0.1");
+	expect_hint(u, "mapped", "127.0.0.1");
+	expect_echo_over_tcp("127.0.0.1", ask_port(u, "mapped"));
+}
+
 static void a_path_is_served_with_its_mode(void **state)
 {
 	struct usher *u = *state;
@@ -337,6 +384,8 @@ int main(void)
 		USHER_TEST(ipv6_only_leaves_ipv4_alone),
 		USHER_TEST(a_given_port_is_the_one_that_is_served),
 		USHER_TEST(hosts_of_both_families_share_a_port),
+		USHER_TEST(what_is_to_be_tried_reaches_the_listener),
+		USHER_TEST(what_is_to_be_tried_reaches_a_listener_on_every_address),
 		USHER_TEST(a_path_is_served_with_its_mode),
 		USHER_TEST(a_path_belongs_to_its_owner),
 		USHER_TEST(an_abstract_name_is_served),
