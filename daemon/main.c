@@ -197,8 +197,14 @@ static void on_hangup(struct ev_loop *loop, ev_signal *watcher, int events)
 	log_warning("received SIGHUP: this usherd does not reload yet; restart it instead");
 }
 
+/* People try them on daemons that they do not know; by default they would end it. */
+static void on_unused_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+	log_warning("received SIG%s: it means nothing to usherd", sigabbrev_np(watcher->signum));
+}
+
 struct signals {
-	ev_signal term, interrupt, hangup;
+	ev_signal term, interrupt, hangup, user1, user2;
 };
 
 static void watch_signals(struct ev_loop *loop, struct signals *signals, struct supervisor *s)
@@ -206,10 +212,14 @@ static void watch_signals(struct ev_loop *loop, struct signals *signals, struct 
 	ev_signal_init(&signals->term, on_stop_signal, SIGTERM);
 	ev_signal_init(&signals->interrupt, on_stop_signal, SIGINT);
 	ev_signal_init(&signals->hangup, on_hangup, SIGHUP);
+	ev_signal_init(&signals->user1, on_unused_signal, SIGUSR1);
+	ev_signal_init(&signals->user2, on_unused_signal, SIGUSR2);
 	signals->term.data = signals->interrupt.data = s;
 	ev_signal_start(loop, &signals->term);
 	ev_signal_start(loop, &signals->interrupt);
 	ev_signal_start(loop, &signals->hangup);
+	ev_signal_start(loop, &signals->user1);
+	ev_signal_start(loop, &signals->user2);
 	signal(SIGPIPE, SIG_IGN);
 }
 

@@ -44,10 +44,12 @@ int main(void)
 	/* Executed from a descriptor, it would be called by that one's number in ps(1). */
 	prctl(PR_SET_NAME, "usher-worker");
 	signal(SIGPIPE, SIG_IGN);
-	/* Ctrl-C and a terminal's end reach everybody; what they mean is the supervisor's to say.
-	 */
+	/* Ctrl-C, a terminal's end and what "systemctl kill" sends reach everybody; what they mean
+	 * is the supervisor's to say. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
+	signal(SIGUSR2, SIG_IGN);
 
 	fd = channel_from_environment();
 	if (fd == -1) {

@@ -113,7 +113,6 @@ static void a_second_int_ends_at_once(void **state)
 	expect_second_signal_ends_at_once(*state, SIGINT, SIGINT);
 }
 
-/* Reloading is for later; nothing is lost by asking for it. */
 /* The address that it waits for is a socket's of ours. */
 static void what_comes_before_it_listens_stops_it_then(void **state)
 {
@@ -139,30 +138,48 @@ static void what_comes_before_it_listens_stops_it_then(void **state)
 	assert_true(usher_logs(u, "stopped"));
 }
 
-static void hup_does_not_kill(void **state)
+static void expect_no_harm(struct usher *u, int signal, const char *logged)
 {
-	struct usher *u = *state;
 	pid_t before[USHER_WORKERS_MAX], after[USHER_WORKERS_MAX];
 
 	start(u, "60s");
 	ask_ready(u, 2, before);
-	usher_signal(u, SIGHUP);
+	usher_signal(u, signal);
+	assert_true(usher_logs(u, logged));
 	ask_ready(u, 2, after);
 	assert_memory_equal(before, after, 2 * sizeof(before[0]));
 	clients_expect_echo(&u->clients);
 	ask_expect_connections(u, ask_port(u, "echo"), 10);
 }
 
-/* A terminal that is closed, and systemctl kill --signal=HUP, tell the workers too. */
-static void hup_does_not_kill_workers(void **state)
+/* Reloading is for later; nothing is lost by asking for it. */
+static void hup_does_not_kill(void **state)
 {
+	expect_no_harm(*state, SIGHUP, "received SIGHUP");
+}
+
+static void usr1_does_not_kill(void **state)
+{
+	expect_no_harm(*state, SIGUSR1, "received SIGUSR1");
+}
+
+static void usr2_does_not_kill(void **state)
+{
+	expect_no_harm(*state, SIGUSR2, "received SIGUSR2");
+}
+
+/* A terminal that is closed, and systemctl kill --signal=HUP, tell the workers too. */
+static void what_means_nothing_does_not_kill_workers(void **state)
+{
+	static const int signals[] = {SIGHUP, SIGUSR1, SIGUSR2};
 	struct usher *u = *state;
 	pid_t pids[USHER_WORKERS_MAX];
 
 	start(u, "60s");
 	ask_ready(u, 2, pids);
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(kill(pids[i], SIGHUP), 0);
+	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+		for (int j = 0; j < 2; j++)
+			assert_int_equal(kill(pids[j], signals[i]), 0);
 	clients_expect_echo(&u->clients);
 	ask_expect_connections(u, ask_port(u, "echo"), 10);
 }
@@ -319,7 +336,9 @@ int main(void)
 		USHER_TEST(a_second_int_ends_at_once),
 		USHER_TEST(what_comes_before_it_listens_stops_it_then),
 		USHER_TEST(hup_does_not_kill),
-		USHER_TEST(hup_does_not_kill_workers),
+		USHER_TEST(usr1_does_not_kill),
+		USHER_TEST(usr2_does_not_kill),
+		USHER_TEST(what_means_nothing_does_not_kill_workers),
 		USHER_TEST(int_to_all_is_as_graceful_as_to_one),
 		USHER_TEST(term_to_all_is_as_graceful_as_to_one),
 		USHER_TEST(what_is_queued_at_term_is_still_served),
