@@ -238,6 +238,7 @@ static int own_file(struct bound *bound, const char *path, struct stat *made)
 		return r;
 	}
 
+	bound->maker = getpid();
 	bound->dev = made->st_dev;
 	bound->ino = made->st_ino;
 	return 0;
@@ -366,8 +367,8 @@ static void remove_own_file(struct bound *bound)
 {
 	struct stat now;
 
-	if (bound->path && lstat(bound->path, &now) == 0 && now.st_dev == bound->dev &&
-	    now.st_ino == bound->ino)
+	if (bound->path && bound->maker == getpid() && lstat(bound->path, &now) == 0 &&
+	    now.st_dev == bound->dev && now.st_ino == bound->ino)
 		unlink(bound->path);
 	bound_detach(bound);
 }

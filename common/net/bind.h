@@ -41,6 +41,7 @@ struct bound {
 	int fd;
 	struct addr addr; /* as the kernel reports it */
 	char *path;       /* absolute; NULL unless a file was made */
+	pid_t maker;      /* of the file; whom he forks leaves it alone */
 	dev_t dev;
 	ino_t ino;
 };

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -186,6 +187,27 @@ static void the_file_goes_with_the_socket(void **state)
 	struct bound bound;
 
 	assert_int_equal(open_at(&options, &bound), 0);
+	assert_int_equal(access(place->path, F_OK), 0);
+	bound_close(&bound);
+	assert_int_equal(access(place->path, F_OK), -1);
+}
+
+/* Who forks a child for each client has it close the server there. */
+static void the_file_stays_when_a_child_closes_its_copy(void **state)
+{
+	struct place *place = *state;
+	struct bind_options options = {.path = place->path};
+	struct bound bound;
+	int status;
+	pid_t pid;
+
+	assert_int_equal(open_at(&options, &bound), 0);
+	pid = fork();
+	if (pid == 0) {
+		bound_close(&bound);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(access(place->path, F_OK), 0);
 	bound_close(&bound);
 	assert_int_equal(access(place->path, F_OK), -1);
@@ -437,6 +459,7 @@ int main(void)
 		cmocka_unit_test(descriptors_do_not_block_and_close_on_exec),
 		cmocka_unit_test(reuse_port_lets_two_listen),
 		with_place(the_file_goes_with_the_socket),
+		with_place(the_file_stays_when_a_child_closes_its_copy),
 		with_place(the_file_of_somebody_else_stays),
 		with_place(a_relative_path_is_found_again_from_elsewhere),
 		with_place(a_detached_file_stays),
