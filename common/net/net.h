@@ -376,7 +376,7 @@ NET_API void net_socket_uncork(struct net_socket *socket);
 
 /* Writes data (if size is not 0), then ends our side when the queue is empty. finished runs once,
  * just before on_finish. Returns 0, or as net_socket_write(); a second end without data is 0, and
- * its finished gets NET_ERR_STREAM_ALREADY_FINISHED if our side had ended already. */
+ * its finished gets NET_ERR_STREAM_ALREADY_FINISHED after on_finish. */
 NET_API int net_socket_end(struct net_socket *socket, const void *data, size_t size,
 			   net_socket_fn *finished, void *ctx);
 

@@ -25,12 +25,15 @@ static void tell_drain(struct net_socket *s)
 		s->ops->on_drain(s, s->ctx);
 }
 
+/* But for what is refused meanwhile, which destroys s. */
 static void answer_all(struct net_socket *s)
 {
+	struct request_list requests = STAILQ_HEAD_INITIALIZER(requests);
 	struct request *request;
 
-	while ((request = STAILQ_FIRST(&s->requests))) {
-		STAILQ_REMOVE_HEAD(&s->requests, link);
+	STAILQ_CONCAT(&requests, &s->requests);
+	while ((request = STAILQ_FIRST(&requests))) {
+		STAILQ_REMOVE_HEAD(&requests, link);
 		request_answer(request, request->status);
 	}
 }

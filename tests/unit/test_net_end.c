@@ -406,6 +406,29 @@ static void a_write_after_the_end_fails_the_end_too(void **state)
 	assert_false(story_has(&stage->story, "C.finish"));
 }
 
+static void write_on_done(struct actor *actor)
+{
+	actor->on[ON_DONE] = NULL;
+	net_socket_write(actor->socket, "x", 1, actor_done, actor);
+}
+
+/* EN-1, WR-8: by then it has finished. */
+static void a_write_when_the_end_is_told_is_refused_in_its_turn(void **state)
+{
+	struct stage *stage = *state;
+
+	stage_connected(stage);
+	stage->client.on[ON_DONE] = write_on_done;
+	net_socket_end(stage->client.socket, NULL, 0, actor_done, &stage->client);
+	net_socket_end(stage->client.socket, NULL, 0, actor_done, &stage->client);
+	story_run_until(&stage->story, "C.close:error");
+	assert_true(
+		story_in_order(&stage->story, "C.done:0", "C.error:ERR_STREAM_WRITE_AFTER_END"));
+	assert_int_equal(story_count(&stage->story, "C.done:0"), 2);
+	assert_true(story_in_order(&stage->story, "C.error:ERR_STREAM_WRITE_AFTER_END",
+				   "C.done:ERR_STREAM_WRITE_AFTER_END"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -434,6 +457,7 @@ int main(void)
 		on_stage(deferred_events_keep_their_order_over_objects),
 		on_stage(completions_are_called_once),
 		on_stage(a_write_after_the_end_fails_the_end_too),
+		on_stage(a_write_when_the_end_is_told_is_refused_in_its_turn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
