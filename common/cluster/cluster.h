@@ -142,8 +142,8 @@ CLUSTER_API void cluster_free(struct cluster *cluster);
 
 /* Starts a worker. env is as in the settings, goes before them, and may be NULL. That its program
  * cannot be executed is told by on_error and on_exit. Returns when the new process has closed its
- * copies of what is open here, or when that has taken half a second. Returns -errno of fork(2), socketpair(2) and
- * pipe(2), -ENOMEM. */
+ * copies of what is open here, or when that has taken half a second. Returns -errno of fork(2),
+ * socketpair(2) and pipe(2), -ENOMEM. */
 CLUSTER_API int cluster_fork(struct cluster *cluster, const char *const *env,
 			     struct cluster_worker **ret);
 
