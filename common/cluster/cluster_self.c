@@ -180,12 +180,12 @@ static int set_ops(struct cluster_worker *worker, const struct cluster_worker_op
 /* The master lets go of what is shared first, so that nobody is sent here any more. */
 static int ask(struct self *s)
 {
-	int error = channel_send(&s->channel, IPC_LEAVING, NULL, NULL, 0, NULL);
+	int error = channel_tell(&s->channel, IPC_LEAVING, NULL, NULL, 0, NULL);
 
 	s->worker.voluntary = true;
 	s->state = SELF_ASKED;
 	self_set_deadline(s, ANSWER_TIMEOUT_MS);
-	return error == -EPIPE ? 0 : error;
+	return error;
 }
 
 static int disconnect_self(struct cluster_worker *worker)
@@ -282,10 +282,8 @@ static int take_channel(int *ret_fd, unsigned *ret_id)
 static int greet(struct self *s)
 {
 	const struct ipc_hello hello = {.version = IPC_VERSION};
-	int error = channel_send(&s->channel, IPC_HELLO, &hello, NULL, 0, NULL);
 
-	/* A master that has gone is seen by the reading side. */
-	return error == -EPIPE ? 0 : error;
+	return channel_tell(&s->channel, IPC_HELLO, &hello, NULL, 0, NULL);
 }
 
 static int self_new(struct ev_loop *loop, struct self **ret)

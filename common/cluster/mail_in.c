@@ -174,10 +174,9 @@ void in_want(struct mail *mail, bool wanted)
 static int answer(struct mail *mail, uint32_t number, int status, const char **ret_why)
 {
 	const struct ipc_answered body = {.number = number, .status = (uint32_t)-status};
-	int r = channel_send(mail->channel, IPC_ANSWERED, &body, NULL, 0, NULL);
 
 	*ret_why = "it takes no answers";
-	return r == -EPIPE ? 0 : r;
+	return channel_tell(mail->channel, IPC_ANSWERED, &body, NULL, 0, NULL);
 }
 
 static int open_socket(struct mail *mail, struct arrival *arrival, const struct ipc_handle *head,

@@ -188,9 +188,8 @@ int tracking_take(struct tracking *t, const struct ipc_message *message, const c
 	else if (message->type == IPC_SOCKETS_CLOSE)
 		r = tracking_guests_close(t, message->body);
 
-	/* One that is closed is told by its reading side. */
 	*ret_why = "it takes no answers";
-	return r == -EPIPE ? 0 : r;
+	return r;
 }
 
 void tracking_drained(struct tracking *t)

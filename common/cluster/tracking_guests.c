@@ -26,17 +26,13 @@ static int say_closed(struct tracking *t, uint32_t request)
 {
 	const struct ipc_sockets_closed body = {.request = request};
 
-	return channel_send(t->channel, IPC_SOCKETS_CLOSED, &body, NULL, 0, NULL);
+	return channel_tell(t->channel, IPC_SOCKETS_CLOSED, &body, NULL, 0, NULL);
 }
 
 /* What the channel does not take now is said when it has room, or memory. */
 static void say_and_free(struct tracking_guests *guests)
 {
-	int error = 0;
-
-	if (guests->close_request != 0)
-		error = say_closed(guests->tracking, guests->close_request);
-	if (error == 0 || error == -EPIPE)
+	if (guests->close_request == 0 || say_closed(guests->tracking, guests->close_request) == 0)
 		guests_free(guests);
 }
 
@@ -118,7 +114,7 @@ int tracking_guests_count(struct tracking *t, const struct ipc_sockets *body)
 						  : 0,
 	};
 
-	return channel_send(t->channel, IPC_SOCKETS_COUNTED, &answer, NULL, 0, NULL);
+	return channel_tell(t->channel, IPC_SOCKETS_COUNTED, &answer, NULL, 0, NULL);
 }
 
 int tracking_guests_close(struct tracking *t, const struct ipc_sockets *body)
