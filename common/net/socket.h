@@ -205,6 +205,8 @@ void write_ready(struct net_socket *s);
 void write_failed(struct net_socket *s, int error);
 /* As net_socket_write(), but what was received before a failure is told. Not inside a call. */
 int write_piece(struct net_socket *s, const void *data, size_t size);
+/* Whether so many bytes more may be queued, by its write_limit. */
+bool write_has_room(const struct net_socket *s, size_t size);
 /* Sends what waited for the connection. */
 void write_connected(struct net_socket *s);
 /* Ends our side, as the peer has ended. */

@@ -135,9 +135,7 @@ bool pipe_is_full(const struct socket_pipe *pipe)
 
 bool pipe_has_room(const struct socket_pipe *pipe, size_t size)
 {
-	size_t limit = pipe ? pipe->to->extra->write_limit : 0;
-
-	return limit == 0 || pipe->to->queue.size + pipe->pending + size <= limit;
+	return !pipe || write_has_room(pipe->to, pipe->pending + size);
 }
 
 void pipe_drained(struct net_socket *s)

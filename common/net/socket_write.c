@@ -296,14 +296,20 @@ static ssize_t send_now(struct net_socket *s, const struct iovec *parts, int cou
 		send_parts(s, (struct iovec *)parts, count < IOV_MAX ? (size_t)count : IOV_MAX));
 }
 
+bool write_has_room(const struct net_socket *s, size_t size)
+{
+	size_t limit = s->extra ? s->extra->write_limit : 0;
+
+	return limit == 0 || s->queue.size + size <= limit;
+}
+
 /* Queues all but the first sent bytes. Returns 1, or 0 if that is a lot. */
 static int keep_rest(struct net_socket *s, const struct iovec *parts, int count, size_t sent,
 		     size_t total, struct request *request)
 {
-	size_t limit = s->extra ? s->extra->write_limit : 0;
 	int r;
 
-	if (limit > 0 && s->queue.size + total - sent > limit)
+	if (!write_has_room(s, total - sent))
 		return refuse(s, request, NET_ERR_WRITE_LIMIT, CALL_NONE);
 
 	r = queue_append(&s->queue, parts, count, sent, total, request);
