@@ -173,6 +173,14 @@ size_t plain_receive(int fd, void *data, size_t size)
 	return done;
 }
 
+void plain_reset(int fd)
+{
+	const struct linger now = {.l_onoff = 1};
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+	close(fd);
+}
+
 void plain_expect_reset(int fd)
 {
 	char byte;

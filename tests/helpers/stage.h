@@ -50,6 +50,8 @@ int stage_plain(struct stage *stage);
 void plain_send(int fd, const char *text);
 /* Reads until size bytes or the end have come; returns how many. */
 size_t plain_receive(int fd, void *data, size_t size);
+/* Resets the connection and closes the descriptor. */
+void plain_reset(int fd);
 /* Sees that the peer reset the connection. */
 void plain_expect_reset(int fd);
 

@@ -339,9 +339,7 @@ static void the_peer_is_known_after_it_has_gone(void **state)
 	stage_open(post->stage, &(struct net_server_options){.pause_on_connect = true});
 	client = stage_plain(post->stage);
 	assert_int_equal(net_socket_remote_address(post->stage->guest.socket, &before), 0);
-	const struct linger now = {.l_onoff = 1};
-	assert_int_equal(setsockopt(client, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
-	close_fd(client);
+	plain_reset(client);
 	post_pass_guest(post);
 	assert_int_equal(net_socket_remote_address(post->guest.socket, &after), 0);
 	assert_memory_equal(&before, &after, sizeof(before));

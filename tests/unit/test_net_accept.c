@@ -545,7 +545,6 @@ static bool has_no_peer(void *ctx)
 /* AC-8: the address is the one that accept4() gave. */
 static void the_address_of_a_peer_that_has_reset_is_known(void **state)
 {
-	const struct linger now = {.l_onoff = 1};
 	struct stage *stage = *state;
 	struct net_address local, remote;
 	struct addr addr;
@@ -556,8 +555,7 @@ static void the_address_of_a_peer_that_has_reset_is_known(void **state)
 	fd = plain_connect(&stage->host);
 	assert_int_equal(addr_of_socket(fd, &addr), 0);
 	addr_to_net(&addr, &local);
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	close(fd);
+	plain_reset(fd);
 	story_run_until(&stage->story, "H.connection");
 	assert_int_equal(net_socket_remote_address(stage->guest.socket, &remote), 0);
 	assert_int_equal(remote.port, local.port);

@@ -155,7 +155,6 @@ static void data_comes_in_pieces(void **state)
 /* RD-7: what was in the kernel when the reset came is told before it. */
 static void data_that_waits_survives_a_reset(void **state)
 {
-	const struct linger now = {.l_onoff = 1};
 	struct stage *stage = *state;
 	int fd;
 
@@ -163,8 +162,7 @@ static void data_that_waits_survives_a_reset(void **state)
 	fd = stage_plain(stage);
 	net_socket_pause(stage->guest.socket);
 	plain_send(fd, "last words");
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	close(fd);
+	plain_reset(fd);
 	net_socket_resume(stage->guest.socket);
 	story_run_until(&stage->story, "S.close:error");
 	assert_string_equal(stage->story.text, "S.data:10 S.error:ECONNRESET S.close:error ");
@@ -189,15 +187,13 @@ static void a_unix_socket_refuses_a_reset_while_connecting(void **state)
 /* EN-1: our end of what the peer has reset is an end all the same. */
 static void an_end_after_a_reset_is_a_success(void **state)
 {
-	const struct linger now = {.l_onoff = 1};
 	struct stage *stage = *state;
 	int fd;
 
 	stage_open(stage, NULL);
 	fd = stage_plain(stage);
 	net_socket_pause(stage->guest.socket);
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	close(fd);
+	plain_reset(fd);
 	net_socket_end(stage->guest.socket, NULL, 0, actor_done, &stage->guest);
 	story_run_until(&stage->story, "S.finish");
 	assert_string_equal(stage->story.text, "S.done:0 S.finish ");

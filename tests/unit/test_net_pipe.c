@@ -345,14 +345,6 @@ static void and_so_it_is_when_a_piece_is_copied_to_it(void **state)
 	take_up(&line);
 }
 
-static void reset(int fd)
-{
-	const struct linger now = {.l_onoff = 1};
-
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
-	close(fd);
-}
-
 static void reset_who_is_piped_to_himself(struct stage *stage)
 {
 	int fd;
@@ -362,7 +354,7 @@ static void reset_who_is_piped_to_himself(struct stage *stage)
 	assert_int_equal(net_socket_pipe(stage->guest.socket, stage->guest.socket), 0);
 	assert_int_equal(net_socket_unshift(stage->guest.socket, "before", 6), 0);
 	plain_send(fd, "last words");
-	reset(fd);
+	plain_reset(fd);
 	story_run_until(&stage->story, "S.close:error");
 }
 
@@ -453,7 +445,7 @@ static uint64_t reset_the_source_of_a_full_pipe(struct line *line, size_t limit)
 		assert_int_equal(socket_set_write_limit(line->to.socket, limit), 0);
 	assert_int_equal(net_socket_write(from, line->sent, BULK, NULL, NULL), 0);
 	send_all_it_takes(line, fd);
-	reset(fd);
+	plain_reset(fd);
 	read = net_socket_bytes_read(from);
 	assert_int_equal(ioctl(from->io.fd, FIONREAD, &received), 0);
 	assert_true(received > 0);

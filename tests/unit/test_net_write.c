@@ -382,9 +382,7 @@ static void a_broken_connection_is_told_before_completions(void **state)
 	net_socket_pause(stage->guest.socket);
 	net_socket_write(stage->guest.socket, big, sizeof(big), actor_done, &stage->guest);
 	net_socket_write(stage->guest.socket, "more", 4, actor_done, &stage->guest);
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
-		   sizeof(struct linger));
-	close(fd);
+	plain_reset(fd);
 	story_run_until(&stage->story, "S.close:error");
 	assert_string_equal(stage->story.text, "S.error:ECONNRESET S.done:ECONNRESET "
 					       "S.done:ECONNRESET S.close:error ");
